@@ -1,0 +1,132 @@
+"""Checkpoint: one entry of ``checkpoints.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from .base import Strict
+
+SparsityScope = Literal["prunable", "pruned_layers", "all_params"]
+"""What a sparsity is a fraction of.
+
+``prunable``: the convolution and linear weights that the method may prune (all but the exempt layers);
+``pruned_layers``: the weights of the layers that hold at least one pruned weight;
+``all_params``: every parameter of the model, its head, biases and normalisation included.
+"""
+
+Distribution = Literal["dense", "global", "uniform", "erk", "nm", "learned"]
+"""How sparsity is spread over layers; ``nm`` keeps N of every M consecutive inputs."""
+
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Preprocess(Strict):
+    """How an image becomes a network's input; it belongs to the checkpoint.
+
+    The short side is resized to ``round(input_size / crop_pct)`` pixels, the centre ``input_size`` square is cut out,
+    and the pixels (in [0, 1]) are normalised by ``mean`` and ``std``.
+    """
+
+    input_size: int = Field(default=224, gt=0, le=4096)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: Interpolation = "bilinear"
+    crop_pct: float = Field(default=0.875, gt=0.0, le=1.0)
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(value) <= 0:
+            raise ValueError("standard deviations must be positive")
+        return value
+
+    @property
+    def resize_size(self) -> int:
+        """Pixels of the short side before the centre crop (256 for 224 at 0.875)."""
+        return round(self.input_size / self.crop_pct)
+
+
+class FileSource(Strict):
+    """Where a checkpoint's bytes are.
+
+    ``path`` is relative to the YAML file that holds the entry, or starts with ``package:`` for a file inside the
+    installed package. ``url`` is used when the file is not there yet.
+    """
+
+    path: str
+    sha256: Sha256 | None = None
+    url: str | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("the path is empty")
+        if value.startswith("package:") and ".." in PurePosixPath(value[8:]).parts:
+            raise ValueError("a package path may not contain '..'")
+        return value
+
+
+class Upstream(Strict):
+    """What the checkpoint was trained on, and how well it does there."""
+
+    dataset: str
+    top1: Fraction | None = None
+    classes: int | None = Field(default=None, gt=1)
+    epochs: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
+    schedule: str | None = None
+    label_smoothing: float | None = Field(default=None, ge=0.0, lt=1.0)
+
+
+class Training(Strict):
+    """How to make the checkpoint again."""
+
+    command: str
+    log: str | None = None
+
+
+class Checkpoint(Strict):
+    """A pruned (or dense) upstream checkpoint and everything needed to use it rightly.
+
+    ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected; the measured
+    one stands in its records beside it.
+    """
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
+    method: str
+    variant: str | None = None
+    arch: str
+    sparsity: float = Field(ge=0.0, lt=1.0)
+    sparsity_scope: SparsityScope = "prunable"
+    distribution: Distribution = "global"
+    nm: str | None = Field(default=None, pattern=r"^[1-9]\d*:[1-9]\d*$")
+    exempt: tuple[str, ...] = ()
+    reference: str | None = None
+    twin_of: str | None = None
+    file: FileSource
+    format: str = "auto"
+    preprocess: Preprocess | None = None
+    upstream: Upstream | None = None
+    training: Training | None = None
+    licence: str | None = None
+    source: str | None = None
+    notes: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Checkpoint:
+        if self.method == "dense" and self.sparsity != 0:
+            raise ValueError("a dense checkpoint has sparsity 0")
+        if self.method != "dense" and self.sparsity == 0:
+            raise ValueError("a checkpoint of sparsity 0 has method 'dense'")
+        if (self.distribution == "nm") != (self.nm is not None):
+            raise ValueError("distribution 'nm' and the field 'nm' (for example '2:4') go together")
+        if self.reference == self.id:
+            raise ValueError("a checkpoint can't be its own reference")
+        return self

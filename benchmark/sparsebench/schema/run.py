@@ -1,0 +1,153 @@
+"""RunSpec, Group and RunRecord: one cell of the benchmark, before and after it ran."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, computed_field
+
+from .base import SCHEMA_VERSION, Lenient, digest
+from .checkpoint import Checkpoint
+from .task import Metric, Mode, Probe, Protocol, Task
+
+Status = Literal["ok", "failed"]
+
+
+class Numerics(Lenient):
+    """How a run computes: with equal run ids and equal numerics the numbers are equal bit for bit."""
+
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    engine: str = "torch"
+    threads: int = Field(default=1, gt=0)
+    channels_last: bool = True
+    compile: bool = False
+
+
+class RunSpec(Lenient):
+    """One run: a checkpoint on a task in a mode with a seed.
+
+    The identity is what the numbers depend on, by content and never by name; the labels are what people call it.
+    """
+
+    # identity
+    arch: str
+    weights_sha256: str
+    mask_sha256: str
+    split_sha256: str
+    transform_sha256: str
+    mode: Mode
+    probe: Probe | None
+    protocol: dict[str, Any]
+    seed: int
+    # labels
+    checkpoint: str
+    method: str
+    variant: str | None = None
+    sparsity: float
+    sparsity_measured: float
+    sparsity_scope: str
+    distribution: str
+    nm: str | None = None
+    reference: str | None = None
+    twin_of: str | None = None
+    upstream_top1: float | None = None
+    task: str
+    suite: str | None = None
+    protocol_name: str
+    metric: Metric
+    numerics: Numerics = Numerics()
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def run_id(self) -> str:
+        """Sha256 (first 16 hex digits) of the canonical JSON of what defines the cell."""
+        return digest(
+            {
+                "arch": self.arch,
+                "weights": self.weights_sha256,
+                "mask": self.mask_sha256,
+                "split": self.split_sha256,
+                "transform": self.transform_sha256,
+                "mode": self.mode,
+                "probe": self.probe,
+                "protocol": self.protocol,
+                "seed": self.seed,
+            }
+        )[:16]
+
+
+class Group(Lenient):
+    """The runs that share a checkpoint, a task and a mode: one load, one extraction, one record a run.
+
+    A group is all that a worker needs: it carries the registry entries themselves, so no registry is read again.
+    """
+
+    checkpoint: Checkpoint
+    task: Task
+    mode: Mode
+    protocol: Protocol
+    runs: tuple[RunSpec, ...]
+
+    @property
+    def label(self) -> str:
+        """What people call it, for example ``mini.acdc_s90 · digits · linear``."""
+        return f"{self.checkpoint.id} · {self.task.id} · {self.mode}"
+
+
+class Failure(Lenient):
+    """Why a run failed."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class Scores(Lenient):
+    """What a run measured; accuracies are fractions."""
+
+    top1: float
+    mean_per_class: float
+    val_top1: float | None = None
+    val_mean_per_class: float | None = None
+    best_test: float | None = None
+    train_loss: float | None = None
+    n_train: int
+    n_val: int = 0
+    n_test: int
+    n_classes: int
+
+
+class MaskProof(Lenient):
+    """Count of masked weights and of those among them that are not zero (which must be 0)."""
+
+    masked: int
+    nonzero: int
+
+
+class RunRecord(Lenient):
+    """What one run leaves on disk."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    status: Status
+    spec: RunSpec
+    scores: Scores | None = None
+    mask_proof: MaskProof | None = None
+    failure: Failure | None = None
+    predictions: str | None = None
+    predictions_sha256: str | None = None
+    weights_file: str | None = None
+    seconds: float | None = None
+    feature_seconds: float | None = None
+    started: str
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class PlanFile(Lenient):
+    """A plan on disk: what ``status`` compares the records with, and all that a worker elsewhere needs."""
+
+    schema_version: int = SCHEMA_VERSION
+    command: str
+    created: str
+    groups: tuple[Group, ...]

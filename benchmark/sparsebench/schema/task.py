@@ -1,0 +1,135 @@
+"""Task, Suite and Protocol: what is transferred to, and how."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from .base import Strict, digest
+from .checkpoint import Sha256
+
+Mode = Literal["linear", "full"]
+Probe = Literal["sgd"]
+Metric = Literal["top1", "mean_per_class"]
+MODES: tuple[Mode, ...] = ("linear", "full")
+
+
+class Augment(Strict):
+    """Training-time augmentation that doesn't change what an image shows.
+
+    ``crop``: ``shift`` moves the image by up to ``shift`` pixels (reflected at the border); ``random_resized`` is the
+    published random area (``scale`` of the image) and aspect ratio (3/4 to 4/3), resized to the input size.
+    """
+
+    crop: Literal["none", "shift", "random_resized"] = "none"
+    shift: int = Field(default=0, ge=0, le=64)
+    scale: tuple[float, float] = (0.08, 1.0)
+    flip: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Augment:
+        if (self.crop == "shift") != (self.shift > 0):
+            raise ValueError("crop 'shift' and a positive 'shift' go together")
+        return self
+
+
+class Task(Strict):
+    """A downstream image-classification task.
+
+    ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
+    ``sizes`` and ``split_sha256``, where given, are asserted before the first run.
+    """
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
+    title: str | None = None
+    loader: str
+    root: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    metric: Metric = "top1"
+    classes: int | None = Field(default=None, gt=1)
+    sizes: dict[Literal["train", "val", "test"], int] | None = None
+    split_sha256: Sha256 | None = None
+    augment: Augment = Augment(crop="random_resized", flip=True)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    overrides: dict[Mode, dict[str, Any]] = Field(default_factory=dict)
+    licence: str | None = None
+    source: str | None = None
+    notes: str | None = None
+
+
+class Protocol(Strict):
+    """Every hyperparameter of a mode.
+
+    The learning rate is ``lr`` and is multiplied by ``gamma`` at the start of each (0-based) epoch in ``milestones``.
+    """
+
+    name: str
+    mode: Mode
+    probe: Probe | None = None
+    optimizer: Literal["sgd"] = "sgd"
+    lr: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=5e-4, ge=0)
+    batch_size: int = Field(default=64, gt=0)
+    epochs: int = Field(gt=0)
+    milestones: tuple[int, ...] = ()
+    gamma: float = Field(default=0.1, gt=0)
+    train_on: Literal["train", "trainval"] = "trainval"
+    eval_test: Literal["last", "each_epoch"] = "last"
+    normalisation: Literal["checkpoint", "task"] = "checkpoint"
+    augment: Literal["none", "task", "published"] = "none"
+    source: str | None = None
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if list(value) != sorted(set(value)) or (value and value[0] < 1):
+            raise ValueError("milestones must be ascending epochs from 1 on")
+        return value
+
+    @model_validator(mode="after")
+    def _probe_with_linear(self) -> Protocol:
+        if (self.mode == "linear") != (self.probe is not None):
+            raise ValueError("a linear protocol names its probe, a full one has none")
+        if self.mode == "linear" and self.augment != "none":
+            raise ValueError("linear mode extracts features once, so it can't augment")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the hyperparameters that define a run, without the protocol's name and source."""
+        return self.model_dump(mode="json", exclude={"name", "source"})
+
+    def sha256(self) -> str:
+        """Return the digest of :meth:`resolved`."""
+        return digest(self.resolved())
+
+    def lr_at(self, epoch: int) -> float:
+        """Return the learning rate of a 0-based epoch."""
+        return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
+
+
+class SuiteMode(Strict):
+    """What a suite does in one mode: the protocol's name and the default seeds."""
+
+    protocol: str
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError("seeds are distinct and not negative")
+        return value
+
+
+class Suite(Strict):
+    """Tasks, the architectures selected by default, and a protocol for each mode."""
+
+    id: str
+    title: str | None = None
+    tasks: tuple[str, ...] = Field(min_length=1)
+    archs: tuple[str, ...] = Field(min_length=1)
+    modes: dict[Mode, SuiteMode]
