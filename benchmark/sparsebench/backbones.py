@@ -1,0 +1,137 @@
+"""Architectures by name: built by timm or torchvision, features and head apart, with their preprocessing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from . import mini  # noqa: F401 - registers the embedded backbone with timm
+from .schema import CheckpointError, Interpolation, Preprocess, UnknownNameError
+
+__all__ = ["Architecture", "build", "feature_dim", "find", "head_name", "known", "preprocess_of", "remove_head"]
+
+LIBRARIES = ("timm", "torchvision")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A name that a library builds: ``library`` is ``timm`` or ``torchvision``, ``name`` may carry a timm tag."""
+
+    library: str
+    name: str
+
+    def __str__(self) -> str:
+        return self.name if self.library == "timm" else f"torchvision/{self.name}"
+
+
+def known() -> list[str]:
+    """Return the names of all architectures, torchvision's under their own names."""
+    return sorted(set(timm.list_models()) | set(torchvision.models.list_models(torchvision.models)))
+
+
+def find(arch: str) -> list[Architecture]:
+    """Return the architectures a name can mean, timm's first.
+
+    ``resnet18`` exists in both libraries; ``timm/resnet18`` or ``torchvision/resnet18`` mean one of them.
+
+    Raises
+    ------
+    UnknownNameError
+        If neither library has it.
+    """
+    library, _, name = arch.rpartition("/")
+    found = []
+    if library in ("", "timm") and timm.is_model(name):
+        found.append(Architecture("timm", name))
+    if library in ("", "torchvision") and name in torchvision.models.list_models(torchvision.models):
+        found.append(Architecture("torchvision", name))
+    if not found:
+        raise UnknownNameError("architecture", arch, known())
+    return found
+
+
+def build(arch: Architecture, num_classes: int) -> nn.Module:
+    """Build an architecture without weights from anywhere; 0 classes leave the head out.
+
+    The initialisation draws from torch's global generator.
+    """
+    if arch.library == "timm":
+        return timm.create_model(arch.name, pretrained=False, num_classes=num_classes)
+    model: nn.Module = torchvision.models.get_model(arch.name, weights=None, num_classes=num_classes or 1000)
+    if num_classes == 0:
+        remove_head(model, arch)
+    return model
+
+
+def head_name(model: nn.Module, arch: Architecture) -> str:
+    """Return the name of the layer that turns features into logits (``fc``, ``classifier``, ``heads.head``)."""
+    if arch.library == "timm":
+        config: Any = model.default_cfg
+        name = config.get("classifier")
+        if not isinstance(name, str):
+            raise CheckpointError(f"architecture {arch} has no single classifier layer", "choose another architecture")
+        return name
+    linear = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
+    if not linear:
+        raise CheckpointError(f"architecture {arch} has no linear classifier", "choose another architecture")
+    return linear[-1]
+
+
+def remove_head(model: nn.Module, arch: Architecture) -> None:
+    """Make ``model`` give features ``(B, d)`` instead of logits, in place."""
+    if arch.library == "timm":
+        reset: Any = model.reset_classifier
+        reset(0)
+        return
+    parent, _, leaf = head_name(model, arch).rpartition(".")
+    setattr(model.get_submodule(parent), leaf, nn.Identity())
+
+
+def preprocess_of(arch: Architecture) -> Preprocess:
+    """Return an architecture's own preprocessing, for a file that doesn't say.
+
+    A name with a timm tag (``resnet18.a1_in1k``) has exactly that tag's. Without a tag, size, mean and standard
+    deviation are the architecture's, resizing is the transfer literature's (bilinear, 256 for a crop of 224), except
+    for backbones made for small images, whose whole image is used.
+    """
+    if arch.library == "torchvision":
+        return Preprocess()
+    config = timm.get_pretrained_cfg(arch.name, allow_unregistered=True)
+    if config is None:
+        return Preprocess()
+    tagged = "." in arch.name
+    crop = config.crop_pct if tagged or config.crop_pct == 1.0 else 0.875
+    interpolation = config.interpolation if tagged else "bilinear"
+    if interpolation not in ("bilinear", "bicubic", "nearest"):
+        interpolation = "bicubic"
+    return Preprocess(
+        input_size=config.input_size[-1],
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        interpolation=cast(Interpolation, interpolation),
+        crop_pct=crop,
+    )
+
+
+def feature_dim(model: nn.Module, size: int) -> int:
+    """Return the number of features ``d`` that a headless model gives.
+
+    Raises
+    ------
+    CheckpointError
+        If its output is not one vector an image.
+    """
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        output = model(torch.zeros(1, 3, size, size))
+    model.train(was_training)
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise CheckpointError(f"the backbone gives {shape} for one image, not a feature vector", "choose another arch")
+    return int(output.shape[1])

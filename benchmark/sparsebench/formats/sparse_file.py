@@ -1,0 +1,134 @@
+"""Our own checkpoint file: safetensors with pruned weights stored sparse and half precision.
+
+A masked weight ``w`` of shape ``s`` becomes two tensors: ``w|mask``, its bits in row-major order packed eight to a byte
+(``numpy.packbits``), and ``w|values``, the kept values in that order. Other convolution and linear weights are stored
+whole in half precision, everything else (normalisation, biases) as it is. The safetensors metadata holds one JSON
+document, ``sparsebench``: ``format``, the shapes of the packed weights, and what the file says about itself. At 90 %
+sparsity a weight costs 2.6 bits, against 16.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ..files import write_bytes
+from ..schema import CheckpointError
+from .base import RawCheckpoint
+
+FORMAT = "sparsebench-sparse-1"
+_KEY = "sparsebench"
+_HALF_MAX = torch.finfo(torch.float16).max
+_HALF_TINY = 2.0**-24  # the smallest subnormal: a kept weight must not round to zero
+
+
+def to_half(values: Tensor) -> Tensor:
+    """Round to half precision so that what was not zero stays not zero; unchanged if anything would overflow."""
+    if not values.is_floating_point() or not bool((values.abs() <= _HALF_MAX).all()):
+        return values
+    half = values.to(torch.float16)
+    vanished = (half == 0) & (values != 0)
+    return torch.where(vanished, torch.copysign(torch.tensor(_HALF_TINY), values).to(torch.float16), half)
+
+
+def _pack(mask: Tensor) -> Tensor:
+    return torch.from_numpy(np.packbits(mask.cpu().numpy().reshape(-1)))
+
+
+def _unpack(bits: Tensor, count: int) -> Tensor:
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=count).astype(np.bool_))
+
+
+def encode(state: Mapping[str, Tensor], masks: Mapping[str, Tensor], meta: Mapping[str, Any]) -> bytes:
+    """Serialise a state dict, its masks, and a JSON-able description into the bytes of a file."""
+    tensors: dict[str, Tensor] = {}
+    shapes: dict[str, list[int]] = {}
+    for name, value in state.items():
+        value = value.detach().cpu().contiguous()
+        if name in masks:
+            tensors[f"{name}|mask"] = _pack(masks[name])
+            tensors[f"{name}|values"] = to_half(value[masks[name].cpu()])
+            shapes[name] = list(value.shape)
+        else:
+            tensors[name] = to_half(value) if value.ndim >= 2 else value
+    document = {"format": FORMAT, "shapes": shapes, "meta": dict(meta)}
+    return bytes(save(tensors, {_KEY: json.dumps(document, sort_keys=True)}))
+
+
+def write(path: Path, state: Mapping[str, Tensor], masks: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write a checkpoint file atomically."""
+    write_bytes(path, encode(state, masks, meta))
+
+
+def describe(path: Path) -> dict[str, Any] | None:
+    """Return the file's own document without reading its tensors, or None if it is not in this format.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not a whole safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as handle:
+            text = (handle.metadata() or {}).get(_KEY)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file: {error}", "it may be truncated or corrupted: get it again"
+        ) from error
+    if text is None:
+        return None
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its description is not JSON: {error}", "get the file again") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is in format {document.get('format') if isinstance(document, dict) else document!r}",
+            f"this version reads {FORMAT}: upgrade sparsebench",
+        )
+    return document
+
+
+def read(path: Path) -> RawCheckpoint:
+    """Read a checkpoint file back into float32 weights and bool masks.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged: unreadable, a mask without values, or counts that don't agree.
+    """
+    document = describe(path)
+    if document is None:
+        raise CheckpointError(f"{path} is a safetensors file but not one of sparsebench's")
+    with safe_open(path, framework="pt") as handle:
+        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
+    state: dict[str, Tensor] = {}
+    masks: dict[str, Tensor] = {}
+    for name, shape in document["shapes"].items():
+        try:
+            bits, values = tensors.pop(f"{name}|mask"), tensors.pop(f"{name}|values")
+        except KeyError as error:
+            raise CheckpointError(f"{path}: weight {name} has no {error}", "get the file again") from error
+        count = math.prod(shape)
+        if bits.dtype != torch.uint8 or bits.numel() != (count + 7) // 8:
+            raise CheckpointError(f"{path}: the mask of {name} doesn't fit its shape {shape}", "get the file again")
+        mask = _unpack(bits, count)
+        if int(mask.sum()) != values.numel():
+            raise CheckpointError(
+                f"{path}: {name} keeps {int(mask.sum())} weights but stores {values.numel()}", "get the file again"
+            )
+        weight = torch.zeros(count)
+        weight[mask] = values.float()
+        state[name], masks[name] = weight.view(shape), mask.view(shape)
+    for name, value in tensors.items():
+        state[name] = value.float() if value.is_floating_point() else value
+    return RawCheckpoint(FORMAT, state, masks, document["meta"])

@@ -1,0 +1,255 @@
+"""Load a checkpoint, registered or a user's own file, as a backbone: module, masks, preprocessing, description."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from . import backbones, masks
+from .backbones import Architecture
+from .download import locate
+from .formats import RawCheckpoint, read_checkpoint
+from .schema import Checkpoint, CheckpointError, FileSource, Preprocess, Upstream
+
+SPARSITY_TOLERANCE = 0.02
+"""Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What is known about a loaded backbone.
+
+    ``weights_sha256`` and ``mask_sha256`` are content hashes of the backbone alone (without the head): whatever the
+    file is called, equal backbones have equal hashes. ``mask_source`` is ``file`` (the file's own masks), ``zeros``
+    (inferred) or ``none`` (dense).
+    """
+
+    checkpoint: Checkpoint
+    arch: str
+    path: Path
+    format: str
+    mask_source: str
+    feature_dim: int
+    head_name: str
+    num_classes: int | None
+    weights_sha256: str
+    mask_sha256: str
+    sparsity: masks.SparsityReport
+
+    @property
+    def id(self) -> str:
+        """The checkpoint's id."""
+        return self.checkpoint.id
+
+    @property
+    def sparsity_measured(self) -> float:
+        """Measured sparsity under the checkpoint's own scope."""
+        return self.sparsity.scope(self.checkpoint.sparsity_scope)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network ready for use.
+
+    Parameters
+    ----------
+    module : nn.Module
+        In eval mode on the CPU; maps ``(B, 3, H, W)`` to features ``(B, d)``, or to upstream logits with its head.
+    masks : dict of str to Tensor
+        Parameter name of ``module`` to bool mask, True = kept; a layer that is not pruned has no entry.
+    preprocess : Preprocess
+        How images become its input.
+    info : BackboneInfo
+        Where it comes from and what was measured on it.
+    """
+
+    module: nn.Module
+    masks: dict[str, Tensor]
+    preprocess: Preprocess
+    info: BackboneInfo
+
+
+def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
+    """Load a registry entry.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, refused, doesn't fit the architecture, or isn't as sparse as the entry claims.
+    """
+    path = locate(checkpoint)
+    raw = read_checkpoint(path, checkpoint.format)
+    model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
+    found, source = _find_masks(model, raw, checkpoint.exempt, dense=checkpoint.method == "dense")
+    masks.apply(model, found)
+    report = masks.measure(model, found)
+    _check_sparsity(checkpoint, report)
+    if not head:
+        backbones.remove_head(model, architecture)
+        kept = dict(model.named_parameters())
+        found = {name: mask for name, mask in found.items() if name in kept}
+    model.eval()
+    preprocess = checkpoint.preprocess or backbones.preprocess_of(architecture)
+    head_free = _without(model.state_dict(), head_name)
+    info = BackboneInfo(
+        checkpoint=checkpoint,
+        arch=str(architecture),
+        path=path,
+        format=raw.format,
+        mask_source=source,
+        feature_dim=_feature_dim(model, architecture, head, head_name, preprocess),
+        head_name=head_name,
+        num_classes=classes,
+        weights_sha256=state_sha256(head_free),
+        mask_sha256=masks.sha256(_without(found, head_name)),
+        sparsity=report,
+    )
+    return Backbone(model, found, preprocess, info)
+
+
+def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
+    """Describe a user's own file as a registry entry would: from what it says of itself and what it measures.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.pth`` or ``.safetensors`` file.
+    arch : str, optional
+        Its architecture; needed unless the file names its own.
+
+    Raises
+    ------
+    CheckpointError
+        If the architecture is not known, or the file can't be loaded as it.
+    """
+    raw = read_checkpoint(path)
+    name = arch or raw.meta.get("arch")
+    if not isinstance(name, str):
+        raise CheckpointError(f"{path} doesn't say which architecture it is", "name it with --arch (or arch=...)")
+    model, architecture, _, _ = _fit(name, raw, path)
+    found, _ = _find_masks(model, raw, (), dense=False)
+    measured = masks.measure(model, found).scope("prunable")
+    meta: Mapping[str, Any] = raw.meta
+    try:
+        return Checkpoint(
+            id=re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.stem).lstrip("-._") or "checkpoint",
+            method=str(meta.get("method", "custom")) if found else "dense",
+            arch=str(architecture) if arch is None else arch,
+            sparsity=min(0.9999, round(float(meta.get("sparsity") or measured), 4)) if found else 0.0,
+            distribution=meta.get("distribution", "learned") if found else "dense",
+            nm=meta.get("nm") if found else None,
+            exempt=tuple(meta.get("exempt", ())),
+            file=FileSource(path=str(path.resolve())),
+            preprocess=Preprocess.model_validate(meta["preprocess"]) if "preprocess" in meta else None,
+            upstream=Upstream.model_validate(meta["upstream"]) if "upstream" in meta else None,
+        )
+    except (ValidationError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} describes itself wrongly: {str(error).splitlines()[0]}") from error
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """Return a content hash of a state dict: names, types, shapes and bytes.
+
+    -0.0 counts as 0.0, and batch norm's step counters don't count.
+    """
+    value = hashlib.sha256()
+    for name in sorted(state):
+        if name.endswith("num_batches_tracked"):
+            continue
+        tensor = state[name].detach().cpu().contiguous()
+        if tensor.is_floating_point():
+            tensor = tensor + 0.0
+        value.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:".encode())
+        value.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return value.hexdigest()
+
+
+def _without(tensors: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if not name.startswith(f"{layer}.")}
+
+
+def _feature_dim(
+    model: nn.Module, architecture: Architecture, head: bool, head_name: str, preprocess: Preprocess
+) -> int:
+    if head:
+        return int(model.get_submodule(head_name).in_features)  # type: ignore[arg-type]
+    return backbones.feature_dim(model, preprocess.input_size)
+
+
+def _fit(arch: str, raw: RawCheckpoint, path: Path) -> tuple[nn.Module, Architecture, str, int | None]:
+    """Build the architecture that the file's keys fit and load them strictly; a missing head alone is allowed."""
+    problems = []
+    for architecture in backbones.find(arch):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            template = backbones.build(architecture, 2)
+        head_name = backbones.head_name(template, architecture)
+        weight = raw.state.get(f"{head_name}.weight")
+        classes = int(weight.shape[0]) if weight is not None else None
+        with torch.random.fork_rng(devices=[]):
+            model = backbones.build(architecture, classes or 2)
+        problem = _mismatch(model, raw.state, head_name)
+        if problem is None:
+            model.load_state_dict(raw.state, strict=False)
+            return model, architecture, head_name, classes
+        problems.append((problem.count, f"{architecture}: {problem.text}"))
+    _, text = min(problems)
+    raise CheckpointError(f"{path} doesn't fit architecture {text}", "give the architecture the file was saved from")
+
+
+@dataclass(frozen=True)
+class _Mismatch:
+    count: int
+    text: str
+
+
+def _mismatch(model: nn.Module, state: Mapping[str, Tensor], head_name: str) -> _Mismatch | None:
+    """Compare keys and shapes; step counters may be missing (old files), the head may be missing as a whole."""
+    wanted = model.state_dict()
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    if f"{head_name}.weight" not in state:
+        missing = [k for k in missing if not k.startswith(f"{head_name}.")]
+    extra = [k for k in state if k not in wanted]
+    wrong = [k for k, v in state.items() if k in wanted and v.shape != wanted[k].shape]
+    parts = []
+    for what, keys in (("missing", missing), ("unexpected", extra)):
+        if keys:
+            parts.append(f"{len(keys)} keys {what} ({_some(keys)})")
+    if wrong:
+        k = wrong[0]
+        parts.append(f"{len(wrong)} of another shape ({k}: {tuple(state[k].shape)}, not {tuple(wanted[k].shape)})")
+    return _Mismatch(len(missing) + len(extra) + len(wrong), ", ".join(parts)) if parts else None
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+
+
+def _find_masks(
+    model: nn.Module, raw: RawCheckpoint, exempt: tuple[str, ...], *, dense: bool
+) -> tuple[dict[str, Tensor], str]:
+    if raw.masks:
+        return dict(raw.masks), "file"
+    if dense:
+        return {}, "none"
+    found = masks.infer(model, exempt)
+    return found, "zeros" if found else "none"
+
+
+def _check_sparsity(checkpoint: Checkpoint, report: masks.SparsityReport) -> None:
+    measured = report.scope(checkpoint.sparsity_scope)
+    if abs(measured - checkpoint.sparsity) > SPARSITY_TOLERANCE and not (
+        checkpoint.method == "dense" and checkpoint.sparsity_scope == "prunable"
+    ):
+        raise CheckpointError(
+            f"checkpoint {checkpoint.id} claims sparsity {checkpoint.sparsity:g} but measures {measured:.4f}"
+            f" (scope {checkpoint.sparsity_scope})",
+            "correct the entry's sparsity or its sparsity_scope",
+        )
