@@ -1,0 +1,54 @@
+"""A task to its train, val and test images: one loader a kind of source, and the checks that hold for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from ..schema import Task, UnknownNameError
+from .base import Split, TaskData, concatenate
+from .checks import assert_task
+
+__all__ = ["LOADERS", "Split", "TaskData", "concatenate", "open_task"]
+
+Loader = Callable[[Task, Path | None, Path | None], TaskData]
+
+LOADERS: dict[str, tuple[str, str]] = {
+    "digits": ("digits", "open_digits"),
+    "glyphs": ("glyphs", "open_glyphs"),
+    "textures": ("textures", "open_textures"),
+    "imagefolder": ("imagefolder", "open_imagefolder"),
+    "torchvision": ("torchvision_sets", "open_torchvision"),
+}
+"""What a task's ``loader`` may be: the module here and its function, imported when first used."""
+
+
+def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None = None) -> TaskData:
+    """Open a task's data and assert that it is what the task says.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    data_dir : Path, optional
+        Where data sets live; relative roots are looked up there, else in the current folder.
+    cache_dir : Path, optional
+        Where the results of slow checks may be remembered.
+
+    Raises
+    ------
+    UnknownNameError
+        If no such loader exists.
+    RegistryError
+        If the loader can't use the task's root or options.
+    DatasetError
+        If the data is missing, damaged, or differs from the task.
+    """
+    if task.loader not in LOADERS:
+        raise UnknownNameError("loader", task.loader, LOADERS)
+    module, function = LOADERS[task.loader]
+    loader: Loader = getattr(import_module(f".{module}", __name__), function)
+    data = loader(task, data_dir, cache_dir)
+    assert_task(data)
+    return data

@@ -1,0 +1,94 @@
+"""What every loader returns: splits of images with stable ids, and their fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ..schema import Task, digest
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set.
+
+    Parameters
+    ----------
+    ids : tuple of str
+        A stable, unique name for each image, in the order of the split.
+    labels : ndarray of int64, shape (n,)
+        Class indices from 0.
+    hashes : tuple of str
+        A content hash of each image (of its pixels or of its file's bytes).
+    load : callable
+        ``load(i)`` decodes image ``i`` to an RGB :class:`PIL.Image.Image`.
+    """
+
+    ids: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    hashes: tuple[str, ...]
+    load: Callable[[int], Image.Image] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of ids, labels and image contents, in order."""
+        return digest([list(self.ids), self.labels.tolist(), list(self.hashes)])
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's images, ready to be read; ``val`` is empty (length 0) where the task has none.
+
+    ``on_overlap`` says what an image found in two splits means: ``error`` where sparsebench cut the splits, ``warn``
+    where the user did, ``allow`` where they are published so.
+    """
+
+    task: Task
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    on_overlap: Literal["error", "warn", "allow"] = "error"
+
+    @property
+    def splits(self) -> dict[Literal["train", "val", "test"], Split]:
+        """The three splits by name."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    @cached_property
+    def split_sha256(self) -> str:
+        """Fingerprint of classes and splits: part of run ids, so a changed data set is a different run."""
+        return digest(
+            {
+                "classes": list(self.classes),
+                "train": self.train.sha256,
+                "val": self.val.sha256,
+                "test": self.test.sha256,
+            }
+        )
+
+
+def concatenate(first: Split, second: Split) -> Split:
+    """Return the images of ``first`` followed by those of ``second`` (train and val together: ``trainval``)."""
+    if len(second) == 0:
+        return first
+    n = len(first)
+
+    def load(i: int) -> Image.Image:
+        return first.load(i) if i < n else second.load(i - n)
+
+    return Split(
+        ids=first.ids + second.ids,
+        labels=np.concatenate([first.labels, second.labels]),
+        hashes=first.hashes + second.hashes,
+        load=load,
+    )
