@@ -1,0 +1,71 @@
+"""Device, precision and determinism: the settings under which a network's arithmetic is repeatable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+
+from ..schema import InputError, Numerics
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def device_of(numerics: Numerics) -> torch.device:
+    """Return the device a run computes on.
+
+    Raises
+    ------
+    InputError
+        If this machine, or this build of torch, doesn't have it.
+    """
+    try:
+        device = torch.device(numerics.device)
+    except RuntimeError:
+        raise InputError(f"unknown device {numerics.device!r}", "use cpu, cuda, or cuda:N") from None
+    # A large index comes back from torch.device as a negative one.
+    if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
+        raise InputError(
+            f"device {numerics.device!r} isn't there: torch sees {torch.cuda.device_count()} CUDA devices",
+            "use --device cpu, or a build of torch for this GPU's driver",
+        )
+    return device
+
+
+def device_class(device: torch.device) -> str:
+    """Name the kind of processor, as far as its kind can change a rounding: ``cpu/AVX512`` or ``cuda/<GPU model>``."""
+    if device.type == "cpu":
+        return f"cpu/{torch.backends.cpu.get_cpu_capability()}"
+    if device.type == "cuda":
+        return f"cuda/{torch.cuda.get_device_name(device)}"
+    return device.type
+
+
+def autocast(numerics: Numerics) -> AbstractContextManager[None]:
+    """Return the mixed-precision context of the run (without effect for fp32)."""
+    kind = torch.device(numerics.device).type
+    return torch.autocast(kind, dtype=_DTYPES[numerics.precision], enabled=numerics.precision != "fp32")
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Compute so that the same inputs give the same bits, and fp32 means fp32 (no TF32); settings are restored after.
+
+    On a CPU there is nothing to set: with equal threads its kernels are deterministic.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first cuBLAS handle is made
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
+    strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+        torch.use_deterministic_algorithms(strict[0], warn_only=strict[1])

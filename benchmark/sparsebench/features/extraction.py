@@ -1,0 +1,183 @@
+"""Run a frozen backbone over a split, in its order, and return one float32 array; a cached one if its key is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..datasets.base import Split
+from ..datasets.loading import evaluation_batches
+from ..engines import ENGINES, check_name, prepare
+from ..progress import Progress, Throttle
+from ..schema import SCHEMA_VERSION, Numerics, RunError, digest
+from .cache import read, write
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..datasets.transforms import Transform
+    from ..loading import Backbone, BackboneInfo
+
+EXTRACTOR_VERSION = 1
+"""Raised when a change of this module or of an engine can change the numbers; old cache entries are then not used."""
+
+FEATURE_POINT = "head_input"
+"""Where features are read: the input of the classifier that was taken off."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a split, in its order.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (n, d), C-contiguous
+        One row an image.
+    y : ndarray of int64, shape (n,)
+        Class indices.
+    ids : tuple of str
+        The images' names.
+    seconds : float
+        Time of the extraction itself, also where the array came out of the cache.
+    cached : bool
+        Whether it did.
+    """
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.int64]
+    ids: tuple[str, ...]
+    seconds: float
+    cached: bool
+
+
+def extract(
+    backbone: Backbone,
+    split: Split,
+    transform: Transform,
+    numerics: Numerics,
+    *,
+    cache_dir: Path | None,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+    workers: int = 0,
+) -> Features:
+    """Return the features of every image of ``split``.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The frozen network, its architecture, dimension and hashes.
+    split : Split
+        The images, in the order of the result.
+    transform : Transform
+        Decoded image to the network's input; it holds the preprocessing of the checkpoint.
+    numerics : Numerics
+        Engine, device, precision, threads (which the caller has set).
+    cache_dir : Path or None
+        The root of the caches; None neither reads nor writes one.
+    batch_size : int
+        Images a batch; memory grows with it.
+    progress : callable, optional
+        ``progress(images done, images)``.
+    workers : int
+        Threads that decode; they change the speed, never the numbers.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no engine of this name.
+    RunError
+        If a feature isn't finite, or the backbone doesn't give ``feature_dim`` numbers an image.
+    """
+    check_name(numerics.engine)
+    shape = (len(split), backbone.info.feature_dim)
+    key = None if cache_dir is None else cache_key(backbone.info, split, transform, numerics, batch_size)
+    if cache_dir is not None and key is not None:
+        entry = read(cache_dir, key, shape)
+        if entry is not None:
+            return Features(entry.array, split.labels, split.ids, entry.seconds, cached=True)
+    started = time.perf_counter()
+    images = evaluation_batches(split, transform, batch_size, workers=workers)
+    x = _forward(backbone, images, len(split), transform, numerics, Throttle(progress, len(split)))
+    seconds = time.perf_counter() - started
+    _require_finite(x, backbone.info.arch)
+    if cache_dir is not None and key is not None:
+        write(cache_dir, key, x, seconds)
+    return Features(x, split.labels, split.ids, seconds, cached=False)
+
+
+def cache_key(
+    info: BackboneInfo, split: Split, transform: Transform, numerics: Numerics, batch_size: int
+) -> Mapping[str, Any]:
+    """Return all that the numbers depend on, by content and never by a name that could mean something else tomorrow."""
+    from ..engines.context import device_class, device_of
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "extractor": EXTRACTOR_VERSION,
+        "arch": info.arch,
+        "weights": info.weights_sha256,
+        "mask": info.mask_sha256,
+        "feature_point": FEATURE_POINT,
+        "split": split.sha256,
+        "samples": digest(list(split.hashes)),
+        "transform": transform.sha256,
+        "decoder": f"pillow {version('pillow')}",
+        "device_class": device_class(device_of(numerics)),
+        "numerics": numerics.model_dump(mode="json", exclude={"device"}),
+        "engine": f"{numerics.engine} {ENGINES[numerics.engine]}",
+        "batch_norm": "folded",
+        "batch_size": batch_size,
+        "packages": {name: version(name) for name in ("torch", "torchvision", "timm")},
+    }
+
+
+def _forward(
+    backbone: Backbone,
+    batches: Iterable[Tensor],
+    count: int,
+    transform: Transform,
+    numerics: Numerics,
+    report: Throttle,
+) -> npt.NDArray[np.float32]:
+    """Run the backbone over ``count`` images in batches of uint8."""
+    import torch
+
+    from ..engines.context import device_of
+
+    dimension = backbone.info.feature_dim
+    out = np.empty((count, dimension), dtype=np.float32)
+    device = device_of(numerics)
+    run = None
+    row = 0
+    for images in batches:
+        batch = transform.normalise(images, device=device, dtype=torch.float32, channels_last=numerics.channels_last)
+        if run is None:
+            run = prepare(backbone.module, numerics, tuple(batch.shape))
+        features = run(batch)
+        if features.shape != (len(images), dimension):
+            raise RunError(
+                f"{backbone.info.arch} gave features of shape {tuple(features.shape)} for {len(images)} images, "
+                f"not ({len(images)}, {dimension})",
+                "the backbone must pool its output to one vector an image",
+            )
+        out[row : row + len(images)] = features.cpu().numpy()
+        row += len(images)
+        report.advance(len(images))
+    return out
+
+
+def _require_finite(x: npt.NDArray[np.float32], arch: str) -> None:
+    bad = sum(int(np.count_nonzero(~np.isfinite(rows))) for rows in np.array_split(x, max(1, len(x) // 4096)))
+    if bad:
+        raise RunError(
+            f"{bad} of {x.size} features of {arch} are not finite",
+            "check the checkpoint for NaN or huge weights (`sparsebench inspect`), or use --precision fp32",
+        )

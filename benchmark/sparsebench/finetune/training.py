@@ -1,0 +1,234 @@
+"""Finetune a backbone on a task, mask fixed, and score it on test: one seed of one cell of the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import masks as masking
+from ..datasets.base import Split, TaskData, concatenate
+from ..datasets.loading import EpochBatches, evaluation_batches
+from ..engines.context import autocast, device_of, repeatable
+from ..probes.base import Accuracy, evaluate
+from ..progress import Progress, Throttle
+from ..schema import MaskProof, Numerics, Protocol, RunError
+from .batches import Batch, join_lone_last, to_device, to_network
+from .model import Classifier, make_optimizer, require_finite
+from .randomness import own_randomness
+
+if TYPE_CHECKING:
+    from ..datasets.transforms import Transform
+    from ..loading import Backbone
+
+EVALUATION_BATCH = 256
+_CHECK_EVERY = 32  # steps between two looks at the loss: looking makes a GPU's host wait
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What finetuning gives.
+
+    Parameters
+    ----------
+    test_logits : ndarray of float32, shape (n_test, C)
+        At the end of the last epoch, in the order of the test split.
+    val_logits : ndarray of float32, shape (n_val, C), or None
+        The same for the validation split; None where the protocol trains on it or there is none.
+    train_loss : float
+        Mean cross-entropy (nats) over the images of the last epoch, as they were trained on.
+    best_test : float or None
+        The best test accuracy (the task's metric) of any epoch; None unless the protocol evaluates each epoch.
+    mask_proof : MaskProof
+        That no masked weight has moved from zero.
+    state_dict : dict of str to Tensor
+        The finetuned weights under the backbone's names, and the head's; on the CPU.
+    """
+
+    test_logits: npt.NDArray[np.float32]
+    val_logits: npt.NDArray[np.float32] | None
+    train_loss: float
+    best_test: float | None
+    mask_proof: MaskProof
+    state_dict: dict[str, Tensor] = field(repr=False)
+
+
+def finetune(
+    backbone: Backbone,
+    data: TaskData,
+    transform: Transform,
+    protocol: Protocol,
+    seed: int,
+    *,
+    numerics: Numerics,
+    progress: Progress | None = None,
+    workers: int = 0,
+) -> FinetuneResult:
+    """Train all of a backbone and a new head, with the backbone's masked weights held at zero.
+
+    SGD over every parameter by the protocol; batch normalisation in train mode; weights and momentum are masked after
+    each step, and at the end the mask is proved. The head is dense. A last batch of one image is joined to the one
+    before it. With equal arguments and threads the result is equal bit for bit, whatever ``workers`` and whatever ran
+    before; the backbone passed in and torch's global generators are left as they were.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Module, masks and description; copied, so that seeds can share it.
+    data : TaskData
+        The task's splits. The test split is scored once, after the last epoch, unless the protocol says each epoch.
+    transform : Transform
+        Augmentation, evaluation and normalisation.
+    protocol : Protocol
+        Every hyperparameter.
+    seed : int
+        Of the head, the order, the augmentation, and layers that draw random numbers.
+    numerics : Numerics
+        Device, precision (mixed for bf16 and fp16), memory format, compilation.
+    progress : callable, optional
+        ``progress(images seen, images to see)``.
+    workers : int
+        Threads that decode; they change the speed, never the numbers.
+
+    Raises
+    ------
+    RunError
+        If the loss or a logit isn't finite.
+    MaskError
+        If a masked weight isn't zero at the end.
+    """
+    cell = _Cell(backbone, data, transform, protocol, seed, numerics)
+    device = device_of(numerics)
+    with own_randomness(seed, device), repeatable(device):
+        return _Run(cell, device, progress, workers).result()
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What defines the numbers of one finetuning."""
+
+    backbone: Backbone
+    data: TaskData
+    transform: Transform
+    protocol: Protocol
+    seed: int
+    numerics: Numerics
+
+    @property
+    def train(self) -> Split:
+        """The images to train on."""
+        data = self.data
+        return data.train if self.protocol.train_on == "train" else concatenate(data.train, data.val)
+
+    @property
+    def val(self) -> Split | None:
+        """The images held out, where the protocol holds any out."""
+        return self.data.val if self.protocol.train_on == "train" and len(self.data.val) > 0 else None
+
+    @property
+    def each_epoch(self) -> bool:
+        return self.protocol.eval_test == "each_epoch"
+
+
+class _Run:
+    """One finetuning in progress: model, optimizer, mask, loader."""
+
+    def __init__(self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int) -> None:
+        self._cell, self._device, self._workers = cell, device, workers
+        backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
+        model = Classifier(backbone, len(cell.data.classes), cell.seed)
+        masking.apply(model.features, backbone.masks)
+        layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
+        self._model = model.to(device).to(memory_format=layout)
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(self._model) if numerics.compile else self._model
+        self._optimizer = make_optimizer(self._model, protocol)
+        self._holder = masking.MaskHolder(self._model.features, backbone.masks, self._optimizer)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
+        train = cell.train
+        self._batches = EpochBatches(train, cell.transform, protocol.batch_size, cell.seed, workers=workers)
+        tests = protocol.epochs if cell.each_epoch else 1
+        evaluated = tests * len(cell.data.test) + (0 if cell.val is None else len(cell.val))
+        self._report = Throttle(progress, protocol.epochs * len(train) + evaluated)
+
+    def result(self) -> FinetuneResult:
+        """Train, prove the mask, and score."""
+        best: float | None = None
+        loss, test = float("nan"), None
+        cell = self._cell
+        for epoch in range(cell.protocol.epochs):
+            loss = self._train_epoch(epoch)
+            if cell.each_epoch:
+                test = self._logits(cell.data.test, "test")
+                best = max(best or 0.0, self._score(test))
+        proof = masking.prove(self._model.features, cell.backbone.masks)
+        return FinetuneResult(
+            test_logits=self._logits(cell.data.test, "test") if test is None else test,
+            val_logits=None if cell.val is None else self._logits(cell.val, "val"),
+            train_loss=loss,
+            best_test=best,
+            mask_proof=proof,
+            state_dict=self._model.named_state(self._cell.backbone.info.head_name),
+        )
+
+    def _train_epoch(self, epoch: int) -> float:
+        """Take the steps of an epoch; return its mean loss over images."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._cell.protocol.lr_at(epoch)
+        self._model.train()
+        losses: list[float] = []
+        counts: list[int] = []
+        waiting: list[Tensor] = []
+        for batch in join_lone_last(self._batches.epoch(epoch)):
+            waiting.append(self._step(batch))
+            counts.append(len(batch[1]))
+            self._report.advance(counts[-1])
+            if len(waiting) == _CHECK_EVERY:
+                losses += require_finite(waiting, epoch, len(losses), self._cell.protocol)
+                waiting.clear()
+        losses += require_finite(waiting, epoch, len(losses), self._cell.protocol)
+        return float(np.average(losses, weights=counts))
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Take one optimizer step and hold the mask; return the loss before it."""
+        images = to_network(batch[0], self._cell.transform, self._device, self._cell.numerics)
+        labels = to_device(batch[1], self._device)
+        self._optimizer.zero_grad(set_to_none=True)
+        with autocast(self._cell.numerics):
+            logits = self._forward(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._holder.hold()
+        return loss.detach()
+
+    def _logits(self, split: Split, name: str) -> npt.NDArray[np.float32]:
+        """Return the logits (n, C) of a split, in eval mode."""
+        self._model.eval()
+        out = np.empty((len(split), len(self._cell.data.classes)), dtype=np.float32)
+        row = 0
+        with torch.inference_mode():
+            batches = evaluation_batches(split, self._cell.transform, EVALUATION_BATCH, workers=self._workers)
+            for images in batches:
+                batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
+                with autocast(self._cell.numerics):
+                    logits = self._forward(batch)
+                out[row : row + len(images)] = logits.float().cpu().numpy()
+                row += len(images)
+                self._report.advance(len(images))
+        if not np.isfinite(out).all():
+            bad = int(np.count_nonzero(~np.isfinite(out).all(axis=1)))
+            raise RunError(
+                f"{bad} of {len(out)} {name} images have logits that aren't finite", "try a lower learning rate"
+            )
+        return out
+
+    def _score(self, logits: npt.NDArray[np.float32]) -> float:
+        accuracy: Accuracy = evaluate(logits, self._cell.data.test.labels, len(self._cell.data.classes))
+        return accuracy.mean_per_class if self._cell.data.task.metric == "mean_per_class" else accuracy.top1

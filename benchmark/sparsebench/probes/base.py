@@ -1,0 +1,79 @@
+"""What probes share: the linear head, its initialisation, a seed's generators, and the scores of logits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..metrics import mean_per_class, top1
+from ..schema import digest
+
+_ROWS = 8192  # rows of features that are multiplied at a time; bounds the memory of a memory-mapped array
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A linear classifier: logits = x W^T + b.
+
+    Parameters
+    ----------
+    weight : ndarray of float32, shape (C, d)
+        One row a class.
+    bias : ndarray of float32, shape (C,)
+        One number a class.
+    """
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+    def logits(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the logits (n, C) of features (n, d)."""
+        weight, bias = torch.from_numpy(self.weight), torch.from_numpy(self.bias)
+        out = torch.empty(len(x), len(self.bias))
+        for start in range(0, len(x), _ROWS):
+            rows = torch.from_numpy(np.ascontiguousarray(x[start : start + _ROWS]))
+            torch.addmm(bias, rows, weight.T, out=out[start : start + len(rows)])
+        return out.numpy()
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Fractions of images classified rightly: of all, and of each class's, averaged over classes."""
+
+    top1: float
+    mean_per_class: float
+
+
+def evaluate(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], num_classes: int) -> Accuracy:
+    """Return the accuracies of logits (n, C) against labels (n,)."""
+    predicted = logits.argmax(axis=1)
+    return Accuracy(float(top1(predicted, labels)), float(mean_per_class(predicted, labels, num_classes)))
+
+
+def cross_entropy(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
+    """Return the mean cross-entropy, in nats, of logits (n, C) under labels (n,)."""
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
+    return float(loss)
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """Return the seed of one of a run's independent random streams, such as ``"head"`` and ``"order"``."""
+    return int(digest({"seed": seed, "stream": stream})[:15], 16)
+
+
+def generator(seed: int, stream: str) -> torch.Generator:
+    """Return the CPU generator of one of a run's random streams, at its start."""
+    return torch.Generator().manual_seed(stream_seed(seed, stream))
+
+
+def default_linear(num_classes: int, dimension: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw weight (C, d) and bias (C,) as ``nn.Linear`` does: uniform within +-1/sqrt(d), by the seed's own stream."""
+    bound = 1.0 / math.sqrt(dimension)
+    source = generator(seed, "head")
+    weight = torch.empty(num_classes, dimension).uniform_(-bound, bound, generator=source)
+    bias = torch.empty(num_classes).uniform_(-bound, bound, generator=source)
+    return weight, bias

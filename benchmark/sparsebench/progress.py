@@ -1,0 +1,39 @@
+"""Progress reports: a callable ``progress(done, total)``, called at most a few times a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Progress = Callable[[float, float], None]
+
+INTERVAL = 0.25
+"""Least number of seconds between two reports; the last one is always made."""
+
+
+class Throttle:
+    """Pass progress on to a callable, but not more often than every :data:`INTERVAL` seconds.
+
+    Parameters
+    ----------
+    progress : callable or None
+        Called with the work done and the total; ``None`` makes every report a no-op.
+    total : float
+        The work there is, in any unit.
+    """
+
+    def __init__(self, progress: Progress | None, total: float) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0.0
+        self._next = 0.0
+
+    def advance(self, amount: float) -> None:
+        """Add ``amount`` to the work done."""
+        self._done += amount
+        if self._progress is None:
+            return
+        now = time.monotonic()
+        if now >= self._next or self._done >= self._total:
+            self._next = now + INTERVAL
+            self._progress(self._done, self._total)

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import small_world as world
+import torch
+from sparsebench.features import CacheWarning, cache, extract
+from sparsebench.schema import Numerics, RunError, UnknownNameError
+from torch import nn
+
+
+def run(cache_dir=None, *, backbone=None, split=None, numerics=None, **options):
+    return extract(
+        backbone or world.backbone(),
+        split or world.split(21, 5),
+        world.transform(),
+        numerics or Numerics(),
+        cache_dir=cache_dir,
+        **options,
+    )
+
+
+def entries(cache_dir):
+    return sorted(p.name for p in (cache_dir / "features").iterdir())
+
+
+def test_features_are_the_modules_output_in_split_order():
+    backbone, split, transform = world.backbone(), world.split(21, 5), world.transform()
+    found = extract(backbone, split, transform, Numerics(), cache_dir=None, batch_size=8)
+    images = torch.stack([transform.evaluate(split.load(i)) for i in range(len(split))])
+    with torch.inference_mode():
+        expected = backbone.module(transform.normalise(images)).numpy()
+    np.testing.assert_allclose(found.x, expected, rtol=1e-4, atol=1e-5)
+    assert found.x.dtype == np.float32
+    assert found.x.flags.c_contiguous
+    assert found.ids == split.ids
+    np.testing.assert_array_equal(found.y, split.labels)
+    assert not found.cached
+
+
+def test_extraction_repeats_bit_for_bit_and_leaves_the_backbone_alone():
+    backbone = world.backbone(sparsity=0.5)
+    before = {name: value.clone() for name, value in backbone.module.state_dict().items()}
+    first, second = run(backbone=backbone), run(backbone=backbone)
+    np.testing.assert_array_equal(first.x, second.x)
+    assert all(torch.equal(value, before[name]) for name, value in backbone.module.state_dict().items())
+
+
+def test_workers_do_not_change_the_numbers():
+    np.testing.assert_array_equal(run(workers=2).x, run().x)
+
+
+def test_cached_array_is_the_fresh_one_bit_for_bit(tmp_path):
+    fresh, cached = run(tmp_path), run(tmp_path)
+    assert (fresh.cached, cached.cached) == (False, True)
+    assert cached.seconds == fresh.seconds
+    np.testing.assert_array_equal(cached.x, fresh.x)
+    assert len(entries(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["weights", "mask", "arch", "split", "precision", "threads", "batch_size", "transform"],
+)
+def test_anything_that_the_numbers_depend_on_makes_another_entry(tmp_path, change):
+    backbone, split, options = world.backbone(), world.split(9, 5), {}
+    transform, numerics = world.transform(), Numerics()
+    extract(backbone, split, transform, numerics, cache_dir=tmp_path)
+    fields = {"weights": "weights_sha256", "mask": "mask_sha256", "arch": "arch"}
+    if change in fields:
+        backbone = dataclasses.replace(backbone, info=dataclasses.replace(backbone.info, **{fields[change]: "c" * 64}))
+    elif change == "split":
+        split = world.split(9, 6)
+    elif change == "batch_size":
+        options["batch_size"] = 4
+    elif change == "transform":
+        transform = dataclasses.replace(transform, preprocess=world.PREPROCESS.model_copy(update={"crop_pct": 0.5}))
+    else:
+        numerics = Numerics(**{"precision": {"precision": "bf16"}, "threads": {"threads": 2}}[change])
+    assert not extract(backbone, split, transform, numerics, cache_dir=tmp_path, **options).cached
+    assert len(entries(tmp_path)) == 2
+
+
+def test_a_name_is_not_part_of_the_key(tmp_path):
+    backbone = world.backbone()
+    run(tmp_path, backbone=backbone)
+    renamed = dataclasses.replace(backbone, info=dataclasses.replace(backbone.info, head_name="classifier"))
+    assert run(tmp_path, backbone=renamed).cached
+
+
+def truncate(entry):
+    file = entry / "features.npy"
+    file.write_bytes(file.read_bytes()[:-50])
+
+
+def flip_a_bit(entry):
+    file = entry / "features.npy"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def empty_meta(entry):
+    (entry / "meta.json").write_text("")
+
+
+def strange_meta(entry):
+    (entry / "meta.json").write_text("[1, 2]")
+
+
+def another_key(entry):
+    meta = json.loads((entry / "meta.json").read_text())
+    meta["key"]["arch"] = "another"
+    (entry / "meta.json").write_text(json.dumps(meta))
+
+
+def no_array(entry):
+    (entry / "features.npy").unlink()
+
+
+class Touch:
+    """Leaves a file behind if it is ever unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (type(self.path).touch, (self.path,))
+
+
+def pickled_array(entry):
+    np.save(entry / "features.npy", np.array([Touch(entry.parent.parent / "ran")], dtype=object), allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    "damage", [truncate, flip_a_bit, empty_meta, strange_meta, another_key, no_array, pickled_array]
+)
+def test_a_damaged_entry_is_reported_and_made_again(tmp_path, damage):
+    fresh = run(tmp_path)
+    damage(tmp_path / "features" / entries(tmp_path)[0])
+    with pytest.warns(CacheWarning, match="damaged"):
+        again = run(tmp_path)
+    assert not again.cached
+    np.testing.assert_array_equal(again.x, fresh.x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run(tmp_path).cached
+    assert len(entries(tmp_path)) == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.warns(CacheWarning, match="can't be cached"):
+        found = run(blocked)
+    np.testing.assert_array_equal(found.x, run().x)
+
+
+def test_a_full_disk_is_only_a_warning_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache.np, "save", full)
+    with pytest.warns(CacheWarning, match="No space left"):
+        run(tmp_path)
+    assert entries(tmp_path) == []
+
+
+def test_of_two_writers_one_wins_silently(tmp_path, monkeypatch):
+    first = run(tmp_path)
+    monkeypatch.setattr("sparsebench.features.extraction.read", lambda *_: None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        second = run(tmp_path)
+    monkeypatch.undo()
+    assert len(entries(tmp_path)) == 1
+    assert run(tmp_path).cached
+    np.testing.assert_array_equal(first.x, second.x)
+
+
+def test_leftovers_of_killed_writers_are_swept_when_old(tmp_path):
+    import os
+
+    run(tmp_path)
+    old, young = tmp_path / "features" / ".tmp-old", tmp_path / "features" / ".tmp-young"
+    old.mkdir()
+    young.mkdir()
+    os.utime(old, (0, 0))
+    run(tmp_path, split=world.split(4, 9))
+    assert not old.exists()
+    assert young.exists()
+    shutil.rmtree(young)
+
+
+class Broken(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x):
+        return torch.full((len(x), *self.shape), float("inf"))
+
+
+def test_non_finite_features_are_counted():
+    with pytest.raises(RunError, match="168 of 168 features of tiny are not finite") as caught:
+        run(backbone=world.FakeBackbone(Broken((8,))))
+    assert "inspect" in caught.value.hint
+
+
+def test_unpooled_features_are_refused():
+    with pytest.raises(RunError, match=r"\(21, 8, 2, 2\)"):
+        run(backbone=world.FakeBackbone(Broken((8, 2, 2))))
+
+
+def test_an_unknown_engine_is_refused_before_any_work():
+    with pytest.raises(UnknownNameError, match="torhc"):
+        run(numerics=Numerics(engine="torhc"))
+
+
+def test_progress_ends_at_the_number_of_images():
+    seen = []
+    run(batch_size=4, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (21, 21)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
