@@ -1,0 +1,166 @@
+"""A figure of panels with one legend and a caption below, laid out in inches, drawn without touching global state."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+FONT_SIZE = 8.0
+_LINE = FONT_SIZE * 1.22 / 72  # inches a line of the legend or the caption takes
+_CHARACTER = FONT_SIZE * 0.56 / 72  # inches a character takes, on average and rounded up
+_LEFT, _RIGHT, _TOP, _BELOW, _GAP_X, _GAP_Y = 0.62, 0.10, 0.30, 0.42, 0.52, 0.48
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": FONT_SIZE,
+    "axes.titlesize": FONT_SIZE,
+    "axes.titlelocation": "left",
+    "axes.labelsize": FONT_SIZE,
+    "xtick.labelsize": FONT_SIZE - 1,
+    "ytick.labelsize": FONT_SIZE - 1,
+    "legend.fontsize": FONT_SIZE - 1,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4.5,
+    "axes.unicode_minus": True,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "text.usetex": False,
+    "savefig.bbox": "standard",
+    "path.simplify": False,
+}
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Draw with the reports' settings, whatever the caller's are; they are back afterwards."""
+    import matplotlib as mpl
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of a figure in inches."""
+
+    width: float
+    rows: int
+    columns: int
+    panel_height: float
+    legend_rows: int
+    caption: tuple[str, ...]
+
+    @property
+    def height(self) -> float:
+        """Height of the whole figure."""
+        panels = self.rows * self.panel_height + (self.rows - 1) * _GAP_Y
+        return _TOP + panels + _BELOW + self.legend_height + len(self.caption) * _LINE + 0.06
+
+    @property
+    def legend_height(self) -> float:
+        """Height of the legend with the space below it."""
+        return self.legend_rows * _LINE + 0.08 if self.legend_rows else 0.0
+
+
+class Canvas:
+    """Panels in rows and columns, a legend, a caption.
+
+    Parameters
+    ----------
+    panels : int
+        Number of panels.
+    columns : int
+        Panels side by side.
+    width, panel_height : float
+        Inches.
+    labels : list of str
+        The legend's entries, to reserve their space.
+    caption : str
+        Sentences below the figure.
+    """
+
+    def __init__(
+        self, panels: int, columns: int, width: float, panel_height: float, labels: list[str], caption: str
+    ) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.legend_columns = _legend_columns(labels, width)
+        rows = math.ceil(panels / columns)
+        wrapped = textwrap.wrap(caption, int((width - 0.2) / _CHARACTER / 0.78))
+        legend_rows = math.ceil(len(labels) / self.legend_columns) if labels else 0
+        self.layout = Layout(width, rows, columns, panel_height, legend_rows, tuple(wrapped))
+        self.figure = Figure(figsize=(width, self.layout.height))
+        FigureCanvasAgg(self.figure)
+        self.axes = [self._panel(i) for i in range(panels)]
+        self.panel_width = (width - _LEFT - _RIGHT - (columns - 1) * _GAP_X) / columns
+        self._write_caption()
+
+    def legend(self, handles: list[Any]) -> None:
+        """Draw the legend below the panels."""
+        if handles:
+            bottom = len(self.layout.caption) * _LINE + 0.06
+            self.figure.legend(
+                handles=handles,
+                loc="lower center",
+                bbox_to_anchor=(0.5, bottom / self.layout.height),
+                ncols=self.legend_columns,
+                frameon=False,
+                borderaxespad=0.0,
+                borderpad=0.2,
+                labelspacing=0.3,
+                columnspacing=1.2,
+                handlelength=2.0,
+            )
+
+    def png(self) -> bytes:
+        """Return the picture at 200 dpi, without a time stamp."""
+        return self._save(format="png", dpi=200, metadata={"Software": None})
+
+    def pdf(self) -> bytes:
+        """Return the drawing with embedded TrueType fonts, without a time stamp."""
+        return self._save(format="pdf", metadata={"CreationDate": None, "ModDate": None, "Producer": None})
+
+    def _save(self, **options: Any) -> bytes:
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, **options)
+        return buffer.getvalue()
+
+    def _panel(self, index: int) -> Any:
+        row, column = divmod(index, self.layout.columns)
+        width = (self.layout.width - _LEFT - _RIGHT - (self.layout.columns - 1) * _GAP_X) / self.layout.columns
+        left = _LEFT + column * (width + _GAP_X)
+        top = _TOP + row * (self.layout.panel_height + _GAP_Y)
+        bottom = self.layout.height - top - self.layout.panel_height
+        x, y = self.layout.width, self.layout.height
+        return self.figure.add_axes((left / x, bottom / y, width / x, self.layout.panel_height / y))
+
+    def _write_caption(self) -> None:
+        for number, line in enumerate(reversed(self.layout.caption)):
+            height = (0.05 + number * _LINE) / self.layout.height
+            self.figure.text(0.5, height, line, ha="center", va="bottom", fontsize=FONT_SIZE - 1, color="#555555")
+
+
+def _legend_columns(labels: list[str], width: float) -> int:
+    """Return how many legend entries stand side by side."""
+    if not labels:
+        return 1
+    entry = max(map(len, labels)) * _CHARACTER + 0.48
+    return max(1, min(len(labels), int((width - 0.1) / entry)))

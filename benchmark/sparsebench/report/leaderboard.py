@@ -1,0 +1,114 @@
+"""The leaderboard: one line a checkpoint and group, a pure function of the records, without timings.
+
+The same runs in any order give the same bytes: columns and rows have one order, numbers six decimals. ``rank`` is
+shared by entries whose intervals of the relative error don't tell them apart (see
+:func:`sparsebench.report.aggregate.aggregate` for the rule); it is empty for an entry that lacks tasks or a reference.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..schema import ResultsError
+from .aggregate import LABELS, Aggregate, aggregate, mode_order
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DECIMALS = 6
+
+COLUMNS: tuple[str, ...] = (
+    "mode",
+    "protocol",
+    "probe",
+    "suite",
+    "arch",
+    "rank",
+    "checkpoint",
+    *LABELS,
+    "relative_error",
+    "relative_error_low",
+    "relative_error_high",
+    "relative_error_tasks",
+    "mean_accuracy",
+    "average_rank",
+    "n_tasks",
+    "group_tasks",
+    "seeds_min",
+    "seeds_max",
+    "n_failed",
+    "complete",
+)
+"""The columns before those of the tasks: ``acc_<task>`` and ``sd_<task>`` for each task, sorted."""
+
+
+def leaderboard(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the leaderboard of a tidy results table, its numbers rounded to :data:`DECIMALS`.
+
+    Groups are sorted by mode (linear first), protocol, probe, suite and architecture; lines by completeness, relative
+    error, mean accuracy and id.
+    """
+    return leaderboard_of(aggregate(frame))
+
+
+def leaderboard_of(statistics: Aggregate) -> pd.DataFrame:
+    """Return the leaderboard of statistics that are there already."""
+    import pandas as pd
+
+    tasks = statistics.tasks
+    rows = []
+    groups = sorted(statistics.groups(), key=lambda item: _group_order(item[0]))
+    for _, part in groups:
+        for line in part.summary.to_dict("records"):
+            row = {name: line[name] for name in COLUMNS}
+            for task in tasks:
+                cell = part.cell(line["checkpoint"], task)
+                values = (math.nan, math.nan) if cell is None else (cell.mean, cell.sd)
+                row[f"acc_{task}"], row[f"sd_{task}"] = values
+            rows.append(row)
+    columns = [*COLUMNS, *(name for task in tasks for name in (f"acc_{task}", f"sd_{task}"))]
+    table = pd.DataFrame(rows, columns=columns)
+    numbers = table.select_dtypes("float").columns
+    table[numbers] = table[numbers].round(DECIMALS) + 0.0  # no negative zero
+    table["rank"] = table["rank"].astype("Int64")
+    return table
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """Return the leaderboard's text."""
+    from ..store.csvfile import to_csv as csv_text
+
+    return csv_text(list(table.columns), ([_field(v) for v in row] for row in table.itertuples(index=False, name=None)))
+
+
+def write_leaderboard(frame: pd.DataFrame, file: Path) -> None:
+    """Write the leaderboard of a tidy results table as CSV, atomically.
+
+    Raises
+    ------
+    ResultsError
+        If the file can't be written.
+    """
+    try:
+        files.write_text(file, to_csv(leaderboard(frame)))
+    except OSError as error:
+        raise ResultsError(f"can't write {str(file)!r}: {error.strerror or error}") from error
+
+
+def _group_order(group: dict[str, str]) -> tuple[int, list[str]]:
+    return mode_order(group["mode"]), [group[name] for name in COLUMNS[1:5]]
+
+
+def _field(value: Any) -> Any:
+    import pandas as pd
+
+    if value is None or value is pd.NA:
+        return None
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return None if math.isnan(value) else f"{value:.{DECIMALS}f}"
+    return value

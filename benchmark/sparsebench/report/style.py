@@ -1,0 +1,84 @@
+"""How things are called and drawn on paper: one spelling, colour and marker a method, whatever else is shown."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
+
+DENSE_COLOUR: Final = "#3b3b3b"
+
+# Colours: the "muted" qualitative scheme of P. Tol, told apart with all common kinds of colour blindness.
+_METHODS: Final[dict[str, tuple[str, str, str]]] = {
+    "dense": ("Dense", DENSE_COLOUR, "o"),
+    "magnitude": ("Magnitude", "#999933", "v"),
+    "gmp": ("GMP", "#332288", "s"),
+    "acdc": ("AC/DC", "#cc6677", "o"),
+    "rigl": ("RigL", "#117733", "^"),
+    "str": ("STR", "#88ccee", "D"),
+    "lth": ("LTH", "#ddaa33", "P"),
+    "woodfisher": ("WoodFisher", "#882255", "X"),
+    "mfac": ("M-FAC", "#44aa99", "<"),
+    "cram": ("CrAM", "#aa4499", ">"),
+}
+_OTHERS: Final[tuple[tuple[str, str], ...]] = (
+    ("#4477aa", "h"),
+    ("#ee7733", "d"),
+    ("#009988", "p"),
+    ("#ee3377", "8"),
+    ("#777777", "H"),
+)
+_STROKES: Final = ("-", "--", ":", "-.")
+
+
+def method_name(method: str) -> str:
+    """Return a method's spelling on paper; an unknown method's is its own name."""
+    return _METHODS[method][0] if method in _METHODS else method
+
+
+def method_colour(method: str) -> str:
+    """Return a method's colour, the same in every figure; an unknown method's follows from its name."""
+    return _METHODS[method][1] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][0]
+
+
+def method_marker(method: str) -> str:
+    """Return a method's marker, so that methods differ without colour too."""
+    return _METHODS[method][2] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][1]
+
+
+def variant_stroke(index: int) -> str:
+    """Return the line style of a method's ``index``-th variant."""
+    return _STROKES[index % len(_STROKES)]
+
+
+def method_order(method: str) -> tuple[int, str]:
+    """Return what methods are sorted by: the known ones in their order, then the others by name."""
+    known = list(_METHODS)
+    return (known.index(method), "") if method in known else (len(known), method)
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """Return a fraction in percent, without the sign: ``0.8546`` is ``85.46``; a minus is a real one."""
+    text = f"{100 * value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def signed_percent(value: float, digits: int = 1) -> str:
+    """Return a change in percent with its sign, ``+3.2`` or ``−3.2``; no change has none."""
+    text = percent(value, digits)
+    return text if text.startswith("−") or float(text) == 0 else f"+{text}"
+
+
+def group_title(group: dict[str, str]) -> str:
+    """Return a group's heading, for example ``linear · sgd · cvpr22-linear · mini (suite) · mini (arch)``."""
+    parts = [group["mode"], group["probe"], group["protocol"]]
+    parts += [f"suite {group['suite']}"] if group["suite"] else []
+    parts += [f"arch {group['arch']}"] if group["arch"] else []
+    return " · ".join(part for part in parts if part)
+
+
+def _number(name: str, count: int) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % count

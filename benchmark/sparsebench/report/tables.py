@@ -1,0 +1,199 @@
+r"""Tables for papers: Markdown and LaTeX (booktabs), percent ± sd over seeds, the best of each column in bold.
+
+One table a group (suite, architecture, mode, probe, protocol). What a table says is built once, as a :class:`Table`;
+how it is spelled is up to the writers. The LaTeX needs ``\usepackage{booktabs}`` and ``\usepackage{graphicx}``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..metrics import Sample
+from .aggregate import Aggregate
+from .style import SEED_CAPTION, group_title, percent, signed_percent
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a table."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: heading, column names, rows, and sentences for below it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Field, ...], ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def build_tables(statistics: Aggregate) -> list[Table]:
+    """Return one table a group, checkpoints from best to worst."""
+    return [build_table(group_title(group), part) for group, part in statistics.groups()]
+
+
+def build_table(title: str, statistics: Aggregate) -> Table:
+    """Return the table of one group."""
+    tasks = statistics.tasks
+    lines: list[dict[str, Any]] = [
+        {str(k): v for k, v in line.items()} for line in statistics.summary.to_dict("records")
+    ]
+    cells = {task: [statistics.cell(line["checkpoint"], task) for line in lines] for task in tasks}
+    columns = [
+        [Field(line["checkpoint"] + (" *" if line["note"] else "")) for line in lines],
+        [Field(_sparsity(line)) for line in lines],
+        *(_best([c.mean if c else math.nan for c in cells[t]], [spread(c) for c in cells[t]]) for t in tasks),
+        _best(_of_complete(lines, "mean_accuracy"), [_percent(line["mean_accuracy"]) for line in lines]),
+        _best(_of_complete(lines, "relative_error"), [relative_error(line) for line in lines], smallest=True),
+        [Field(_rank(line["rank"])) for line in lines],
+    ]
+    header = ("Checkpoint", "Sparsity %", *tasks, "Mean", "Relative error %", "Rank")
+    return Table(title, header, tuple(zip(*columns, strict=True)), _notes(lines, statistics))
+
+
+def spread(cell: Sample | None) -> str:
+    """Return a cell's accuracy in percent with its standard deviation over seeds."""
+    if cell is None:
+        return NOTHING
+    text = percent(cell.mean)
+    return text if math.isnan(cell.sd) else f"{text} ± {percent(cell.sd)}"
+
+
+def relative_error(line: dict[str, Any]) -> str:
+    """Return a summary line's relative error increase in percent with its interval."""
+    value, low, high = (line[f"relative_error{end}"] for end in ("", "_low", "_high"))
+    if math.isnan(value):
+        return NOTHING
+    if math.isnan(low) or low == high:
+        return signed_percent(value)
+    return f"{signed_percent(value)} [{signed_percent(low)}, {signed_percent(high)}]"
+
+
+def markdown(tables: Sequence[Table]) -> str:
+    """Return the tables as GitHub-flavoured Markdown."""
+    parts = []
+    for table in tables:
+        header = [_escape_markdown(name) for name in table.header]
+        rule = ["---", *["---:"] * (len(header) - 1)]
+        rows = [[_bold(f, "**{}**", _escape_markdown) for f in row] for row in table.rows]
+        lines = ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
+        notes = [_escape_markdown(note) for note in table.notes]
+        parts.append("\n".join([f"### {_escape_markdown(table.title)}", "", *lines, "", *_paragraphs(notes)]))
+    return "\n".join(parts)
+
+
+def latex(tables: Sequence[Table]) -> str:
+    """Return the tables as LaTeX ``table`` environments."""
+    return "\n".join(_latex_table(table) for table in tables)
+
+
+def _latex_table(table: Table) -> str:
+    rows = [" & ".join(_bold(f, r"\textbf{{{}}}", _escape_latex) for f in row) + r" \\" for row in table.rows]
+    caption = " ".join([f"{table.title}.", *table.notes])
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_escape_latex(caption)}}}",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+            r"\toprule",
+            " & ".join(map(_escape_latex, table.header)) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _notes(lines: list[dict[str, Any]], statistics: Aggregate) -> tuple[str, ...]:
+    """Return what stands below a table."""
+    per_class = sorted(set(statistics.cells.loc[statistics.cells["metric"] == "mean_per_class", "task"]))
+    seeds = f"{min(line['seeds_min'] for line in lines)} to {max(line['seeds_max'] for line in lines)}"
+    first, last = seeds.split(" to ")
+    notes = [f"Accuracy in percent, mean ± standard deviation over {first if first == last else seeds} seeds."]
+    if per_class:
+        notes.append(f"Mean per-class accuracy on {', '.join(per_class)}, top-1 elsewhere.")
+    notes.append("Relative error: mean over tasks of the increase in error against the dense reference, 95 % interval.")
+    notes.append(f"{SEED_CAPTION} Entries that their intervals don't tell apart share a rank.")
+    marked = [f"{line['checkpoint']}: {line['note']}" for line in lines if line["note"]]
+    return (*notes, *([f"* {'. '.join(marked)}."] if marked else []))
+
+
+def _of_complete(lines: list[dict[str, Any]], name: str) -> list[float]:
+    return [line[name] if line["complete"] else math.nan for line in lines]
+
+
+def _best(values: list[float], texts: list[str], *, smallest: bool = False) -> list[Field]:
+    """Mark the fields that show the best value, where there is more than one to choose from."""
+    known = [v for v in values if not math.isnan(v)]
+    if len(known) < 2:
+        return [Field(text) for text in texts]
+    best = (min if smallest else max)(round(v, 6) for v in known)
+    return [Field(text, not math.isnan(v) and round(v, 6) == best) for v, text in zip(values, texts, strict=True)]
+
+
+def _sparsity(line: dict[str, Any]) -> str:
+    value = line["sparsity"]
+    text = NOTHING if math.isnan(value) else f"{100 * value:.4g}"
+    return f"{text} ({line['nm']})" if line["nm"] else text
+
+
+def _percent(value: float) -> str:
+    return NOTHING if math.isnan(value) else percent(value)
+
+
+def _rank(value: Any) -> str:
+    return NOTHING if value is None or value != value else str(int(value))
+
+
+def _bold(item: Field, pattern: str, escape: Callable[[str], str]) -> str:
+    text = escape(item.text)
+    return pattern.format(text) if item.best else text
+
+
+def _paragraphs(notes: list[str]) -> list[str]:
+    return [line for note in notes for line in (note, "")]
+
+
+def _escape_markdown(text: str) -> str:
+    for character in "\\`*_|<>#":
+        text = text.replace(character, "\\" + character)
+    return " ".join(text.split())
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "·": r"$\cdot$",
+}
+
+
+def _escape_latex(text: str) -> str:
+    return " ".join("".join(_LATEX.get(character, character) for character in text).split())

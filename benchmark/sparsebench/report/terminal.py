@@ -1,0 +1,140 @@
+"""The table that a run ends with: accuracy by task with its spread, mean, and relative error against the reference."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from .aggregate import GROUP, Aggregate, aggregate, current
+from .style import SEED_CAPTION, group_title
+from .tables import Field, Table, build_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Commands = Mapping[str, str] | Callable[[str], str | None]
+"""From a reference's id to the command that runs it."""
+
+Rows = list[list[Field]]
+
+_GAP = 3
+
+
+def render_terminal(
+    frame: pd.DataFrame,
+    *,
+    run_ids: Collection[str] | None = None,
+    commands: Commands | None = None,
+    width: int | None = None,
+    colour: bool = False,
+) -> str:
+    """Return the closing table of a run as text.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Tidy results, the references' among them where they have run.
+    run_ids : collection of str, optional
+        The runs that were asked for; only their cells are shown. Default: all.
+    commands : mapping or callable, optional
+        Gives the command that runs a reference which has not run.
+    width : int, optional
+        Columns of the terminal; by default its own.
+    colour : bool
+        Whether to use the terminal's bold and dim.
+    """
+    shown = frame if run_ids is None else _with_references(frame, set(run_ids))
+    asked = set(shown["checkpoint"]) if run_ids is None else set(frame.loc[frame["run_id"].isin(run_ids), "checkpoint"])
+    columns = width or shutil.get_terminal_size((100, 24)).columns
+    parts = []
+    for group, part in aggregate(shown).groups():
+        chosen = part.summary[part.summary["checkpoint"].isin(asked)].reset_index(drop=True)
+        if chosen.empty:
+            continue
+        table = build_table(group_title(group), Aggregate(part.cells, chosen))
+        parts.append(_draw(table, columns, colour) + "".join(f"{note}\n" for note in _notes(chosen, commands)))
+    if not parts:
+        return "No results yet.\n"
+    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds; [95 % interval]. {SEED_CAPTION}\n"
+
+
+def _with_references(frame: pd.DataFrame, run_ids: set[str]) -> pd.DataFrame:
+    """Return the asked runs' cells, and those of their references."""
+    kept = current(frame)
+    wanted = kept[kept["run_id"].isin(run_ids)]
+    settings = [*(c for c in GROUP if c not in ("suite", "arch")), "task"]
+
+    def cells(ids: pd.Series, table: pd.DataFrame) -> pd.Series:
+        return table[settings].astype("string").fillna("").assign(id=ids).agg("\n".join, axis=1)
+
+    asked = set(cells(wanted["checkpoint"], wanted)) | set(cells(wanted["reference"].fillna(""), wanted))
+    return kept[cells(kept["checkpoint"], kept).isin(asked)] if len(kept) else kept
+
+
+def _draw(table: Table, width: int, colour: bool) -> str:
+    """Return the table with a line a checkpoint; with a column a checkpoint where only that fits; else in pieces."""
+    ranks = table.header.index("Rank")  # of use among many entries, not after a run
+    rows = [tuple(Field(name) for name in table.header), *table.rows]
+    upright = [[f for i, f in enumerate(row) if i != ranks] for row in rows]
+    turned = [list(row) for row in zip(*upright, strict=True)]
+    if _natural_width(upright) <= width:
+        pieces = [upright]
+    elif _natural_width(turned) <= width:
+        pieces = [turned]
+    else:
+        pieces = _split(upright, width)
+    return "\n".join([f"{table.title}\n", *(_rich(piece, colour) for piece in pieces)])
+
+
+def _natural_width(rows: Rows) -> int:
+    return sum(max(len(row[i].text) for row in rows) + _GAP for i in range(len(rows[0])))
+
+
+def _split(rows: Rows, width: int) -> list[Rows]:
+    """Cut a table into pieces that fit, each with the first column."""
+    pieces: list[list[int]] = [[0]]
+    for column in range(1, len(rows[0])):
+        wider = [*pieces[-1], column]
+        if len(wider) > 2 and _natural_width([[row[i] for i in wider] for row in rows]) > width:
+            pieces.append([0, column])
+        else:
+            pieces[-1] = wider
+    return [[[row[i] for i in columns] for row in rows] for columns in pieces]
+
+
+def _rich(rows: Rows, colour: bool) -> str:
+    """Draw rows (the first is the header) with rich, as wide as they are."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for index, name in enumerate(rows[0]):
+        drawn.add_column(Text(name.text), justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows[1:]:
+        drawn.add_row(*(Text(f.text, style="bold" if f.best else "") for f in row))
+    out = io.StringIO()
+    width = _natural_width(rows) + len(rows[0]) + 1
+    console = Console(file=out, width=width, force_terminal=colour, no_color=not colour, legacy_windows=False)
+    console.print(drawn)
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def _notes(lines: pd.DataFrame, commands: Commands | None) -> list[str]:
+    """Return what is missing on the lines, and what to do about it."""
+    notes = [f"* {name}: {note}" for name, note in zip(lines["checkpoint"], lines["note"], strict=True) if note]
+    without = lines[~lines["reference_ran"] & (lines["n_tasks"] > 0)]
+    for reference in sorted(set(without["reference"])):
+        names = ", ".join(without.loc[without["reference"] == reference, "checkpoint"])
+        if not reference:
+            notes.append(f"No relative error for {names}: no reference is registered.")
+            continue
+        command = None
+        if commands is not None:
+            command = commands(reference) if callable(commands) else commands.get(reference)
+        end = f" Run it with:\n  {command}" if command else ""
+        notes.append(f"No relative error for {names}: the reference {reference} has not run here.{end}")
+    return notes

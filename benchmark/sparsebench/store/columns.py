@@ -1,0 +1,115 @@
+"""The columns of the tidy results table, in order, and how a record becomes one row of it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from ..schema import RunRecord, digest
+
+Kind = Literal["text", "integer", "number"]
+
+KINDS: dict[str, Kind] = {
+    "run_id": "text",
+    "status": "text",  # ok or failed
+    "checkpoint": "text",
+    "method": "text",
+    "variant": "text",
+    "arch": "text",
+    "sparsity": "number",  # nominal
+    "sparsity_measured": "number",
+    "sparsity_scope": "text",
+    "distribution": "text",
+    "nm": "text",
+    "reference": "text",  # the dense checkpoint it is compared with
+    "twin_of": "text",
+    "upstream_top1": "number",
+    "task": "text",
+    "suite": "text",
+    "mode": "text",
+    "probe": "text",
+    "protocol": "text",  # its name
+    "seed": "integer",
+    "metric": "text",
+    "accuracy": "number",  # the task's metric on test: the headline
+    "top1": "number",
+    "mean_per_class": "number",
+    "val_accuracy": "number",  # the task's metric on validation, where the protocol holds data out
+    "best_test": "number",
+    "train_loss": "number",
+    "n_train": "integer",
+    "n_val": "integer",
+    "n_test": "integer",
+    "n_classes": "integer",
+    "masked": "integer",  # weights held at zero
+    "masked_nonzero": "integer",  # and those of them that aren't, which must be 0
+    "seconds": "number",
+    "feature_seconds": "number",
+    "device": "text",
+    "precision": "text",
+    "engine": "text",
+    "threads": "integer",
+    "weights_sha256": "text",
+    "mask_sha256": "text",
+    "split_sha256": "text",
+    "transform_sha256": "text",
+    "protocol_sha256": "text",
+    "started": "text",  # ISO 8601
+    "error": "text",  # type and message of a failure
+}
+"""Column to the kind of its values: ``string``, ``Int64`` and ``float64`` in pandas. Accuracies are fractions."""
+
+COLUMNS: tuple[str, ...] = tuple(KINDS)
+"""All columns, in order."""
+
+REQUIRED: tuple[str, ...] = (
+    "checkpoint",
+    "method",
+    "arch",
+    "sparsity",
+    "task",
+    "mode",
+    "protocol",
+    "seed",
+    "accuracy",
+)
+"""What a curated file must have; a column that it lacks otherwise is empty."""
+
+FRACTIONS: tuple[str, ...] = (
+    "sparsity",
+    "sparsity_measured",
+    "upstream_top1",
+    "accuracy",
+    "top1",
+    "mean_per_class",
+    "val_accuracy",
+    "best_test",
+)
+"""Columns whose values lie between 0 and 1."""
+
+SORT_KEYS: tuple[str, ...] = ("checkpoint", "task", "mode", "probe", "protocol", "suite", "seed", "run_id", "started")
+"""What rows are sorted by."""
+
+
+def row(record: RunRecord) -> dict[str, Any]:
+    """Return a record's values by column; what it doesn't know is left out."""
+    spec, scores, proof, failure = record.spec, record.scores, record.mask_proof, record.failure
+    values = spec.model_dump(include=set(COLUMNS))
+    values |= spec.numerics.model_dump(include=set(COLUMNS))
+    values |= {
+        "run_id": record.run_id,
+        "status": record.status,
+        "protocol": spec.protocol_name,
+        "protocol_sha256": digest(spec.protocol),
+        "seconds": record.seconds,
+        "feature_seconds": record.feature_seconds,
+        "started": record.started,
+    }
+    if scores is not None:
+        values |= scores.model_dump(include=set(COLUMNS))
+        values["accuracy"] = getattr(scores, spec.metric)
+        values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
+    if proof is not None:
+        values |= {"masked": proof.masked, "masked_nonzero": proof.nonzero}
+    if failure is not None:
+        values["error"] = f"{failure.type}: {failure.message}"
+    return values

@@ -1,0 +1,151 @@
+"""Means, intervals and ranks against hand computation, and what is never averaged together."""
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sparsebench.report.aggregate import SupersededWarning, aggregate
+from sparsebench.store import tidy
+
+FULL = {"mode": "full", "probe": None, "protocol": "mini-full"}
+
+
+def line(statistics, checkpoint, **where):
+    summary = statistics.summary
+    for name, value in where.items():
+        summary = summary[summary[name] == value]
+    (found,) = summary[summary["checkpoint"] == checkpoint].to_dict("records")
+    return found
+
+
+def test_means_and_relative_error_by_hand(small):
+    statistics = aggregate(small)
+    got = line(statistics, "mini.acdc_s90", mode="linear")
+    assert got["mean_accuracy"] == pytest.approx((0.70 + 0.80) / 2)
+    # errors 0.30 against 0.20, and 0.20 against 0.40
+    assert got["relative_error"] == pytest.approx((0.5 - 0.5) / 2)
+    # only a's own seeds vary: sd 0.01414, two seeds, so one degree of freedom (t = 12.706)
+    half = 12.7062 * math.sqrt(0.0002 / (2 * 0.2**2)) / 2
+    assert (got["relative_error_low"], got["relative_error_high"]) == pytest.approx((-half, half), rel=1e-4)
+    assert (got["n_tasks"], got["seeds_min"], got["seeds_max"], got["n_failed"]) == (2, 2, 2, 0)
+    assert got["complete"]
+    assert got["note"] == ""
+    cell = statistics.cells.query("checkpoint == 'mini.acdc_s90' and task == 'a' and mode == 'linear'").iloc[0]
+    assert (cell["mean"], cell["sd"], cell["n"]) == (pytest.approx(0.7), pytest.approx(0.02 / 2**0.5), 2)
+
+
+def test_the_reference_is_its_own_and_a_twin_is_not(small):
+    statistics = aggregate(small)
+    dense, twin = (line(statistics, f"mini.{n}", mode="linear") for n in ("dense", "acdc_twin"))
+    assert (dense["relative_error"], dense["relative_error_low"], dense["relative_error_high"]) == (0.0, 0.0, 0.0)
+    assert twin["relative_error"] == pytest.approx((0.195 / 0.2 + 0.38 / 0.4) / 2 - 1)
+
+
+def test_failed_runs_are_counted_and_not_averaged(rows, table):
+    statistics = aggregate(table(rows("mini.dense", "dense", {"a": [0.8, None, 0.6], "b": [None]})))
+    got = line(statistics, "mini.dense")
+    assert got["mean_accuracy"] == pytest.approx(0.7)
+    assert (got["n_failed"], got["n_tasks"], got["missing"]) == (2, 1, "b")
+    assert not got["complete"]
+    assert got["note"] == "missing b; 2 failed"
+    assert pd.isna(got["rank"])
+
+
+def test_only_tasks_that_both_have(rows, table):
+    dense = rows("mini.dense", "dense", {"a": [0.8, 0.8]})
+    sparse = rows("mini.acdc_s90", "acdc", {"a": [0.7, 0.7], "b": [0.9, 0.9]})
+    got = line(aggregate(table(dense, sparse)), "mini.acdc_s90")
+    assert got["relative_error"] == pytest.approx(0.5)
+    assert (got["relative_error_tasks"], got["reference_ran"]) == (1, True)
+    assert "relative error over 1 of 2 tasks" in got["note"]
+
+
+def test_without_its_reference_there_is_no_relative_error(rows, table):
+    got = line(aggregate(table(rows("mini.acdc_s90", "acdc", {"a": [0.7, 0.7]}))), "mini.acdc_s90")
+    assert math.isnan(got["relative_error"])
+    assert not got["reference_ran"]
+    assert got["mean_accuracy"] == 0.7
+
+
+def test_unlike_is_never_averaged(rows, table):
+    cells = {"a": [0.5]}
+    other = [{}, FULL, {"protocol": "tuned"}, {"suite": "more"}, {"arch": "resnet18"}, {"probe": "ridge"}]
+    parts = [rows("mini.dense", "dense", {"a": [0.5 + 0.05 * i]}, **changes) for i, changes in enumerate(other)]
+    # one checkpoint id of one architecture only: the weights are no version of each other here
+    statistics = aggregate(table(*parts))
+    assert len(statistics.summary) == len(other)
+    assert sorted(statistics.summary["mean_accuracy"]) == pytest.approx([0.5 + 0.05 * i for i in range(len(other))])
+    assert len(aggregate(table(rows("mini.dense", "dense", cells))).summary) == 1
+
+
+def test_a_reference_of_another_architecture_and_suite_counts(rows, table):
+    dense = rows("resnet50.dense", "dense", {"a": [0.8, 0.8]}, arch="resnet50", suite="one", reference=None)
+    sparse = rows("rigl.s90", "rigl", {"a": [0.9, 0.9]}, arch="rigl", suite="two", reference="resnet50.dense")
+    assert line(aggregate(table(dense, sparse)), "rigl.s90")["relative_error"] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("changed", ["split_sha256", "protocol_sha256"])
+def test_a_reference_on_other_data_or_hyperparameters_does_not_count(rows, table, changed):
+    dense = rows("mini.dense", "dense", {"a": [0.8, 0.8]}, **{changed: "1"})
+    sparse = rows("mini.acdc_s90", "acdc", {"a": [0.7, 0.7]}, **{changed: "2"})
+    assert math.isnan(line(aggregate(table(dense, sparse)), "mini.acdc_s90")["relative_error"])
+
+
+@pytest.mark.parametrize("changed", ["weights_sha256", "mask_sha256", "split_sha256", "transform_sha256"])
+def test_two_versions_of_one_thing_are_not_averaged(rows, table, changed):
+    old = rows("mini.dense", "dense", {"a": [0.2, 0.2]}, started="2026-01-01", **{changed: "9"})
+    new = rows("mini.dense", "dense", {"a": [0.6, 0.8]}, started="2026-01-02", **{changed: "1"})
+    with pytest.warns(SupersededWarning, match="2 runs of older versions"):
+        got = line(aggregate(table(old, new)), "mini.dense")
+    assert got["mean_accuracy"] == pytest.approx(0.7)
+
+
+def test_ranks_are_shared_where_intervals_overlap(rows, table):
+    parts = [
+        rows("mini.dense", "dense", {"a": [0.5, 0.5]}),
+        rows("mini.best", "acdc", {"a": [0.90, 0.901]}),
+        rows("mini.x", "gmp", {"a": [0.60, 0.62]}),
+        rows("mini.y", "str", {"a": [0.61, 0.63]}),
+        rows("mini.half", "lth", {"a": [0.95, 0.95]}),
+    ]
+    parts.append(rows("mini.dense", "dense", {"b": [0.5, 0.5]}))
+    for name, method in (("best", "acdc"), ("x", "gmp"), ("y", "str")):
+        parts.append(rows(f"mini.{name}", method, {"b": [0.7, 0.7]}))
+    statistics = aggregate(table(*parts))
+    ranks = {row["checkpoint"]: row["rank"] for row in statistics.summary.to_dict("records")}
+    # x and y overlap; dense (no width) is surely worse than best only, as their intervals with two seeds are wide
+    assert ranks["mini.best"] == 1
+    assert ranks["mini.x"] == ranks["mini.y"] == 2
+    assert pd.isna(ranks["mini.half"])
+    assert line(statistics, "mini.half")["missing"] == "b"
+    assert list(statistics.summary["checkpoint"])[-1] == "mini.half"
+
+
+def test_average_rank_shares_ties(rows, table):
+    parts = [
+        rows("mini.dense", "dense", {"a": [0.5], "b": [0.9]}),
+        rows("mini.x", "gmp", {"a": [0.7], "b": [0.8]}),
+        rows("mini.y", "str", {"a": [0.7], "b": [0.7]}),
+    ]
+    statistics = aggregate(table(*parts))
+    got = {row["checkpoint"]: row["average_rank"] for row in statistics.summary.to_dict("records")}
+    assert got == {"mini.dense": (3 + 1) / 2, "mini.x": (1.5 + 2) / 2, "mini.y": (1.5 + 3) / 2}
+
+
+def test_nothing_gives_nothing(rows, table):
+    empty = aggregate(table(rows("x", "acdc", {"a": [0.5]})).iloc[:0])
+    assert empty.summary.empty
+    assert empty.tasks == []
+    assert list(empty.groups()) == []
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_order_does_not_matter(small, seed):
+    shuffled = small.sample(frac=1.0, random_state=seed)
+    first, second = aggregate(small), aggregate(shuffled)
+    pd.testing.assert_frame_equal(first.summary, second.summary, check_exact=True)
+    pd.testing.assert_frame_equal(first.cells, second.cells, check_exact=True)
+    assert len(tidy(shuffled)) == len(small)
