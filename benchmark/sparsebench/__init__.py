@@ -1,4 +1,4 @@
-"""sparsebench: how well does a pruned ImageNet backbone transfer?
+"""A benchmark harness that answers how well a pruned ImageNet backbone transfers.
 
 ``sparsebench.load`` gives a checkpoint's backbone and masks, ``sparsebench.run`` runs cells of the benchmark,
 ``sparsebench.results`` reads their records. All three load torch when first used, not on import.

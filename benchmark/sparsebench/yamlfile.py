@@ -73,7 +73,7 @@ def validate(model: type[Model], fields: Any, *, path: Path, entry: str) -> Mode
         return model.model_validate(fields)
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
-        first = mistakes[0]
+        first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")  # a misspelt field also misses
         field = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
         hint = None
@@ -85,6 +85,7 @@ def validate(model: type[Model], fields: Any, *, path: Path, entry: str) -> Mode
             message, hint = "the field is missing", "add it"
         elif field:
             message = f"{message} (is {first['input']!r})"
-        more = f"; {len(mistakes) - 1} more mistakes" if len(mistakes) > 1 else ""
+        others = len(mistakes) - 1
+        more = f"; {others} more mistake{'s' if others > 1 else ''}" if others else ""
         where = f", field {field}" if field else ""
         raise RegistryError(f"{path}: entry {entry!r}{where}: {message}{more}", hint) from error

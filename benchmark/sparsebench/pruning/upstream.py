@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def _open_npz(path: Path, size: int) -> UpstreamData:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays: dict[str, Any] = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path} is not a readable .npz: {error}", "get the file again") from error
     splits: dict[str, tuple[Tensor, Tensor]] = {}
     for split in ("train", "val"):

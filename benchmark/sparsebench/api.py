@@ -1,0 +1,292 @@
+"""The library: ``load`` a checkpoint, ``run`` a plan, read ``results``. The command line is a thin layer over it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import torch
+
+from .executors import make_executor
+from .loading import Backbone, entry_for_file, load_entry
+from .plan import OVERWRITE, Overwrite, Places, Plan, Selection, make_plan
+from .registry import Registry, load_registry
+from .runner import Emit, Event, RunOptions
+from .schema import CheckpointError, InputError, Numerics, PlanFile, RunRecord, UnknownNameError
+from .store import Store, frame, read_results
+from .store.plans import write_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+OneOrMore: TypeAlias = T | Sequence[T] | None
+
+
+def default_cache() -> Path:
+    """Return the cache folder: ``$SPARSEBENCH_CACHE``, else the platform's."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("SPARSEBENCH_CACHE")
+    return Path(given).expanduser() if given else user_cache_path("sparsebench", appauthor=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a run is asked for: what, with which files, where, and how."""
+
+    selection: Selection = field(default_factory=Selection)
+    registry_files: Sequence[Path] = ()
+    tasks_dirs: Sequence[Path] = ()
+    results: Path = Path("runs")
+    data_dir: Path | None = None
+    cache_dir: Path = field(default_factory=default_cache)
+    numerics: Numerics = field(default_factory=Numerics)
+    jobs: int = 1
+    overwrite: Overwrite = "failed"
+    save_weights: bool = False
+    workers: int = 0
+    command: str = "sparsebench run"
+
+    def registry(self) -> Registry:
+        """Return the built-in registry with the request's own files."""
+        return load_registry(self.registry_files, self.tasks_dirs, self.data_dir)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request, checked: its whole plan, and the part of it that is still to do."""
+
+    request: Request
+    plan: Plan
+    todo: Plan
+
+
+def prepare(request: Request, note: Callable[[str], None] | None = None) -> Prepared:
+    """Check a request and make its plan; nothing is written but caches.
+
+    Raises
+    ------
+    InputError
+        If anything asked for can't be used.
+    """
+    _check(request)
+    registry = request.registry()
+    store = Store(request.results)
+    store.check_writable()
+    places = Places(request.data_dir, request.cache_dir)
+    plan = make_plan(request.selection, registry, request.numerics, places, note)
+    statuses: dict[str, str] = {**store.statuses()} if store.records_dir.is_dir() else {}
+    return Prepared(request, plan, plan.remaining(statuses, request.overwrite))
+
+
+def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
+    """Run what is still to do, and return the records of the whole plan (without the runs that have none).
+
+    Raises
+    ------
+    RunError
+        If the plan itself can't be written.
+    """
+    request = prepared.request
+    store = Store(request.results)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    write_plan(store.plans_dir, PlanFile(command=request.command, created=created, groups=prepared.plan.groups))
+    options = RunOptions(
+        results=request.results.resolve(),
+        data_dir=request.data_dir,
+        cache_dir=request.cache_dir,
+        save_weights=request.save_weights,
+        workers=request.workers,
+    )
+    unwritten: dict[str, RunRecord] = {}
+
+    def relay(event: Event) -> None:
+        if event.record is not None and event.record.status == "failed":
+            unwritten[event.run_id] = event.record
+        if emit is not None:
+            emit(event)
+
+    if prepared.todo.groups:
+        before = torch.get_num_threads()
+        try:
+            make_executor(request.jobs, request.numerics.threads).execute(prepared.todo, options, relay)
+        finally:
+            torch.set_num_threads(before)
+    wanted = {run.run_id for run in prepared.plan.runs}
+    records = {record.run_id: record for record in store.read() if record.run_id in wanted}
+    return list((unwritten | records).values())
+
+
+def load(
+    id_or_path: str | Path, arch: str | None = None, head: bool = False, *, registry: Path | None = None
+) -> Backbone:
+    """Load a checkpoint, registered or a file of your own.
+
+    Parameters
+    ----------
+    id_or_path : str or Path
+        An id of ``sparsebench list checkpoints``, or a ``.pth`` or ``.safetensors`` file.
+    arch : str, optional
+        A file's timm or torchvision architecture; not needed where the file names its own.
+    head : bool
+        Keep the upstream head, so that the module gives logits instead of features.
+    registry : Path, optional
+        A YAML file with checkpoints of your own.
+
+    Returns
+    -------
+    Backbone
+        ``.module`` (eval mode, CPU; ``(B, 3, H, W)`` to features ``(B, d)`` or logits), ``.masks`` (parameter name to
+        bool tensor, True = kept), ``.preprocess`` and ``.info``.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is neither a registered id nor a file.
+    CheckpointError
+        If the file is damaged, refused, doesn't fit the architecture, or has no head where one is asked for.
+    """
+    name = str(id_or_path)
+    known = load_registry([registry] if registry else [])
+    if name in known.checkpoints:
+        if arch is not None and arch != known.checkpoints[name].arch:
+            raise InputError(f"{name} has architecture {known.checkpoints[name].arch}, not {arch}", "leave arch out")
+        entry = known.checkpoints[name]
+    elif Path(name).exists() or "/" in name or Path(name).suffix in {".pth", ".pt", ".safetensors"}:
+        entry = entry_for_file(Path(name).expanduser(), arch)
+    else:
+        raise UnknownNameError("checkpoint", name, known.checkpoints)
+    backbone = load_entry(entry, head=head)
+    if head and backbone.info.num_classes is None:
+        raise CheckpointError(f"{name} has no classifier", "load it without head=True")
+    return backbone
+
+
+def run(
+    *,
+    method: OneOrMore[str] = None,
+    sparsity: OneOrMore[float] = None,
+    arch: OneOrMore[str] = None,
+    checkpoint: OneOrMore[str | Path] = None,
+    task: OneOrMore[str | Path] = None,
+    suite: str = "mini",
+    mode: OneOrMore[str] = None,
+    seed: OneOrMore[int] = None,
+    results: str | Path = "runs",
+    emit: Emit | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Run every selected cell that has not run yet, and return the records of all of them.
+
+    Parameters
+    ----------
+    method, sparsity, arch, checkpoint, task, mode, seed : one or several, optional
+        What to select; leaving one out means all that the suite selects.
+    suite : str
+        The suite.
+    results : path
+        The results folder.
+    emit : callable, optional
+        Told as runs start, progress and end.
+    **options
+        Other fields of :class:`Request`: ``data_dir``, ``jobs``, ``numerics``, ``overwrite``, ``registry_files``, ...
+
+    Returns
+    -------
+    DataFrame
+        One row a run, failed ones included; accuracies are fractions.
+
+    Raises
+    ------
+    InputError
+        If anything asked for can't be used; nothing has then been run.
+    """
+    selection = Selection(
+        suite=suite,
+        methods=_several(method),
+        sparsities=_several(sparsity),
+        archs=_several(arch),
+        checkpoints=[str(c) for c in _several(checkpoint)],
+        tasks=[str(t) for t in _several(task)],
+        modes=_several(mode),
+        seeds=_several(seed),
+    )
+    unknown = set(options) - set(Request.__dataclass_fields__)
+    if unknown:
+        raise UnknownNameError("option", sorted(unknown)[0], Request.__dataclass_fields__)
+    request = Request(selection=selection, results=Path(results), **options)
+    return frame(execute(prepare(request), emit))
+
+
+def results(path: str | Path) -> pd.DataFrame:
+    """Read a results folder or a curated file as one tidy table.
+
+    Returns
+    -------
+    DataFrame
+        One row a run (columns: ``sparsebench.store.COLUMNS``); accuracies are fractions.
+
+    Raises
+    ------
+    ResultsError
+        If there is nothing to read.
+    """
+    return read_results(Path(path))
+
+
+def reference_command(request: Request, plan: Plan, reference: str) -> str:
+    """Return the command that runs a reference checkpoint on the same tasks in the same modes."""
+    parts = ["sparsebench", "run", "--checkpoint", reference]
+    for flag, values in (
+        ("--task", request.selection.tasks),
+        ("--mode", request.selection.modes),
+        ("--seed", request.selection.seeds),
+        ("--registry", request.registry_files),
+        ("--tasks-dir", request.tasks_dirs),
+    ):
+        for value in values:
+            parts += [flag, str(value)]
+    if request.selection.suite != "mini":
+        parts += ["--suite", request.selection.suite]
+    if request.data_dir is not None:
+        parts += ["--data", str(request.data_dir)]
+    if request.results != Path("runs"):
+        parts += ["--results", str(request.results)]
+    return shlex.join(parts)
+
+
+def _several(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, (str, Path)) or not hasattr(value, "__iter__"):
+        return [value]
+    return list(value)
+
+
+def _check(request: Request) -> None:
+    """Check what is neither a name nor a file."""
+    if request.jobs < 1:
+        raise InputError(f"--jobs {request.jobs} can't run anything", "give 1 or more")
+    if request.overwrite not in OVERWRITE:
+        raise UnknownNameError("overwrite strategy", request.overwrite, OVERWRITE)
+    if request.data_dir is not None and not request.data_dir.is_dir():
+        raise InputError(f"--data {request.data_dir} is not a folder", "give the folder that data sets live in")
+    for seed in request.selection.seeds:
+        if seed < 0:
+            raise InputError(f"--seed {seed} is negative", "seeds are 0 or more")
+    numerics = request.numerics
+    try:
+        device = torch.device(numerics.device)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {numerics.device!r}", "for example cpu, cuda, cuda:1 or mps") from error
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(device.type, False):
+        raise InputError(f"device {numerics.device!r} is not available here", "use --device cpu")
+    if device.type == "cpu" and numerics.precision == "fp16":
+        raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")

@@ -1,0 +1,153 @@
+"""The command line's arguments; nothing here imports torch."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .. import __version__
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``sparsebench``."""
+    parser = argparse.ArgumentParser(
+        prog="sparsebench",
+        description="How well does a pruned ImageNet backbone transfer?",
+        epilog="Without further arguments, `sparsebench run` runs all embedded checkpoints on all embedded tasks.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sparsebench {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_list(commands)
+    _add_inspect(commands)
+    _add_status(commands)
+    _add_report(commands)
+    _add_prune(commands)
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", help="show full tracebacks")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, summary: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", allow_abbrev=False
+    )
+    return command
+
+
+def _add_registry(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("your own files")
+    group.add_argument("--registry", action="append", type=Path, default=[], metavar="FILE", help="more checkpoints")
+    group.add_argument(
+        "--tasks-dir", action="append", type=Path, default=[], metavar="DIR", help="more tasks and suites"
+    )
+    group.add_argument("--data", type=Path, metavar="DIR", help="where data sets live")
+
+
+def _add_hardware(group: argparse._ArgumentGroup, precisions: tuple[str, ...]) -> None:
+    group.add_argument("--threads", type=_positive, default=1, metavar="T", help="CPU threads (default: 1)")
+    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    group.add_argument("--precision", choices=precisions, default="fp32", help="autocast below fp32 (default: fp32)")
+    group.add_argument("--no-channels-last", action="store_true", help="keep images channels first in memory")
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "run", "run cells of the benchmark and show how well they did")
+    pick = command.add_argument_group("what to run (repeatable; leaving one out means all that the suite selects)")
+    pick.add_argument("--method", action="append", default=[], help="pruning method: acdc, gmp, dense, ...")
+    pick.add_argument(
+        "--sparsity", action="append", type=float, default=[], metavar="S", help="nominal, a fraction: 0.9"
+    )
+    pick.add_argument("--arch", action="append", default=[], help="architecture; with a checkpoint FILE, the file's")
+    pick.add_argument(
+        "--checkpoint", action="append", default=[], metavar="ID|FILE", help="an id, or a .pth/.safetensors"
+    )
+    pick.add_argument(
+        "--task", action="append", default=[], metavar="ID|DIR|YAML", help="an id, an image folder, a task file"
+    )
+    pick.add_argument("--suite", default="mini", help="tasks, architectures and protocols (default: mini)")
+    pick.add_argument("--mode", action="append", default=[], help="linear or full")
+    pick.add_argument("--seed", action="append", type=int, default=[], metavar="K", help="seed of head and order")
+    _add_registry(command)
+    where = command.add_argument_group("where to")
+    where.add_argument("--results", type=Path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+    where.add_argument("--save-weights", action="store_true", help="full mode: keep the finetuned weights")
+    how = command.add_argument_group("how")
+    how.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
+    how.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, here)")
+    _add_hardware(how, ("fp32", "bf16", "fp16"))
+    how.add_argument("--compile", action="store_true", help="torch.compile the network")
+    how.add_argument("--engine", default="torch", help="how frozen backbones are run (default: torch)")
+    how.add_argument("--workers", type=_natural, default=0, metavar="N", help="image-decoding workers in full mode")
+    how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
+
+
+def _add_list(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "list", "list what is registered")
+    command.add_argument("what", choices=("checkpoints", "tasks", "methods", "suites"))
+    _add_registry(command)
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "inspect", "show a checkpoint's provenance, measured sparsity, parameters and FLOPs")
+    command.add_argument("checkpoint", metavar="CHECKPOINT", help="an id, or a .pth/.safetensors file")
+    command.add_argument("--arch", help="a file's architecture, where it doesn't name its own")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    _add_registry(command)
+
+
+def _add_status(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "status", "show what is done, failed and missing in a results folder")
+    command.add_argument("--results", type=Path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+
+
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "report", "write tables, leaderboard and figures from results")
+    command.add_argument(
+        "--results",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="a results folder or tidy CSV (default: runs/)",
+    )
+    command.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="where to (default: report/)")
+
+
+def _add_prune(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "prune", "train and prune a backbone upstream, and write its checkpoint")
+    command.add_argument("--method", required=True, help="dense, gmp or acdc")
+    command.add_argument("--sparsity", type=float, default=0.0, metavar="S", help="target, a fraction: 0.9")
+    command.add_argument(
+        "--data", type=Path, required=True, metavar="PATH", help="a .npz of JPEGs, or train/ and val/ folders"
+    )
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint, a .safetensors file")
+    recipe = command.add_argument_group("recipe (defaults are the method's)")
+    recipe.add_argument("--arch", default="mini", help="architecture (default: mini)")
+    recipe.add_argument("--init", type=Path, metavar="FILE", help="trained dense weights to start from")
+    recipe.add_argument(
+        "--distribution", choices=("global", "uniform"), default="global", help="of sparsity over layers"
+    )
+    recipe.add_argument(
+        "--exempt", action="append", metavar="LAYER", help="leave dense (default: the stem and the head)"
+    )
+    recipe.add_argument("--epochs", type=_positive, metavar="N")
+    recipe.add_argument("--batch-size", type=_positive, metavar="N")
+    recipe.add_argument("--lr", type=float, help="highest learning rate")
+    recipe.add_argument("--weight-decay", type=float)
+    recipe.add_argument("--seed", type=_natural, metavar="K")
+    _add_hardware(command.add_argument_group("hardware"), ("fp32", "bf16"))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value

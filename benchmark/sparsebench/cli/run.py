@@ -1,0 +1,134 @@
+"""``sparsebench run``: plan, run, and show the table."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..engines.memory import keep_pages
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..api import Prepared, Request
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run what was selected; 1 if a run of the plan has failed."""
+    keep_pages()
+    from ..api import execute, prepare
+    from ..store import frame
+    from .display import RunDisplay, outcome
+
+    request = make_request(arguments)
+    note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
+    prepared = prepare(request, note)
+    runs, todo = prepared.plan.runs, prepared.todo.runs
+    if arguments.dry_run:
+        print(render_plan(prepared))
+        return 0
+    done = len(runs) - len(todo)
+    print(
+        f"{len(runs)} runs: {done} done before, {len(todo)} to do; records in {request.results}",
+        file=sys.stderr,
+    )
+    with RunDisplay(todo, request.jobs) as display:
+        records = execute(prepared, display.emit)
+    print(closing_table(prepared, frame(records)))
+    failed = [record for record in records if record.status == "failed"]
+    for record in failed:
+        print(outcome(record), file=sys.stderr)
+    if failed:
+        print(f"error: {len(failed)} of {len(runs)} runs failed; the same command runs them again", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def make_request(arguments: argparse.Namespace) -> Request:
+    """Return the request that the arguments make."""
+    from ..api import Request
+    from ..plan import Selection
+    from ..schema import Numerics
+
+    selection = Selection(
+        suite=arguments.suite,
+        methods=arguments.method,
+        sparsities=arguments.sparsity,
+        archs=arguments.arch,
+        checkpoints=arguments.checkpoint,
+        tasks=arguments.task,
+        modes=arguments.mode,
+        seeds=arguments.seed,
+    )
+    numerics = Numerics(
+        device=arguments.device,
+        precision=arguments.precision,
+        engine=arguments.engine,
+        threads=arguments.threads,
+        channels_last=not arguments.no_channels_last,
+        compile=arguments.compile,
+    )
+    return Request(
+        selection=selection,
+        registry_files=arguments.registry,
+        tasks_dirs=arguments.tasks_dir,
+        results=arguments.results,
+        data_dir=arguments.data,
+        numerics=numerics,
+        jobs=arguments.jobs,
+        overwrite=arguments.overwrite,
+        save_weights=arguments.save_weights,
+        workers=arguments.workers,
+        command=shlex.join(["sparsebench", *map(_portable, sys.argv[1:])]),
+    )
+
+
+def _portable(argument: str) -> str:
+    """Return an argument with an absolute path shortened to its name: records name no place of a machine."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
+
+
+def render_plan(prepared: Prepared) -> str:
+    """Return the plan as a table: a line a group, with what is still to do."""
+    from .listing import columns
+
+    todo = {run.run_id for run in prepared.todo.runs}
+    rows = [["CHECKPOINT", "TASK", "MODE", "PROTOCOL", "SEEDS", "TO DO", "RUN IDS"]]
+    for group in prepared.plan.groups:
+        rows.append(
+            [
+                group.checkpoint.id,
+                group.task.id,
+                group.mode,
+                group.protocol.name,
+                ",".join(str(run.seed) for run in group.runs),
+                str(sum(run.run_id in todo for run in group.runs)),
+                " ".join(run.run_id for run in group.runs),
+            ]
+        )
+    total = len(prepared.plan.runs)
+    threads = prepared.request.numerics.threads
+    return (
+        columns(rows) + f"\n{total} runs, {len(todo)} to do, {prepared.request.jobs} at once, {threads} thread(s) each"
+    )
+
+
+def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
+    """Return the closing table of the plan's runs, with references that have run before."""
+    import pandas as pd
+
+    from ..api import reference_command
+    from ..report.terminal import render_terminal
+    from ..store import frame
+    from ..store.records import Store
+
+    ids = set(table["run_id"])
+    everything = pd.concat([table, frame(r for r in Store(prepared.request.results).read() if r.run_id not in ids)])
+    return render_terminal(
+        everything.reset_index(drop=True),
+        run_ids=ids,
+        commands=lambda reference: reference_command(prepared.request, prepared.plan, reference),
+        colour=sys.stdout.isatty(),
+    )

@@ -1,0 +1,150 @@
+"""Run a plan on several worker processes of this machine.
+
+Workers are started once and given one group after the other, as lines of JSON: no code of the caller is imported
+again, so this works from notebooks and scripts too. A worker that dies (killed, out of memory) fails the run it was
+at; the rest of its group goes to a new worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from ..plan import Plan
+from ..runner import Emit, Event, RunOptions, environment
+from ..schema import Failure, Group, RunError, RunRecord
+from ..store import Store
+from .protocol import decode_event, encode_job
+
+_STOP_SECONDS = 5.0
+
+
+@dataclass
+class _Worker:
+    """One worker process and what it is at."""
+
+    process: subprocess.Popen[str]
+    group: Group | None = None
+    current: str | None = None
+
+
+class LocalExecutor:
+    """Runs groups on ``jobs`` worker processes.
+
+    Parameters
+    ----------
+    jobs : int
+        Number of workers.
+    threads : int
+        Threads each; they set the number of OpenMP threads from the start.
+    """
+
+    def __init__(self, jobs: int, threads: int) -> None:
+        self.jobs, self.threads = jobs, threads
+
+    def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
+        """Run all groups of ``plan``; the workers are stopped however this ends."""
+        waiting = deque(plan.groups)
+        messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        workers: list[_Worker] = []
+        try:
+            while waiting or any(w.group is not None for w in workers):
+                busy = sum(w.group is not None for w in workers)
+                while len(workers) < min(self.jobs, len(waiting) + busy):
+                    workers.append(self._start(messages))
+                worker, message = messages.get()
+                if message is None:
+                    workers.remove(worker)
+                    self._lost(worker, waiting, options, emit)
+                elif message["kind"] in ("ready", "idle"):
+                    worker.group = worker.current = None
+                    if waiting:
+                        self._give(worker, waiting.popleft(), options)
+                else:
+                    worker.current = message["run_id"]
+                    if message["kind"] == "done":
+                        worker.group, worker.current = _without(worker.group, message["run_id"]), None
+                    emit(decode_event(message))
+        finally:
+            _stop(workers)
+
+    def _start(self, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> _Worker:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sparsebench.executors.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        worker = _Worker(process)
+        threading.Thread(target=_listen, args=(worker, process.stdout, messages), daemon=True).start()
+        return worker
+
+    def _give(self, worker: _Worker, group: Group, options: RunOptions) -> None:
+        worker.group = group
+        with contextlib.suppress(BrokenPipeError):  # it has died: its end of output says so
+            assert worker.process.stdin is not None  # noqa: S101 - opened above
+            worker.process.stdin.write(encode_job(group, options) + "\n")
+            worker.process.stdin.flush()
+
+    def _lost(self, worker: _Worker, waiting: deque[Group], options: RunOptions, emit: Emit) -> None:
+        """Record the run that a dead worker was at as failed, and put the rest of its group back."""
+        code = worker.process.wait()
+        if worker.group is None:
+            raise RunError(f"a worker process ended before it had work (exit status {code})", "run with --jobs 1")
+        spec = next((r for r in worker.group.runs if r.run_id == worker.current), worker.group.runs[0])
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        record = RunRecord(
+            run_id=spec.run_id,
+            status="failed",
+            spec=spec,
+            failure=Failure(type="WorkerDied", message=f"the worker process ended with {how} (out of memory?)"),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            environment=environment(),
+        )
+        with contextlib.suppress(RunError):  # a full disk: the event below still reports the failure
+            Store(options.results).write(record)
+        emit(Event("done", spec.run_id, record=record))
+        rest = _without(worker.group, spec.run_id)
+        if rest is not None:
+            waiting.appendleft(rest)
+
+
+def _without(group: Group | None, run_id: str) -> Group | None:
+    """Return a group without one of its runs; None if nothing is left."""
+    if group is None:
+        return None
+    runs = tuple(run for run in group.runs if run.run_id != run_id)
+    return group.model_copy(update={"runs": runs}) if runs else None
+
+
+def _listen(
+    worker: _Worker, stream: IO[str] | None, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]]
+) -> None:
+    for line in stream or ():
+        messages.put((worker, json.loads(line)))
+    messages.put((worker, None))
+
+
+def _stop(workers: list[_Worker]) -> None:
+    """End all workers: by the end of their input, and by force if that doesn't do."""
+    for worker in workers:
+        with contextlib.suppress(OSError):
+            assert worker.process.stdin is not None  # noqa: S101 - opened at the start
+            worker.process.stdin.close()
+    for worker in workers:
+        try:
+            worker.process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            worker.process.wait()

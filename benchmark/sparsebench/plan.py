@@ -1,0 +1,252 @@
+"""From a selection to a plan: checked inputs, runs with stable ids in groups, and which of them are still to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from .datasets import open_task
+from .datasets.base import TaskData
+from .datasets.transforms import resolve_transform
+from .engines import check_name
+from .loading import BackboneInfo, entry_for_file, load_entry
+from .registry import CheckpointFilter, Registry, read_task
+from .schema import (
+    MODES,
+    Checkpoint,
+    Group,
+    InputError,
+    Mode,
+    Numerics,
+    Preprocess,
+    Protocol,
+    RunSpec,
+    Suite,
+    Task,
+    UnknownNameError,
+)
+
+Overwrite = Literal["never", "failed", "always"]
+OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user asked for; an empty field means all that the suite selects.
+
+    ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
+    files or image folders.
+    """
+
+    suite: str = "mini"
+    methods: Sequence[str] = ()
+    sparsities: Sequence[float] = ()
+    archs: Sequence[str] = ()
+    checkpoints: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    modes: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data sets and caches are."""
+
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a selection, grouped by checkpoint, task and mode."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def runs(self) -> list[RunSpec]:
+        """All runs, in the order of the groups."""
+        return [run for group in self.groups for run in group.runs]
+
+    def remaining(self, statuses: dict[str, str], overwrite: Overwrite) -> Plan:
+        """Return the plan without what is done.
+
+        ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
+        """
+        done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
+        groups = []
+        for group in self.groups:
+            runs = tuple(run for run in group.runs if statuses.get(run.run_id) not in done)
+            if runs:
+                groups.append(group.model_copy(update={"runs": runs}))
+        return replace(self, groups=tuple(groups))
+
+
+def make_plan(
+    selection: Selection,
+    registry: Registry,
+    numerics: Numerics,
+    places: Places,
+    note: Callable[[str], None] | None = None,
+) -> Plan:
+    """Check everything that can be checked, and expand a selection to runs.
+
+    Every selected checkpoint is loaded and every selected task opened, so that what would fail for certain fails now.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was asked for.
+    registry : Registry
+        What there is.
+    numerics : Numerics
+        Device, precision, engine and threads, the same for all runs of the plan.
+    places : Places
+        Where data sets and caches are.
+    note : callable, optional
+        Told what is being checked, a line at a time.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a selection is empty, or a checkpoint, task or protocol can't be used.
+    """
+    tell = note or (lambda _: None)
+    check_name(numerics.engine)
+    suite = registry.suite(selection.suite)
+    modes = select_modes(selection.modes, suite)
+    checkpoints = select_checkpoints(selection, registry, suite)
+    tasks = select_tasks(selection.tasks, registry, suite, places)
+    opened: list[TaskData] = []
+    for task in tasks:
+        tell(f"checking task {task.id}")
+        opened.append(open_task(task, places.data_dir, places.cache_dir))
+    infos: list[tuple[BackboneInfo, Preprocess]] = []
+    for checkpoint in checkpoints:
+        tell(f"checking checkpoint {checkpoint.id}")
+        backbone = load_entry(checkpoint)
+        infos.append((backbone.info, backbone.preprocess))
+    groups = [
+        _group(info, preprocess, data, mode, selection, registry, numerics, suite)
+        for mode in modes
+        for info, preprocess in infos
+        for data in opened
+    ]
+    return Plan(tuple(groups))
+
+
+def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
+    """Return the modes of a selection: all of the suite's, or those named."""
+    for name in names:
+        if name not in MODES:
+            raise UnknownNameError("mode", name, MODES)
+        if name not in suite.modes:
+            raise InputError(f"suite {suite.id!r} has no mode {name!r}", f"it has: {', '.join(suite.modes)}")
+    return [mode for mode in MODES if mode in (names or suite.modes)]
+
+
+def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -> list[Checkpoint]:
+    """Return the checkpoints of a selection: registered ones, then the user's files."""
+    files = [name for name in selection.checkpoints if _is_path(name, registry.checkpoints)]
+    ids = [name for name in selection.checkpoints if name not in files]
+    if files and len(selection.archs) > 1:
+        raise InputError("a checkpoint file has one architecture", "give --arch once")
+    own = [entry_for_file(Path(f).expanduser(), selection.archs[0] if selection.archs else None) for f in files]
+    selected: list[Checkpoint] = []
+    if ids or not files:
+        archs = () if files else selection.archs
+        selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs).select(registry, suite)
+    both = [*selected, *own]
+    for checkpoint in own:
+        if sum(c.id == checkpoint.id for c in both) > 1:
+            raise InputError(f"two checkpoints are called {checkpoint.id!r}", "rename the file")
+    return both
+
+
+def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places: Places) -> list[Task]:
+    """Return the tasks of a selection: registered ones by id, task files, and image folders."""
+    if not names:
+        return [registry.task(name) for name in suite.tasks]
+    tasks: dict[str, Task] = {}
+    for name in dict.fromkeys(names):
+        if not _is_path(name, registry.tasks):
+            task = registry.task(name)
+        else:
+            path = Path(name).expanduser()
+            task = read_task(path, places.data_dir) if path.suffix in (".yaml", ".yml") else folder_task(path)
+        if task.id in tasks:
+            raise InputError(f"two tasks are called {task.id!r}", "give one of them another id")
+        tasks[task.id] = task
+    return list(tasks.values())
+
+
+def folder_task(path: Path) -> Task:
+    """Return the task of an image folder, named after it."""
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.resolve().name).lstrip("-._")
+    return Task(id=name or "folder", loader="imagefolder", root=str(path.resolve()))
+
+
+def _is_path(name: str, known: Iterable[str]) -> bool:
+    """Return whether a name is meant as a path: not registered, and either there or written like one."""
+    return name not in known and ("/" in name or "\\" in name or Path(name).suffix in _SUFFIXES or Path(name).is_dir())
+
+
+_SUFFIXES = {".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors", ".yaml", ".yml"}
+
+
+def _group(
+    info: BackboneInfo,
+    preprocess: Preprocess,
+    data: TaskData,
+    mode: Mode,
+    selection: Selection,
+    registry: Registry,
+    numerics: Numerics,
+    suite: Suite,
+) -> Group:
+    settings = suite.modes[mode]
+    protocol = registry.protocol(settings.protocol, mode, data.task.overrides.get(mode))
+    transform = resolve_transform(preprocess, data.task, protocol)
+    seeds = dict.fromkeys(selection.seeds or settings.seeds)
+    runs = tuple(_spec(info, data, protocol, transform.sha256, seed, numerics, suite) for seed in seeds)
+    return Group(checkpoint=info.checkpoint, task=data.task, mode=mode, protocol=protocol, runs=runs)
+
+
+def _spec(
+    info: BackboneInfo,
+    data: TaskData,
+    protocol: Protocol,
+    transform_sha256: str,
+    seed: int,
+    numerics: Numerics,
+    suite: Suite,
+) -> RunSpec:
+    checkpoint, task = info.checkpoint, data.task
+    return RunSpec(
+        arch=info.arch,
+        weights_sha256=info.weights_sha256,
+        mask_sha256=info.mask_sha256,
+        split_sha256=data.split_sha256,
+        transform_sha256=transform_sha256,
+        mode=protocol.mode,
+        probe=protocol.probe,
+        protocol=protocol.resolved(),
+        seed=seed,
+        checkpoint=checkpoint.id,
+        method=checkpoint.method,
+        variant=checkpoint.variant,
+        sparsity=checkpoint.sparsity,
+        sparsity_measured=info.sparsity_measured,
+        sparsity_scope=checkpoint.sparsity_scope,
+        distribution=checkpoint.distribution,
+        nm=checkpoint.nm,
+        reference=checkpoint.reference,
+        twin_of=checkpoint.twin_of,
+        upstream_top1=checkpoint.upstream.top1 if checkpoint.upstream else None,
+        task=task.id,
+        suite=suite.id,
+        protocol_name=protocol.name,
+        metric=task.metric,
+        numerics=numerics,
+    )

@@ -1,0 +1,34 @@
+"""Fixtures shared by all tests: a cache of their own, and small checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sparsebench import backbones, masks
+from sparsebench.pruning.distributions import global_masks
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep the tests out of the user's cache, and their thread count out of the other tests."""
+    monkeypatch.setenv("SPARSEBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def pruned_resnet18(tmp_path: Path) -> Path:
+    """A user's own file: a resnet18 with a 7-class head, pruned to 80 % but for its stem, saved with torch.save."""
+    torch.manual_seed(0)
+    architecture = backbones.find("resnet18")[0]
+    model = backbones.build(architecture, 7)
+    weights = masks.prunable(model, ("conv1", "fc"))
+    masks.apply(model, global_masks({name: w.detach().abs() for name, w in weights.items()}, 0.8))
+    path = tmp_path / "mine.pth"
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, path)
+    return path

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+from tasks_quick import quick_suite
+
+import sparsebench
+from sparsebench import files, runner
+from sparsebench.api import Request, prepare
+from sparsebench.plan import Selection
+from sparsebench.schema import Numerics
+from sparsebench.store import Store
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return quick_suite(tmp_path_factory.mktemp("quick"))
+
+
+def run(tasks: Path, results: Path, **more: object) -> pd.DataFrame:
+    options = {"suite": "quick", "tasks_dirs": [tasks], "checkpoint": "mini.acdc_s90"} | more
+    return sparsebench.run(results=results, **options)  # type: ignore[arg-type]
+
+
+NUMBERS = ["run_id", "top1", "mean_per_class", "train_loss"]
+
+
+def test_a_plan_is_run_recorded_and_not_run_again(tasks: Path, tmp_path: Path) -> None:
+    events: list[runner.Event] = []
+    table = run(tasks, tmp_path / "runs", emit=events.append)
+    assert len(table) == 3
+    assert set(table["mode"]) == {"linear", "full"}
+    assert (table["status"] == "ok").all()
+    assert table["accuracy"].between(0, 1).all()
+    assert table.loc[table["mode"] == "full", "masked_nonzero"].eq(0).all()
+    assert (table.loc[table["mode"] == "full", "masked"] > 1_000_000).all()
+    assert sum(e.kind == "done" for e in events) == 3
+    again: list[runner.Event] = []
+    pd.testing.assert_frame_equal(run(tasks, tmp_path / "runs", emit=again.append), table)
+    assert again == []
+    pd.testing.assert_frame_equal(sparsebench.results(tmp_path / "runs"), table)
+
+
+def test_the_same_numbers_again_without_the_cache_and_on_two_workers(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(tasks, tmp_path / "a")
+    monkeypatch.setenv("SPARSEBENCH_CACHE", str(tmp_path / "cold"))
+    second = run(tasks, tmp_path / "b", jobs=2)
+    pd.testing.assert_frame_equal(first[NUMBERS], second[NUMBERS])
+    a, b = Store(tmp_path / "a"), Store(tmp_path / "b")
+    for one, two in zip(a.read(), b.read(), strict=True):
+        np.testing.assert_array_equal(a.predictions(one).logits, b.predictions(two).logits)
+
+
+def test_records_hold_predictions_and_no_place_of_this_machine(tasks: Path, tmp_path: Path) -> None:
+    run(tasks, tmp_path / "runs", mode="linear", seed=0)
+    (record,) = Store(tmp_path / "runs").read()
+    predictions = Store(tmp_path / "runs").predictions(record)
+    assert record.scores is not None
+    assert (predictions.logits.argmax(1) == predictions.labels).mean() == pytest.approx(record.scores.top1)
+    text = next((tmp_path / "runs" / "records").rglob("*.json")).read_text()
+    assert str(tmp_path) not in text
+    assert str(tasks) not in text
+
+
+def test_run_ids_depend_on_content_not_on_names(tasks: Path, tmp_path: Path) -> None:
+    def ids(**more: object) -> list[str]:
+        selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"], modes=["linear"], **more)  # type: ignore[arg-type]
+        request = Request(selection, tasks_dirs=[tasks], results=tmp_path / "none")
+        return [r.run_id for r in prepare(request).plan.runs]
+
+    assert ids() == ids()
+    assert len(set(ids(seeds=[0, 1, 2]))) == 3
+    path = sparsebench.load("mini.acdc_s90").info.path
+    copy = tmp_path / "another_name.safetensors"
+    copy.write_bytes(path.read_bytes())
+    request = Request(
+        Selection(suite="quick", checkpoints=[str(copy)], modes=["linear"]),
+        tasks_dirs=[tasks],
+        results=tmp_path / "none",
+    )
+    assert [r.run_id for r in prepare(request).plan.runs] == ids()
+    assert not (tmp_path / "none").exists()  # preparing writes nothing
+
+
+def test_saved_weights_keep_the_mask_and_load_again(tasks: Path, tmp_path: Path) -> None:
+    run(tasks, tmp_path / "runs", mode="full", save_weights=True)
+    (record,) = Store(tmp_path / "runs").read()
+    assert record.weights_file is not None
+    path = tmp_path / "runs" / record.weights_file
+    state = load_file(path)
+    start = sparsebench.load("mini.acdc_s90")
+    for name, mask in start.masks.items():
+        assert int((state[name][~mask] != 0).sum()) == 0
+    assert any(not np.array_equal(state[n], p.detach()) for n, p in start.module.named_parameters())
+    assert sparsebench.load(path, arch="mini", head=True).info.num_classes == 3
+
+
+def test_a_failing_run_leaves_a_failure_record_and_the_others_go_on(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = runner.probes.get("sgd")
+
+    def sometimes(*arguments: object, **more: object) -> object:
+        if arguments[4] == 0:
+            raise ZeroDivisionError("on purpose")
+        return fit(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.probes, "get", lambda name: sometimes)
+        table = run(tasks, tmp_path / "runs", mode="linear")
+    assert table.set_index("seed")["status"].to_dict() == {0: "failed", 1: "ok"}
+    assert table.set_index("seed").loc[0, "error"] == "ZeroDivisionError: on purpose"
+    kept = run(tasks, tmp_path / "runs", mode="linear", overwrite="never")
+    assert kept["status"].tolist() == ["failed", "ok"]
+    mended = run(tasks, tmp_path / "runs", mode="linear")
+    assert mended["status"].tolist() == ["ok", "ok"]
+
+
+def test_a_full_disk_fails_the_run_and_keeps_earlier_records(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(tasks, tmp_path / "runs", mode="linear", seed=0)
+
+    write = files.write_bytes
+
+    def full(path: Path, data: bytes) -> None:
+        if "plans" not in path.parts:
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", full)
+        table = run(tasks, tmp_path / "runs", mode="linear")
+    assert table.set_index("seed")["status"].to_dict() == {0: "ok", 1: "failed"}
+    assert "No space left" in table.set_index("seed").loc[1, "error"]
+    pd.testing.assert_frame_equal(sparsebench.results(tmp_path / "runs"), before)
+
+
+def test_a_worker_that_dies_fails_its_run_alone(tasks: Path, tmp_path: Path) -> None:
+    import os
+    import signal
+
+    killed: list[int] = []
+
+    def kill_once(event: runner.Event) -> None:
+        if event.kind == "started" and not killed:
+            children = Path(f"/proc/self/task/{os.getpid()}/children")
+            killed.extend(int(pid) for pid in children.read_text().split())
+            os.kill(killed[0], signal.SIGKILL)
+
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        pytest.skip("the test finds workers through /proc")
+    table = run(tasks, tmp_path / "runs", jobs=2, mode=["linear", "full"], emit=kill_once)
+    assert sorted(table["status"]) in (["failed", "ok", "ok"], ["ok", "ok", "ok"])
+    assert (run(tasks, tmp_path / "runs")["status"] == "ok").all()
+
+
+def test_dead_parents_leave_no_worker_running(tasks: Path) -> None:
+    import subprocess
+    import sys
+
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "sparsebench.executors.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stdin is not None
+    assert json.loads(worker.stdout.readline()) == {"kind": "ready"}
+    worker.stdin.close()
+    assert worker.wait(20) == 3
+
+
+def test_threads_are_part_of_the_plan_and_left_as_they_were(tasks: Path, tmp_path: Path) -> None:
+    import torch
+
+    torch.set_num_threads(2)
+    table = run(tasks, tmp_path / "runs", mode="linear", seed=0, numerics=Numerics(threads=1))
+    assert table["threads"].tolist() == [1]
+    assert torch.get_num_threads() == 2
