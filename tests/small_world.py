@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
+
 from sparsebench import masks as masking
 from sparsebench.datasets.base import Split, TaskData
 from sparsebench.datasets.transforms import Transform
 from sparsebench.schema import Augment, Preprocess, Protocol, Task
-from torch import nn
 
 SIZE = 8
 CLASSES = 3

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tasks_quick import image_folder, quick_suite
 
 import sparsebench
 from sparsebench.cli import main
 from sparsebench.files import sha256_file
 from sparsebench.store import Store
+from tasks_quick import image_folder, quick_suite
 
 
 @pytest.fixture(scope="module")
@@ -130,15 +130,33 @@ def test_bad_input_is_one_line_status_2_and_nothing_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     extra, message = BAD[name]
-    try:
-        assert main(["run", *extra]) == 2
-    except SystemExit as error:  # argparse's own way
-        assert error.code == 2
+    assert main(["run", *extra]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.strip().count("\n") == 0
     assert "Traceback" not in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["run", "--metod", "acdc"], "--metod acdc; did you mean --method"),
+        (["run", "--sparsity", "high"], "invalid float value: 'high'; see sparsebench run --help"),
+        (["run", "--jobs", "0"], "0 is not a positive number"),
+        (["rnu"], "invalid choice: 'rnu'"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_one_line(
+    line: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(line)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_damaged_embedded_checkpoints_are_found_before_the_first_run(

@@ -7,11 +7,12 @@ import warnings
 
 import numpy as np
 import pytest
-import small_world as world
 import torch
+from torch import nn
+
+import small_world as world
 from sparsebench.features import CacheWarning, cache, extract
 from sparsebench.schema import Numerics, RunError, UnknownNameError
-from torch import nn
 
 
 def run(cache_dir=None, *, backbone=None, split=None, numerics=None, **options):

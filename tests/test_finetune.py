@@ -5,15 +5,16 @@ import random
 
 import numpy as np
 import pytest
-import small_world as world
 import torch
 import torch.nn.functional as F
+from torch import nn
+
+import small_world as world
 from sparsebench.datasets.loading import EpochBatches
 from sparsebench.finetune import finetune, training
 from sparsebench.finetune.batches import join_lone_last
 from sparsebench.probes.base import default_linear
 from sparsebench.schema import MaskError, Numerics, RunError
-from torch import nn
 
 
 def run(backbone=None, data=None, *, seed=0, shift=0, numerics=None, progress=None, workers=0, **protocol):

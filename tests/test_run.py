@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
-from tasks_quick import quick_suite
 
 import sparsebench
 from sparsebench import files, runner
@@ -15,6 +14,7 @@ from sparsebench.api import Request, prepare
 from sparsebench.plan import Selection
 from sparsebench.schema import Numerics
 from sparsebench.store import Store
+from tasks_quick import quick_suite
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,17 @@ def test_run_ids_depend_on_content_not_on_names(tasks: Path, tmp_path: Path) -> 
     )
     assert [r.run_id for r in prepare(request).plan.runs] == ids()
     assert not (tmp_path / "none").exists()  # preparing writes nothing
+
+
+def test_equal_checkpoints_are_run_once_and_shown_under_the_asked_name(tasks: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(sparsebench.load("mini.acdc_s90").info.path.read_bytes())
+    one = {"mode": "linear", "seed": 0}
+    with pytest.warns(UserWarning, match=r"copy holds the same weights and mask as mini\.acdc_s90"):
+        both = run(tasks, tmp_path / "runs", checkpoint=["mini.acdc_s90", copy], **one)
+    assert both["checkpoint"].tolist() == ["mini.acdc_s90"]
+    assert run(tasks, tmp_path / "runs", checkpoint=copy, **one)["checkpoint"].tolist() == ["copy"]
+    assert len(sparsebench.results(tmp_path / "runs")) == 1
 
 
 def test_saved_weights_keep_the_mask_and_load_again(tasks: Path, tmp_path: Path) -> None:

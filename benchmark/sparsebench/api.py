@@ -17,7 +17,7 @@ from .loading import Backbone, entry_for_file, load_entry
 from .plan import OVERWRITE, Overwrite, Places, Plan, Selection, make_plan
 from .registry import Registry, load_registry
 from .runner import Emit, Event, RunOptions
-from .schema import CheckpointError, InputError, Numerics, PlanFile, RunRecord, UnknownNameError
+from .schema import CheckpointError, InputError, Numerics, PlanFile, RunRecord, RunSpec, UnknownNameError
 from .store import Store, frame, read_results
 from .store.plans import write_plan
 
@@ -118,9 +118,14 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
             make_executor(request.jobs, request.numerics.threads).execute(prepared.todo, options, relay)
         finally:
             torch.set_num_threads(before)
-    wanted = {run.run_id for run in prepared.plan.runs}
-    records = {record.run_id: record for record in store.read() if record.run_id in wanted}
-    return list((unwritten | records).values())
+    planned = {run.run_id: run for run in prepared.plan.runs}
+    records = {record.run_id: record for record in store.read() if record.run_id in planned}
+    return [_labelled(record, planned[record.run_id]) for record in (unwritten | records).values()]
+
+
+def _labelled(record: RunRecord, planned: RunSpec) -> RunRecord:
+    """Return a record under the plan's labels: it may have been made under another name for the same content."""
+    return record.model_copy(update={"spec": planned.model_copy(update={"numerics": record.spec.numerics})})
 
 
 def load(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,6 +127,11 @@ def make_plan(
     for checkpoint in checkpoints:
         tell(f"checking checkpoint {checkpoint.id}")
         backbone = load_entry(checkpoint)
+        twice = next((other for other, _ in infos if _same(other, backbone.info)), None)
+        if twice is not None:
+            text = f"checkpoint {checkpoint.id} holds the same weights and mask as {twice.id}: run once, as {twice.id}"
+            warnings.warn(text, stacklevel=2)
+            continue
         infos.append((backbone.info, backbone.preprocess))
     groups = [
         _group(info, preprocess, data, mode, selection, registry, numerics, suite)
@@ -134,6 +140,11 @@ def make_plan(
         for data in opened
     ]
     return Plan(tuple(groups))
+
+
+def _same(one: BackboneInfo, other: BackboneInfo) -> bool:
+    """Return whether two checkpoints are the same by content, so that their runs would have the same ids."""
+    return (one.arch, one.weights_sha256, one.mask_sha256) == (other.arch, other.weights_sha256, other.mask_sha256)
 
 
 def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
@@ -245,7 +256,7 @@ def _spec(
         twin_of=checkpoint.twin_of,
         upstream_top1=checkpoint.upstream.top1 if checkpoint.upstream else None,
         task=task.id,
-        suite=suite.id,
+        suite=suite.id if task.id in suite.tasks else None,
         protocol_name=protocol.name,
         metric=task.metric,
         numerics=numerics,

@@ -5,10 +5,11 @@ import sys
 
 import pytest
 import torch
+from torch import nn
+
 from sparsebench.engines import ENGINES, check_name, keep_pages, prepare
 from sparsebench.engines.context import device_of, repeatable
 from sparsebench.schema import InputError, Numerics, UnknownNameError
-from torch import nn
 
 
 def network() -> nn.Module:

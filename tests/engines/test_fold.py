@@ -5,10 +5,11 @@ import copy
 import pytest
 import timm
 import torch
-from sparsebench.engines.fold import fold_batchnorm
 from timm.layers import BatchNormAct2d, StdConv2d
 from torch import nn
 from torchvision import models
+
+from sparsebench.engines.fold import fold_batchnorm
 
 
 def randomise(module: nn.Module) -> nn.Module:

@@ -57,7 +57,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path: Path, kin
         torch.save({"state_dict": STATE, "optimizer": Malice(trap)}, path)
     else:
         torch.save(Malice(trap), path, _use_new_zipfile_serialization=kind == "torch")
-    with pytest.raises(CheckpointError, match="refused|is not a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"refused|is not a checkpoint"):
         read_checkpoint(path)
     assert not trap.exists()
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+
 from sparsebench import probes
 from sparsebench.probes import sgd
 from sparsebench.probes.base import default_linear, generator
 from sparsebench.schema import InputError, Protocol, RunError, UnknownNameError
-from torch import nn
 
 
 def protocol(**changes) -> Protocol:

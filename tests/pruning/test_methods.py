@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -35,7 +37,7 @@ def test_acdc_alternates_with_masks_constant_inside_a_phase() -> None:
     history = training(method)
     for start, sparse in method.phases.boundaries(STEPS):
         assert bool(history[start][1]) == sparse
-    for before, after in zip(history[10:15], history[11:15], strict=False):  # inside the first sparse phase
+    for before, after in pairwise(history[10:15]):  # inside the first sparse phase
         assert all(torch.equal(before[1][k], after[1][k]) for k in before[1])
     for _, mask, weights in history:
         for name in mask:
@@ -85,7 +87,7 @@ def test_gmp_only_ever_prunes_further() -> None:
     assert sparsities[0] == pytest.approx(0.05, abs=0.01)
     assert sparsities == sorted(sparsities)
     assert sparsities[60] == pytest.approx(0.8, abs=0.003)
-    for (_, before, _), (_, after, _) in zip(history, history[1:], strict=False):
+    for (_, before, _), (_, after, _) in pairwise(history):
         for name in before:
             assert not bool((after[name] & ~before[name]).any())
 

@@ -35,13 +35,13 @@ def test_mistakes(tmp_path: Path, upstream_file: Path) -> None:
     with pytest.raises(DatasetError, match="no upstream data"):
         open_upstream(tmp_path / "none", 32)
     (tmp_path / "bad.npz").write_bytes(upstream_file.read_bytes()[:500])
-    with pytest.raises(DatasetError, match="not a readable .npz"):
+    with pytest.raises(DatasetError, match=r"not a readable \.npz"):
         open_upstream(tmp_path / "bad.npz", 32)
     np.savez(tmp_path / "less.npz", classes=np.array(["a", "b"]))
     with pytest.raises(DatasetError, match="has no array 'train_jpeg'"):
         open_upstream(tmp_path / "less.npz", 32)
     np.savez(tmp_path / "objects.npz", classes=np.array([{}], dtype=object))
-    with pytest.raises(DatasetError, match="not a readable .npz"):
+    with pytest.raises(DatasetError, match=r"not a readable \.npz"):
         open_upstream(tmp_path / "objects.npz", 32)
     for split in ("train", "val"):
         (tmp_path / "one" / split / "a").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+
 from sparsebench.store import tidy
 
 LINEAR = {"mode": "linear", "probe": "sgd", "protocol": "cvpr22-linear"}

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sparsebench.report.aggregate import SupersededWarning, aggregate
 from sparsebench.store import tidy
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+
 import sparsebench
 from sparsebench.report import aggregate, write_report
 from sparsebench.report.figures import accuracy_figure, figures, relative_error_figure

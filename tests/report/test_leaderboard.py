@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sparsebench.report.leaderboard import COLUMNS, leaderboard, to_csv, write_leaderboard
 from sparsebench.schema import ResultsError
 from sparsebench.store import tidy

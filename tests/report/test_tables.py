@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from sparsebench.report import aggregate, render_terminal
 from sparsebench.report.tables import build_tables, latex, markdown
 

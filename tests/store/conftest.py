@@ -1,6 +1,7 @@
 """Records made up for these tests."""
 
 import pytest
+
 from sparsebench.schema import Failure, MaskProof, Numerics, RunRecord, RunSpec, Scores
 
 SHA = "0123456789abcdef" * 4

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sparsebench.schema import ResultsError, Scores
 from sparsebench.store import COLUMNS, Store, frame, read_results, write_curated
 

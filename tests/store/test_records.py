@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sparsebench import files
 from sparsebench.schema import SCHEMA_VERSION, ResultsError, RunError
 from sparsebench.store import DamagedRecordWarning, Predictions, Store, ensure_writable

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
+from ..schema.errors import nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line: what was wrong, what is near, where the help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and one line."""
+        hint = f"see {self.prog} --help"
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown and (near := nearest(unknown.group(1).partition("=")[0], self._every_option())):
+            hint = f"did you mean {' or '.join(near)}?"
+        self.exit(2, f"error: {message}; {hint}\n")
+
+    def _every_option(self) -> list[str]:
+        """Return the long options of this parser and of its commands."""
+        found = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [option for command in action.choices.values() for option in command._every_option()]
+        return sorted(set(found))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``sparsebench``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sparsebench",
         description="How well does a pruned ImageNet backbone transfer?",
         epilog="Without further arguments, `sparsebench run` runs all embedded checkpoints on all embedded tasks.",

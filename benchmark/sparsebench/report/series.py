@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from ..names import method_title
 from .aggregate import Aggregate
-from .style import method_colour, method_marker, method_name, method_order, variant_stroke
+from .style import method_colour, method_marker, method_order, variant_stroke
 
 Line = dict[str, Any]
 
@@ -119,7 +120,7 @@ def _method_of(checkpoint: str, lines: list[Line]) -> str:
 
 def _make(key: tuple[str, str, str], lines: list[Line], index: int) -> Series:
     kind, method, name = key
-    label = f"{method_name(method)} {name}".strip() if name not in {line["checkpoint"] for line in lines} else name
+    label = f"{method_title(method)} {name}".strip() if name not in {line["checkpoint"] for line in lines} else name
     if kind == "twin":
         label = f"{label}, dense twin"
     marker = "*" if kind == "nm" else method_marker(method)

@@ -10,17 +10,17 @@ SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
 DENSE_COLOUR: Final = "#3b3b3b"
 
 # Colours: the "muted" qualitative scheme of P. Tol, told apart with all common kinds of colour blindness.
-_METHODS: Final[dict[str, tuple[str, str, str]]] = {
-    "dense": ("Dense", DENSE_COLOUR, "o"),
-    "magnitude": ("Magnitude", "#999933", "v"),
-    "gmp": ("GMP", "#332288", "s"),
-    "acdc": ("AC/DC", "#cc6677", "o"),
-    "rigl": ("RigL", "#117733", "^"),
-    "str": ("STR", "#88ccee", "D"),
-    "lth": ("LTH", "#ddaa33", "P"),
-    "woodfisher": ("WoodFisher", "#882255", "X"),
-    "mfac": ("M-FAC", "#44aa99", "<"),
-    "cram": ("CrAM", "#aa4499", ">"),
+_METHODS: Final[dict[str, tuple[str, str]]] = {
+    "dense": (DENSE_COLOUR, "o"),
+    "magnitude": ("#999933", "v"),
+    "gmp": ("#332288", "s"),
+    "acdc": ("#cc6677", "o"),
+    "rigl": ("#117733", "^"),
+    "str": ("#88ccee", "D"),
+    "lth": ("#ddaa33", "P"),
+    "woodfisher": ("#882255", "X"),
+    "mfac": ("#44aa99", "<"),
+    "cram": ("#aa4499", ">"),
 }
 _OTHERS: Final[tuple[tuple[str, str], ...]] = (
     ("#4477aa", "h"),
@@ -32,19 +32,14 @@ _OTHERS: Final[tuple[tuple[str, str], ...]] = (
 _STROKES: Final = ("-", "--", ":", "-.")
 
 
-def method_name(method: str) -> str:
-    """Return a method's spelling on paper; an unknown method's is its own name."""
-    return _METHODS[method][0] if method in _METHODS else method
-
-
 def method_colour(method: str) -> str:
     """Return a method's colour, the same in every figure; an unknown method's follows from its name."""
-    return _METHODS[method][1] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][0]
+    return _METHODS[method][0] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][0]
 
 
 def method_marker(method: str) -> str:
     """Return a method's marker, so that methods differ without colour too."""
-    return _METHODS[method][2] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][1]
+    return _METHODS[method][1] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][1]
 
 
 def variant_stroke(index: int) -> str:

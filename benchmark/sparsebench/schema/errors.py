@@ -92,6 +92,6 @@ class MaskError(RunError):
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Return up to ``count`` known names that look like ``name``, best first."""
     table = {k.lower(): k for k in known}
-    found = difflib.get_close_matches(name.lower(), list(table), n=count, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), list(table), n=count, cutoff=0.6)
     starts = [k for k in table if len(name) >= 3 and k.startswith(name.lower()) and k not in found]
     return [table[k] for k in (found + starts)[:count]]
