@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from . import __version__, probes
+from . import probes
 from .datasets import TaskData, concatenate, open_task
 from .datasets.transforms import Transform, resolve_transform
+from .environment import environment
 from .features import Features, extract
 from .files import write_bytes
 from .finetune import finetune
 from .loading import Backbone, load_entry
 from .probes.base import cross_entropy, evaluate
+from .progress import Progress
 from .schema import (
     Failure,
     Group,
@@ -36,8 +34,6 @@ from .schema import (
     canonical_json,
 )
 from .store import Predictions, Store
-
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -145,25 +141,34 @@ class _Outcome:
     weights_file: str | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Loaded:
+    backbone: Backbone
+    data: TaskData
+    transform: Transform
+
+
 class _Session:
     """What the runs of a group share; loaded at the first one, so that a failure to load is that run's failure."""
 
-    group: Group
-    options: RunOptions
-    store: Store = field(init=False)
-    _loaded: tuple[Backbone, TaskData, Transform] | None = None
-    _features: tuple[Features, Features, Features | None] | None = None
+    def __init__(self, group: Group, options: RunOptions) -> None:
+        self.group, self.options = group, options
+        self.store = Store(options.results)
+        self._loaded: _Loaded | None = None
+        self._features: list[Features] | None = None
 
-    def __post_init__(self) -> None:
-        self.store = Store(self.options.results)
-
-    def run(self, spec: RunSpec, progress: Callable[[float, float], None]) -> _Outcome:
+    def run(self, spec: RunSpec, progress: Progress) -> _Outcome:
+        """Run one cell."""
         if self._loaded is None:
             self._loaded = self._load(spec)
-        return self._linear(spec, progress) if spec.mode == "linear" else self._full(spec, progress)
+        if spec.mode == "full":
+            return self._full(spec, self._loaded, progress)
+        if self._features is None:
+            self._features = self._extract(spec, self._loaded, _part(progress, 0.0, 0.5))
+            progress = _part(progress, 0.5, 1.0)
+        return self._linear(spec, self._loaded, self._features, progress)
 
-    def _load(self, spec: RunSpec) -> tuple[Backbone, TaskData, Transform]:
+    def _load(self, spec: RunSpec) -> _Loaded:
         backbone = load_entry(self.group.checkpoint)
         data = open_task(self.group.task, self.options.data_dir, self.options.cache_dir)
         transform = resolve_transform(backbone.preprocess, data.task, self.group.protocol)
@@ -175,52 +180,49 @@ class _Session:
         ):
             if now != planned:
                 raise RunError(f"the {what} of {self.group.label} has changed since the plan was made", "run again")
-        return backbone, data, transform
+        return _Loaded(backbone, data, transform)
 
-    def _linear(self, spec: RunSpec, progress: Callable[[float, float], None]) -> _Outcome:
-        assert self._loaded is not None and spec.probe is not None  # noqa: S101, PT018 - set by run()
-        _, data, _ = self._loaded
-        if self._features is None:
-            self._features = self._extract(spec, progress)
-        train, test, val = self._features
-        classes = len(data.classes)
-        fit = probes.get(spec.probe)
-        head = fit(
-            train.x, train.y, classes, self.group.protocol, spec.seed, device=spec.numerics.device, progress=progress
-        )
+    def _extract(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> list[Features]:
+        """Return the features of the training and test images, and of the validation images where they are held out."""
+        data, holds_out = loaded.data, self.group.protocol.train_on == "train"
+        splits = [data.train if holds_out else concatenate(data.train, data.val), data.test]
+        if holds_out and len(data.val):
+            splits.append(data.val)
+        return [
+            extract(
+                loaded.backbone,
+                split,
+                loaded.transform,
+                spec.numerics,
+                cache_dir=self.options.cache_dir,
+                progress=_part(progress, k / len(splits), (k + 1) / len(splits)),
+                workers=self.options.workers,
+            )
+            for k, split in enumerate(splits)
+        ]
+
+    def _linear(self, spec: RunSpec, loaded: _Loaded, features: list[Features], progress: Progress) -> _Outcome:
+        train, test, *held_out = features
+        data, protocol, device = loaded.data, self.group.protocol, spec.numerics.device
+        fit = probes.get(spec.probe or "")
+        head = fit(train.x, train.y, len(data.classes), protocol, spec.seed, device=device, progress=progress)
         test_logits = head.logits(test.x)
         scores = _scores(
             test_logits,
             data,
             n_train=len(train.y),
-            val_logits=None if val is None else head.logits(val.x),
+            val_logits=head.logits(held_out[0].x) if held_out else None,
             train_loss=cross_entropy(head.logits(train.x), train.y),
         )
-        seconds = sum(f.seconds for f in (train, test, val) if f is not None)
-        return _Outcome(scores, _predictions(test_logits, data), feature_seconds=round(seconds, 4))
+        seconds = round(sum(f.seconds for f in features), 4)
+        return _Outcome(scores, _predictions(test_logits, data), feature_seconds=seconds)
 
-    def _extract(
-        self, spec: RunSpec, progress: Callable[[float, float], None]
-    ) -> tuple[Features, Features, Features | None]:
-        assert self._loaded is not None  # noqa: S101 - set by run()
-        backbone, data, transform = self._loaded
-        holds_out = self.group.protocol.train_on == "train"
-        splits = [data.train if holds_out else concatenate(data.train, data.val), data.test]
-        if holds_out and len(data.val):
-            splits.append(data.val)
-        found = [
-            extract(backbone, s, transform, spec.numerics, cache_dir=self.options.cache_dir, progress=progress)
-            for s in splits
-        ]
-        return found[0], found[1], found[2] if len(found) > 2 else None
-
-    def _full(self, spec: RunSpec, progress: Callable[[float, float], None]) -> _Outcome:
-        assert self._loaded is not None  # noqa: S101 - set by run()
-        backbone, data, transform = self._loaded
+    def _full(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> _Outcome:
+        data = loaded.data
         result = finetune(
-            backbone,
+            loaded.backbone,
             data,
-            transform,
+            loaded.transform,
             self.group.protocol,
             spec.seed,
             numerics=spec.numerics,
@@ -236,23 +238,28 @@ class _Session:
             train_loss=result.train_loss,
             best_test=result.best_test,
         )
-        weights = self._save_weights(spec, backbone, data, result.state_dict) if self.options.save_weights else None
+        weights = self._save_weights(spec, loaded, result.state_dict) if self.options.save_weights else None
         return _Outcome(scores, _predictions(result.test_logits, data), result.mask_proof, weights_file=weights)
 
-    def _save_weights(self, spec: RunSpec, backbone: Backbone, data: TaskData, state: dict[str, torch.Tensor]) -> str:
+    def _save_weights(self, spec: RunSpec, loaded: _Loaded, state: dict[str, torch.Tensor]) -> str:
         from safetensors.torch import save
 
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         described = {
-            "arch": backbone.info.arch,
+            "arch": loaded.backbone.info.arch,
             "checkpoint": spec.checkpoint,
             "task": spec.task,
-            "classes": list(data.classes),
+            "classes": list(loaded.data.classes),
             "run_id": spec.run_id,
         }
         name = f"weights/{spec.run_id}.safetensors"
         write_bytes(self.options.results / name, save(tensors, {"finetuned": canonical_json(described)}))
         return name
+
+
+def _part(progress: Progress, start: float, end: float) -> Progress:
+    """Return a progress for a part of the work, from fraction ``start`` to ``end`` of it."""
+    return lambda done, total: progress(start + (end - start) * done / total, 1.0)
 
 
 def _predictions(logits: Any, data: TaskData) -> Predictions:
@@ -283,31 +290,3 @@ def _scores(
         n_test=len(data.test),
         n_classes=classes,
     )
-
-
-@cache
-def environment() -> dict[str, str]:
-    """Return what else the numbers may depend on: package versions, Python, processor (no names of people or hosts)."""
-    found = {"sparsebench": __version__, **{name: version(name) for name in PACKAGES}}
-    found["python"] = platform.python_version()
-    found["processor"] = _processor()
-    found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    return found
-
-
-def _processor() -> str:
-    """Return the processor's name in print."""
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in _lines(cpuinfo):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine() or os.name
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        yield from path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return

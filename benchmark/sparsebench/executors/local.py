@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from ..environment import environment
 from ..plan import Plan
-from ..runner import Emit, Event, RunOptions, environment
+from ..runner import Emit, Event, RunOptions
 from ..schema import Failure, Group, RunError, RunRecord
 from ..store import Store
 from .protocol import decode_event, encode_job
