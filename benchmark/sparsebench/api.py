@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import torch
 
 from .executors import make_executor
-from .loading import Backbone, entry_for_file, load_entry
+from .loading import Backbone, find_entry, load_entry
 from .plan import OVERWRITE, Overwrite, Places, Plan, Selection, make_plan
 from .registry import Registry, load_registry
 from .runner import Emit, Event, RunOptions
@@ -158,15 +158,7 @@ def load(
         If the file is damaged, refused, doesn't fit the architecture, or has no head where one is asked for.
     """
     name = str(id_or_path)
-    known = load_registry([registry] if registry else [])
-    if name in known.checkpoints:
-        if arch is not None and arch != known.checkpoints[name].arch:
-            raise InputError(f"{name} has architecture {known.checkpoints[name].arch}, not {arch}", "leave arch out")
-        entry = known.checkpoints[name]
-    elif Path(name).exists() or "/" in name or Path(name).suffix in {".pth", ".pt", ".safetensors"}:
-        entry = entry_for_file(Path(name).expanduser(), arch)
-    else:
-        raise UnknownNameError("checkpoint", name, known.checkpoints)
+    entry = find_entry(name, load_registry([registry] if registry else []), arch)
     backbone = load_entry(entry, head=head)
     if head and backbone.info.num_classes is None:
         raise CheckpointError(f"{name} has no classifier", "load it without head=True")

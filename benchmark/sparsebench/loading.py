@@ -17,7 +17,8 @@ from . import backbones, masks
 from .backbones import Architecture
 from .download import locate
 from .formats import RawCheckpoint, read_checkpoint
-from .schema import Checkpoint, CheckpointError, FileSource, Preprocess, Upstream
+from .registry import Registry
+from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, Upstream
 
 SPARSITY_TOLERANCE = 0.02
 """Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
@@ -113,6 +114,37 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         sparsity=report,
     )
     return Backbone(model, found, preprocess, info)
+
+
+FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors"})
+"""Endings of checkpoint files; with one of them a name that is not registered is meant as a path."""
+
+
+def is_file_name(name: str, registry: Registry) -> bool:
+    """Return whether a name is meant as a checkpoint file: not registered, and there or written like a path."""
+    if name in registry.checkpoints:
+        return False
+    return "/" in name or "\\" in name or Path(name).suffix in FILE_SUFFIXES or Path(name).is_file()
+
+
+def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkpoint:
+    """Return the entry of a registered id, or one that describes a user's file.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is neither.
+    InputError
+        If ``arch`` is not the architecture of the registered checkpoint.
+    CheckpointError
+        If the file can't be described (see :func:`entry_for_file`).
+    """
+    if is_file_name(name, registry):
+        return entry_for_file(Path(name).expanduser(), arch)
+    entry = registry.checkpoint(name)
+    if arch is not None and arch != entry.arch:
+        raise InputError(f"{name} has architecture {entry.arch}, not {arch}", "leave the architecture out")
+    return entry
 
 
 def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,7 @@ from .datasets import open_task
 from .datasets.base import TaskData
 from .datasets.transforms import resolve_transform
 from .engines import check_name
-from .loading import BackboneInfo, entry_for_file, load_entry
+from .loading import BackboneInfo, entry_for_file, is_file_name, load_entry
 from .registry import CheckpointFilter, Registry, read_task
 from .schema import (
     MODES,
@@ -159,7 +159,7 @@ def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
 
 def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -> list[Checkpoint]:
     """Return the checkpoints of a selection: registered ones, then the user's files."""
-    files = [name for name in selection.checkpoints if _is_path(name, registry.checkpoints)]
+    files = [name for name in selection.checkpoints if is_file_name(name, registry)]
     ids = [name for name in selection.checkpoints if name not in files]
     if files and len(selection.archs) > 1:
         raise InputError("a checkpoint file has one architecture", "give --arch once")
@@ -181,7 +181,7 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places:
         return [registry.task(name) for name in suite.tasks]
     tasks: dict[str, Task] = {}
     for name in dict.fromkeys(names):
-        if not _is_path(name, registry.tasks):
+        if name in registry.tasks or not _is_path(name):
             task = registry.task(name)
         else:
             path = Path(name).expanduser()
@@ -198,12 +198,9 @@ def folder_task(path: Path) -> Task:
     return Task(id=name or "folder", loader="imagefolder", root=str(path.resolve()))
 
 
-def _is_path(name: str, known: Iterable[str]) -> bool:
-    """Return whether a name is meant as a path: not registered, and either there or written like one."""
-    return name not in known and ("/" in name or "\\" in name or Path(name).suffix in _SUFFIXES or Path(name).is_dir())
-
-
-_SUFFIXES = {".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors", ".yaml", ".yml"}
+def _is_path(name: str) -> bool:
+    """Return whether a task's name is meant as a path: an existing folder, or written like one."""
+    return "/" in name or "\\" in name or Path(name).suffix in (".yaml", ".yml") or Path(name).is_dir()
 
 
 def _group(
