@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
 from sparsebench.datasets.base import Split
 from sparsebench.datasets.loading import EpochBatches, evaluation_batches, sample_generator
 from sparsebench.datasets.transforms import PUBLISHED, Transform

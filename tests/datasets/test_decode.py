@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+
 from sparsebench.datasets.decode import check_image, is_image, read_rgb
 from sparsebench.schema import DatasetError
 

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import yaml
+
 from sparsebench.datasets import digits as digits_module
 from sparsebench.datasets import glyphs as glyphs_module
 from sparsebench.datasets import open_task

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from sparsebench.datasets import open_task, scan
 from sparsebench.datasets.folders import list_images
 from sparsebench.schema import DatasetError, RegistryError, Task

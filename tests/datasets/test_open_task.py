@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torchvision.datasets
 from PIL import Image
+
 from sparsebench.datasets import LOADERS, Split, TaskData, concatenate, open_task
 from sparsebench.datasets.checks import assert_task
 from sparsebench.schema import DatasetError, RegistryError, Task, UnknownNameError

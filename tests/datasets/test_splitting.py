@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sparsebench.datasets.keyed import shuffled, uniform
 from sparsebench.datasets.splitting import counts, missing, split_by_content
 

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision import transforms as tv
+
 from sparsebench.datasets.transforms import PUBLISHED, Transform, random_area, resolve_transform
 from sparsebench.schema import Augment, Preprocess, Protocol, RegistryError, Task
-from torchvision import transforms as tv
 
 MODES = {name: tv.InterpolationMode(name) for name in ("bilinear", "bicubic", "nearest")}
 STATS = [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from ..api import Prepared, Request
 
+_SHOWN_FAILURES = 5
+
 
 def main(arguments: argparse.Namespace) -> int:
     """Run what was selected; 1 if a run of the plan has failed."""
@@ -39,8 +41,10 @@ def main(arguments: argparse.Namespace) -> int:
         records = execute(prepared, display.emit)
     print(closing_table(prepared, frame(records)))
     failed = [record for record in records if record.status == "failed"]
-    for record in failed:
+    for record in failed[:_SHOWN_FAILURES]:
         print(outcome(record), file=sys.stderr)
+    if len(failed) > _SHOWN_FAILURES:
+        print(f"... and {len(failed) - _SHOWN_FAILURES} more; see sparsebench status", file=sys.stderr)
     if failed:
         print(f"error: {len(failed)} of {len(runs)} runs failed; the same command runs them again", file=sys.stderr)
     return 1 if failed else 0

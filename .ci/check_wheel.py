@@ -1,0 +1,60 @@
+"""Check what a wheel carries: everything the installed package needs, and nothing of the tests."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "benchmark" / "sparsebench"
+TASKS = ROOT / "tasks"
+REQUIRED = ("sparsebench/py.typed", "sparsebench/_root/checkpoints.yaml", "sparsebench/_root/tasks/suites.yaml")
+
+
+def expected() -> set[str]:
+    """Return the names of the package's files, and of the root files that it takes along, inside a wheel."""
+    names = {f"sparsebench/{path.relative_to(PACKAGE).as_posix()}" for path in _files(PACKAGE)}
+    names |= {f"sparsebench/_root/tasks/{path.relative_to(TASKS).as_posix()}" for path in _files(TASKS)}
+    return names | set(REQUIRED)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+def problems(names: set[str]) -> list[str]:
+    """Return what is wrong with a wheel of these file names, a line each."""
+    found = [f"lacks {name}" for name in sorted(expected() - names)]
+    if not any(name.startswith("sparsebench/weights/") and name.endswith(".safetensors") for name in names):
+        found.append("has no embedded weights")
+    for ending in (".dist-info/licenses/LICENSE", ".dist-info/entry_points.txt"):
+        if not any(name.endswith(ending) for name in names):
+            found.append(f"lacks *{ending}")
+    for name in sorted(names):
+        top, *_ = name.split("/")
+        if top != "sparsebench" and not top.endswith(".dist-info"):
+            found.append(f"installs {name} outside of the package")
+        if any(part in {"tests", "conftest.py"} or part.startswith("test_") for part in name.split("/")):
+            found.append(f"carries a test: {name}")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a wheel's size, or what is wrong with it (1)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("wheel", type=Path)
+    wheel = parser.parse_args(argv).wheel
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+    found = problems(names)
+    for line in found:
+        print(f"error: {wheel.name} {line}", file=sys.stderr)
+    print(f"{wheel.name}: {len(names)} files, {wheel.stat().st_size / 1e6:.1f} MB")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
