@@ -159,6 +159,28 @@ def test_arguments_that_make_no_sense_are_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["--method", "gpm", "--sparsity", "0.9"], "unknown pruning method 'gpm'; did you mean gmp?"),
+        (["--method", "acdc", "--sparsity", "1.5"], "impossible sparsity 1.5"),
+        (["--method", "acdc"], "impossible sparsity 0"),
+        (["--method", "dense", "--sparsity", "0.5"], "--sparsity 0.5 with --method dense"),
+        (["--method", "gmp", "--sparsity", "0.9"], "starts from trained dense weights; give them with --init"),
+        (["--method", "acdc", "--sparsity", "0.9", "--init", "x"], "method acdc trains from scratch"),
+        (["--method", "acdc", "--sparsity", "0.9", "--out", "a.pth"], "must end in .safetensors"),
+        (["--method", "acdc", "--sparsity", "0.9"], "no upstream data at none.npz"),
+    ],
+)
+def test_prune_refuses_what_it_cannot_do(
+    line: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["prune", "--data", "none.npz", "--out", "a.safetensors", *line]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_damaged_embedded_checkpoints_are_found_before_the_first_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,10 @@ def _check(arguments: argparse.Namespace, method: str, from_dense: bool) -> None
         raise InputError(
             f"--out {arguments.out} must end in .safetensors", f"for example {arguments.out.stem}.safetensors"
         )
+    if from_dense and arguments.init is None:
+        raise InputError(f"method {method} starts from trained dense weights", "give them with --init")
+    if arguments.out.exists():
+        raise InputError(f"--out {arguments.out} is already there", "choose another file, or delete it first")
     if arguments.init is not None and not from_dense:
         raise InputError(f"method {method} trains from scratch", "leave --init out")
     if arguments.init is not None and not arguments.init.is_file():
