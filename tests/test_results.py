@@ -1,0 +1,61 @@
+"""What is committed in results/ agrees with itself, and the README shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import sparsebench
+from sparsebench.registry import load_registry
+from sparsebench.report.aggregate import aggregate
+from sparsebench.report.leaderboard import leaderboard, to_csv
+from sparsebench.report.tables import build_tables, markdown
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return sparsebench.results(ROOT / "results" / "mini")
+
+
+def test_the_grid_is_whole(runs: pd.DataFrame) -> None:
+    suite = load_registry().suite("mini")
+    checkpoints = [c.id for c in load_registry().checkpoints.values() if c.arch in suite.archs]
+    cells = {
+        (checkpoint, task, mode, seed)
+        for checkpoint in checkpoints
+        for task in suite.tasks
+        for mode, settings in suite.modes.items()
+        for seed in settings.seeds
+    }
+    assert set(runs[["checkpoint", "task", "mode", "seed"]].itertuples(index=False, name=None)) == cells
+    assert (runs["status"] == "ok").all()
+    assert runs["accuracy"].between(0, 1).all()
+
+
+def test_full_runs_proved_their_masks(runs: pd.DataFrame) -> None:
+    sparse = runs[(runs["mode"] == "full") & (runs["sparsity"] > 0)]
+    assert (sparse["masked"] > 0).all()
+    assert (runs.loc[runs["mode"] == "full", "masked_nonzero"] == 0).all()
+
+
+def test_leaderboard_and_tables_follow_from_the_runs(runs: pd.DataFrame) -> None:
+    assert (ROOT / "results" / "leaderboard.csv").read_text() == to_csv(leaderboard(runs))
+    assert (ROOT / "results" / "mini" / "tables.md").read_text() == markdown(build_tables(aggregate(runs)))
+
+
+def test_the_readme_shows_the_committed_tables() -> None:
+    readme = (ROOT / "README.md").read_text()
+    rows = [x for x in (ROOT / "results" / "mini" / "tables.md").read_text().splitlines() if x.startswith("| mini")]
+    assert len(rows) == 8
+    assert all(row in readme for row in rows)
+
+
+def test_the_dense_backbone_and_the_sparse_ones_are_good_enough() -> None:
+    top1 = {c.id: c.upstream.top1 for c in load_registry().checkpoints.values() if c.upstream and c.arch == "mini"}
+    assert top1["mini.dense"] is not None
+    assert top1["mini.dense"] >= 0.27
+    assert all(value is not None and value >= 0.6 * top1["mini.dense"] for value in top1.values())
