@@ -57,7 +57,8 @@ def compare(task: str, inits: int, seeds: Sequence[int], folder: Path) -> dict[s
     arch = dense.info.arch
     data, transform = open_task(load_registry().task(task)), Transform(dense.preprocess, None)
     images = torch.cat([transform.normalise(b) for b in evaluation_batches(data.train, transform, 256)])
-    plain, fair = [], []
+    plain: list[float] = []
+    fair: list[float] = []
     for init in range(inits):
         model = random_model(arch, init)
         for kind, found in (("plain", plain), ("bn", fair)):
