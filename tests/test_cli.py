@@ -114,12 +114,12 @@ BAD = {
     "mode": (["--mode", "liner"], "unknown mode 'liner'; did you mean linear"),
     "suite": (["--suite", "minni"], "unknown suite 'minni'; did you mean mini"),
     "engine": (["--engine", "torhc"], "unknown engine 'torhc'; did you mean torch"),
-    "device": (["--device", "cuda:99"], "device 'cuda:99' is not available here"),
+    "device": (["--device", "cuda:99"], "device 'cuda:99' isn't there"),
     "file": (["--checkpoint", "none.pth", "--arch", "resnet18"], "there is no file none.pth"),
     "folder": (["--task", "no/such/folder"], "no/such/folder"),
     "data": (["--data", "/no/such"], "--data /no/such is not a folder"),
     "results": (["--results", "/dev/null/runs"], "/dev/null/runs"),
-    "seed": (["--seed", "-1"], "--seed -1 is negative"),
+    "seed": (["--seed", "-1"], "--seed -1 is not a seed"),
     "registry": (["--registry", "none.yaml"], "none.yaml can't be read"),
 }
 
@@ -143,7 +143,7 @@ def test_bad_input_is_one_line_status_2_and_nothing_written(
     [
         (["run", "--metod", "acdc"], "--metod acdc; did you mean --method"),
         (["run", "--sparsity", "high"], "invalid float value: 'high'; see sparsebench run --help"),
-        (["run", "--jobs", "0"], "0 is not a positive number"),
+        (["run", "--jobs", "0"], "'0' is not a whole number from 1 on"),
         (["rnu"], "invalid choice: 'rnu'"),
         ([], "required: COMMAND"),
     ],
@@ -240,7 +240,15 @@ def test_debug_shows_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_stopped_run_goes_on_from_where_it_was(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sparsebench", *arguments(tasks, tmp_path / "runs")]
     command += [part for seed in range(12) for part in ("--seed", str(seed))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),  # a shell's background jobs ignore it
+    )
     deadline = time.monotonic() + 120
     records = tmp_path / "runs" / "records"
     while not list(records.rglob("*.json")) and time.monotonic() < deadline:

@@ -68,6 +68,15 @@ def test_a_file_of_ours_names_its_architecture() -> None:
     assert backbone.info.weights_sha256 == sparsebench.load("mini.gmp_s90").info.weights_sha256
 
 
+@pytest.mark.parametrize("name", embedded())
+def test_an_embedded_file_loads_by_its_path_as_by_its_id(name: str) -> None:
+    by_id, by_path = sparsebench.load(name), sparsebench.load(sparsebench.load(name).info.path)
+    assert by_path.info.weights_sha256 == by_id.info.weights_sha256
+    assert by_path.info.mask_sha256 == by_id.info.mask_sha256
+    assert by_path.info.checkpoint.method == by_id.info.checkpoint.method
+    assert by_path.info.checkpoint.sparsity == by_id.info.checkpoint.sparsity
+
+
 def test_a_name_of_both_libraries_means_the_one_whose_keys_fit(tmp_path: Path) -> None:
     model = torchvision.models.mobilenet_v3_small(num_classes=3)
     save_file(model.state_dict(), tmp_path / "m.safetensors")
@@ -119,7 +128,7 @@ def test_a_claimed_sparsity_is_checked_under_its_scope(pruned_resnet18: Path) ->
     assert load_entry(entry(pruned_resnet18, sparsity_scope="pruned_layers")).info.sparsity_measured == pytest.approx(
         0.8
     )
-    with pytest.raises(CheckpointError, match=r"claims sparsity 0\.95 but measures 0\.8"):
+    with pytest.raises(CheckpointError, match=r"claims sparsity 0\.95 but measures 0\.79"):
         load_entry(entry(pruned_resnet18, sparsity=0.95))
 
 
@@ -130,6 +139,38 @@ def test_a_wrong_hash_is_refused(pruned_resnet18: Path) -> None:
         load_entry(entry(pruned_resnet18, file=FileSource(path=str(pruned_resnet18), sha256="0" * 64)))
     with pytest.raises(CheckpointError, match="is missing"):
         load_entry(entry(pruned_resnet18.with_name("gone.pth")))
+
+
+def test_a_dense_entry_must_be_dense(pruned_resnet18: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"registered as dense, but 7\d\.\d% of its weights are zero"):
+        load_entry(entry(pruned_resnet18, method="dense", sparsity=0, distribution="dense"))
+
+
+def test_exempt_layers_must_exist_and_be_dense(pruned_resnet18: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"exempts layer 'conv9', which .*did you mean"):
+        load_entry(entry(pruned_resnet18, exempt=["conv9"]))
+    with pytest.raises(CheckpointError, match=r"exempts layer 'layer1.0.conv1', but its weights are pruned"):
+        load_entry(entry(pruned_resnet18, exempt=["conv1", "fc", "layer1.0.conv1"]))
+    assert load_entry(entry(pruned_resnet18, exempt=["conv1", "fc"])).info.sparsity_measured == pytest.approx(0.8)
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18().state_dict()
+    state["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    save_file(state, tmp_path / "nan.safetensors")
+    with pytest.raises(CheckpointError, match=r"layer1\.0\.conv1\.weight holds NaN"):
+        sparsebench.load(tmp_path / "nan.safetensors", arch="resnet18")
+
+
+def test_prunable_counts_layers_that_happen_to_be_dense(tmp_path: Path) -> None:
+    state = torchvision.models.resnet18(num_classes=5).state_dict()
+    state["layer4.0.conv1.weight"][:, ::2] = 0
+    save_file(state, tmp_path / "one.safetensors")
+    info = sparsebench.load(tmp_path / "one.safetensors", arch="resnet18").info
+    weights = [v for k, v in state.items() if v.ndim > 1 and not k.startswith(("conv1.", "fc."))]
+    zeros = sum(int((w == 0).sum()) for w in weights)
+    assert info.sparsity_measured == pytest.approx(zeros / sum(w.numel() for w in weights))
+    assert info.sparsity_measured < 0.06
 
 
 def test_state_hash_ignores_the_sign_of_zero_and_step_counters() -> None:

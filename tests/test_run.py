@@ -12,7 +12,7 @@ import sparsebench
 from sparsebench import files, runner
 from sparsebench.api import Request, prepare
 from sparsebench.plan import Selection
-from sparsebench.schema import Numerics
+from sparsebench.schema import InputError, Numerics
 from sparsebench.store import Store
 from tasks_quick import quick_suite
 
@@ -171,6 +171,75 @@ def test_a_worker_that_dies_fails_its_run_alone(tasks: Path, tmp_path: Path) -> 
     table = run(tasks, tmp_path / "runs", jobs=2, mode=["linear", "full"], emit=kill_once)
     assert sorted(table["status"]) in (["failed", "ok", "ok"], ["ok", "ok", "ok"])
     assert (run(tasks, tmp_path / "runs")["status"] == "ok").all()
+
+
+def test_the_rest_of_a_dead_worker_s_group_goes_to_an_idle_one(tasks: Path, tmp_path: Path) -> None:
+    import os
+    import signal
+
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    if not children.exists():
+        pytest.skip("the test finds workers through /proc")
+    seeds, held, done = list(range(6)), [], []
+
+    def hold_one_until_the_other_is_idle(event: runner.Event) -> None:
+        if event.kind == "started" and not held:
+            held.extend(int(pid) for pid in children.read_text().split()[:1])
+            os.kill(held[0], signal.SIGSTOP)
+        if event.kind == "done":
+            done.append(event.run_id)
+            if len(done) == len(seeds):  # one whole group: its worker has nothing left to do
+                os.kill(held[0], signal.SIGKILL)
+
+    both = ["mini.acdc_s90", "mini.gmp_s90"]
+    table = run(tasks, tmp_path / "runs", jobs=2, mode="linear", seed=seeds, checkpoint=both,
+                emit=hold_one_until_the_other_is_idle)  # fmt: skip
+    assert len(table) == 2 * len(seeds)
+    assert (table["status"] == "failed").sum() <= 1
+
+
+def test_a_failure_does_not_replace_a_finished_run(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(tasks, tmp_path / "runs", mode="linear", seed=0)
+
+    def fail(*_: object, **__: object) -> object:
+        raise MemoryError("on purpose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.probes, "get", lambda name: fail)
+        again = run(tasks, tmp_path / "runs", mode="linear", seed=0, overwrite="always")
+    assert again["status"].tolist() == ["failed"]
+    pd.testing.assert_frame_equal(sparsebench.results(tmp_path / "runs"), before)
+
+
+def test_weights_asked_for_later_are_made_later(tasks: Path, tmp_path: Path) -> None:
+    run(tasks, tmp_path / "runs", mode="full")
+    assert not (tmp_path / "runs" / "weights").exists()
+    run(tasks, tmp_path / "runs", mode="full", save_weights=True)
+    assert len(list((tmp_path / "runs" / "weights").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"jobs": "2"}, "--jobs '2'"),
+        ({"seed": "0"}, "--seed '0' is not a seed"),
+        ({"seed": 0.5}, "--seed 0.5 is not a seed"),
+        ({"sparsity": "0.9", "checkpoint": None}, "--sparsity '0.9' is not a sparsity"),
+        ({"threads": 0}, "threads=0"),
+        ({"precision": "fp8"}, "precision='fp8'"),
+        ({"job": 2}, "unknown option 'job' .did you mean jobs"),
+        ({"data_dir": "no/such"}, "no/such is not a folder"),
+        ({"checkpoint": "mini.dense", "arch": "resnet18"}, "has architecture mini"),
+    ],
+)
+def test_mistakes_in_a_call_are_input_errors(
+    options: dict[str, object], message: str, tasks: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        run(tasks, tmp_path / "runs", **options)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_dead_parents_leave_no_worker_running(tasks: Path) -> None:

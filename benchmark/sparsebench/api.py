@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
+from pydantic import ValidationError
 
+from .engines.context import device_of
 from .executors import make_executor
 from .loading import Backbone, find_entry, load_entry
 from .plan import OVERWRITE, Overwrite, Places, Plan, Selection, make_plan
@@ -60,11 +63,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request, checked: its whole plan, and the part of it that is still to do."""
+    """A request, checked: its whole plan, and the part of it that is still to do.
+
+    ``other_numerics`` counts the runs that are done, but with another device, precision, engine or thread count.
+    """
 
     request: Request
     plan: Plan
     todo: Plan
+    other_numerics: int = 0
 
 
 def prepare(request: Request, note: Callable[[str], None] | None = None) -> Prepared:
@@ -81,8 +88,20 @@ def prepare(request: Request, note: Callable[[str], None] | None = None) -> Prep
     store.check_writable()
     places = Places(request.data_dir, request.cache_dir)
     plan = make_plan(request.selection, registry, request.numerics, places, note)
-    statuses: dict[str, str] = {**store.statuses()} if store.records_dir.is_dir() else {}
-    return Prepared(request, plan, plan.remaining(statuses, request.overwrite))
+    records = {record.run_id: record for record in store.read()} if store.records_dir.is_dir() else {}
+    statuses = {run_id: _status(record, request) for run_id, record in records.items()}
+    todo = plan.remaining(statuses, request.overwrite)
+    left = {run.run_id for run in todo.runs}
+    done = [records[run.run_id] for run in plan.runs if run.run_id not in left]
+    return Prepared(request, plan, todo, sum(record.spec.numerics != request.numerics for record in done))
+
+
+def _status(record: RunRecord, request: Request) -> str:
+    """Return a record's status; a finished run whose weights are asked for but weren't kept is still to do."""
+    wanted = request.save_weights and record.spec.mode == "full" and request.overwrite != "never"
+    if record.status == "ok" and wanted and not (request.results / (record.weights_file or "?")).is_file():
+        return "without weights"
+    return record.status
 
 
 def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
@@ -104,11 +123,11 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         save_weights=request.save_weights,
         workers=request.workers,
     )
-    unwritten: dict[str, RunRecord] = {}
+    failures: dict[str, RunRecord] = {}
 
     def relay(event: Event) -> None:
         if event.record is not None and event.record.status == "failed":
-            unwritten[event.run_id] = event.record
+            failures[event.run_id] = event.record
         if emit is not None:
             emit(event)
 
@@ -120,7 +139,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
             torch.set_num_threads(before)
     planned = {run.run_id: run for run in prepared.plan.runs}
     records = {record.run_id: record for record in store.read() if record.run_id in planned}
-    return [_labelled(record, planned[record.run_id]) for record in (unwritten | records).values()]
+    return [_labelled(record, planned[record.run_id]) for record in (records | failures).values()]
 
 
 def _labelled(record: RunRecord, planned: RunSpec) -> RunRecord:
@@ -192,7 +211,8 @@ def run(
     emit : callable, optional
         Told as runs start, progress and end.
     **options
-        Other fields of :class:`Request`: ``data_dir``, ``jobs``, ``numerics``, ``overwrite``, ``registry_files``, ...
+        How to compute: ``threads``, ``device``, ``precision``, ``engine``, ``channels_last``, ``compile``; and the
+        other fields of :class:`Request`: ``data_dir``, ``jobs``, ``overwrite``, ``save_weights``, ``registry_files``...
 
     Returns
     -------
@@ -214,11 +234,7 @@ def run(
         modes=_several(mode),
         seeds=_several(seed),
     )
-    unknown = set(options) - set(Request.__dataclass_fields__)
-    if unknown:
-        raise UnknownNameError("option", sorted(unknown)[0], Request.__dataclass_fields__)
-    request = Request(selection=selection, results=Path(results), **options)
-    return frame(execute(prepare(request), emit))
+    return frame(execute(prepare(_request(selection, Path(results), options)), emit))
 
 
 def results(path: str | Path) -> pd.DataFrame:
@@ -237,8 +253,8 @@ def results(path: str | Path) -> pd.DataFrame:
     return read_results(Path(path))
 
 
-def reference_command(request: Request, plan: Plan, reference: str) -> str:
-    """Return the command that runs a reference checkpoint on the same tasks in the same modes."""
+def reference_command(request: Request, reference: str) -> str:
+    """Return the command that runs a reference checkpoint on the same tasks in the same modes, computed alike."""
     parts = ["sparsebench", "run", "--checkpoint", reference]
     for flag, values in (
         ("--task", request.selection.tasks),
@@ -255,7 +271,36 @@ def reference_command(request: Request, plan: Plan, reference: str) -> str:
         parts += ["--data", str(request.data_dir)]
     if request.results != Path("runs"):
         parts += ["--results", str(request.results)]
+    default = Numerics()
+    for name in ("device", "precision", "engine", "threads"):
+        if (value := getattr(request.numerics, name)) != getattr(default, name):
+            parts += [f"--{name}", str(value)]
+    parts += [] if request.numerics.channels_last else ["--no-channels-last"]
+    parts += ["--compile"] if request.numerics.compile else []
     return shlex.join(parts)
+
+
+def _request(selection: Selection, results: Path, options: dict[str, Any]) -> Request:
+    """Return a request from keyword arguments, with paths and numerics given plainly."""
+    known = [*Numerics.model_fields, *Request.__dataclass_fields__]
+    for name in options:
+        if name not in known:
+            raise UnknownNameError("option", name, known)
+    computed = {name: value for name, value in options.items() if name in Numerics.model_fields}
+    others = {name: value for name, value in options.items() if name not in computed}
+    for name in ("data_dir", "cache_dir"):
+        if others.get(name) is not None:
+            others[name] = Path(others[name])
+    for name in ("registry_files", "tasks_dirs"):
+        others[name] = [Path(path) for path in _several(others.get(name))]
+    if computed:
+        fields = others.get("numerics", Numerics()).model_dump() | computed
+        try:
+            others["numerics"] = Numerics.model_validate(fields)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise InputError(f"{first['loc'][0]}={first['input']!r}: {first['msg']}", "correct the argument") from error
+    return Request(selection=selection, results=results, **others)
 
 
 def _several(value: Any) -> list[Any]:
@@ -268,22 +313,18 @@ def _several(value: Any) -> list[Any]:
 
 def _check(request: Request) -> None:
     """Check what is neither a name nor a file."""
-    if request.jobs < 1:
-        raise InputError(f"--jobs {request.jobs} can't run anything", "give 1 or more")
+    if not isinstance(request.jobs, int) or request.jobs < 1:
+        raise InputError(f"--jobs {request.jobs!r} can't run anything", "give a whole number from 1 on")
+    for sparsity in request.selection.sparsities:
+        if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not math.isfinite(sparsity):
+            raise InputError(f"--sparsity {sparsity!r} is not a sparsity", "give a fraction such as 0.9")
     if request.overwrite not in OVERWRITE:
         raise UnknownNameError("overwrite strategy", request.overwrite, OVERWRITE)
     if request.data_dir is not None and not request.data_dir.is_dir():
         raise InputError(f"--data {request.data_dir} is not a folder", "give the folder that data sets live in")
     for seed in request.selection.seeds:
-        if seed < 0:
-            raise InputError(f"--seed {seed} is negative", "seeds are 0 or more")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise InputError(f"--seed {seed!r} is not a seed", "seeds are whole numbers from 0 on")
     numerics = request.numerics
-    try:
-        device = torch.device(numerics.device)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {numerics.device!r}", "for example cpu, cuda, cuda:1 or mps") from error
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device.type, False):
-        raise InputError(f"device {numerics.device!r} is not available here", "use --device cpu")
-    if device.type == "cpu" and numerics.precision == "fp16":
+    if device_of(numerics).type == "cpu" and numerics.precision == "fp16":
         raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")

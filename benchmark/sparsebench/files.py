@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
-
-_UMASK = os.umask(0o077)  # can only be read by setting it: done once, on import, before there are threads
-os.umask(_UMASK)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -21,17 +18,16 @@ def write_bytes(path: Path, data: bytes) -> None:
         If it can't be written; the old file, if there was one, is then untouched and nothing else is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
-        with os.fdopen(descriptor, "wb") as handle:
+        with temporary.open("xb") as handle:
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
-        Path(name).chmod(0o666 & ~_UMASK)
-        Path(name).replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+            temporary.unlink()
         raise
 
 

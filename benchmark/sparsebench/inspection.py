@@ -70,6 +70,7 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
                 "zeros": layer.zeros,
                 "sparsity": layer.sparsity,
                 "masked": layer.masked,
+                "exempt": layer.exempt,
                 "flops_dense": flops[layer.name].dense,
                 "flops_sparse": flops[layer.name].sparse,
             }

@@ -18,10 +18,13 @@ from .backbones import Architecture
 from .download import locate
 from .formats import RawCheckpoint, read_checkpoint
 from .registry import Registry
-from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, Upstream
+from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, Upstream, nearest
 
 SPARSITY_TOLERANCE = 0.02
 """Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
+
+DENSE_ZEROS = 0.25
+"""Largest fraction of zeros in a dense checkpoint: dead channels leave some, in AC/DC's dense twins up to a sixth."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
     model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
     found, source = _find_masks(model, raw, checkpoint.exempt, dense=checkpoint.method == "dense")
     masks.apply(model, found)
-    report = masks.measure(model, found)
+    _check_weights(checkpoint, model)
+    report = masks.measure(model, found, checkpoint.exempt)
     _check_sparsity(checkpoint, report)
     if not head:
         backbones.remove_head(model, architecture)
@@ -166,25 +170,33 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
     name = arch or raw.meta.get("arch")
     if not isinstance(name, str):
         raise CheckpointError(f"{path} doesn't say which architecture it is", "name it with --arch (or arch=...)")
-    model, architecture, _, _ = _fit(name, raw, path)
+    model, architecture, head_name, _ = _fit(name, raw, path)
     found, _ = _find_masks(model, raw, (), dense=False)
-    measured = masks.measure(model, found).scope("prunable")
     meta: Mapping[str, Any] = raw.meta
+    exempt = tuple(meta.get("exempt", ())) if "exempt" in meta else _dense_ends(model, head_name)
+    measured = masks.measure(model, found, exempt).scope("prunable")
     try:
         return Checkpoint(
-            id=re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.stem).lstrip("-._") or "checkpoint",
+            id=re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.stem).strip("-._") or "checkpoint",
             method=str(meta.get("method", "custom")) if found else "dense",
             arch=str(architecture) if arch is None else arch,
             sparsity=min(0.9999, round(float(meta.get("sparsity") or measured), 4)) if found else 0.0,
             distribution=meta.get("distribution", "learned") if found else "dense",
             nm=meta.get("nm") if found else None,
-            exempt=tuple(meta.get("exempt", ())),
+            exempt=exempt if found else (),
             file=FileSource(path=str(path.resolve())),
             preprocess=Preprocess.model_validate(meta["preprocess"]) if "preprocess" in meta else None,
             upstream=Upstream.model_validate(meta["upstream"]) if "upstream" in meta else None,
         )
     except (ValidationError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} describes itself wrongly: {str(error).splitlines()[0]}") from error
+
+
+def _dense_ends(model: nn.Module, head_name: str) -> tuple[str, ...]:
+    """Return those of the first convolution and the head that hold no zero: methods often leave them dense."""
+    weights = masks.prunable(model)
+    ends = (next(iter(weights), ""), f"{head_name}.weight")
+    return tuple(n.removesuffix(".weight") for n in ends if n in weights and not bool((weights[n] == 0).any()))
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
@@ -267,19 +279,47 @@ def _some(keys: list[str]) -> str:
 def _find_masks(
     model: nn.Module, raw: RawCheckpoint, exempt: tuple[str, ...], *, dense: bool
 ) -> tuple[dict[str, Tensor], str]:
-    if raw.masks:
-        return dict(raw.masks), "file"
+    """Return the file's own masks, else where its weights are zero, and which of the two."""
     if dense:
         return {}, "none"
+    if raw.masks is not None:
+        return dict(raw.masks), "file" if raw.masks else "none"
     found = masks.infer(model, exempt)
     return found, "zeros" if found else "none"
 
 
+def _check_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Check what a loaded model's weights tell about the entry: finite, exempt layers dense, dense ones too."""
+    broken = [name for name, value in model.state_dict().items() if not bool(value.isfinite().all())]
+    if broken:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.id}: {broken[0]} holds NaN or infinity", "it was saved from a broken training"
+        )
+    everything = masks.prunable(model)
+    for layer in checkpoint.exempt:
+        weight = everything.get(f"{layer}.weight")
+        if weight is None:
+            names = [name.removesuffix(".weight") for name in everything]
+            raise CheckpointError(
+                f"checkpoint {checkpoint.id} exempts layer {layer!r}, which its architecture doesn't have",
+                "did you mean " + " or ".join(nearest(layer, names) or names[:3]) + "?",
+            )
+        if float((weight == 0).float().mean()) > masks.DENSE_BELOW:
+            raise CheckpointError(
+                f"checkpoint {checkpoint.id} exempts layer {layer!r}, but its weights are pruned",
+                "take the layer out of the entry's 'exempt'",
+            )
+    zeros = sum(int((w == 0).sum()) for w in everything.values()) / sum(w.numel() for w in everything.values())
+    if checkpoint.method == "dense" and zeros > DENSE_ZEROS:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.id} is registered as dense, but {zeros:.1%} of its weights are zero",
+            "register it under its method and sparsity",
+        )
+
+
 def _check_sparsity(checkpoint: Checkpoint, report: masks.SparsityReport) -> None:
     measured = report.scope(checkpoint.sparsity_scope)
-    if abs(measured - checkpoint.sparsity) > SPARSITY_TOLERANCE and not (
-        checkpoint.method == "dense" and checkpoint.sparsity_scope == "prunable"
-    ):
+    if checkpoint.method != "dense" and abs(measured - checkpoint.sparsity) > SPARSITY_TOLERANCE:
         raise CheckpointError(
             f"checkpoint {checkpoint.id} claims sparsity {checkpoint.sparsity:g} but measures {measured:.4f}"
             f" (scope {checkpoint.sparsity_scope})",

@@ -148,13 +148,14 @@ def sha256(masks: Masks) -> str:
 
 @dataclass(frozen=True)
 class LayerSparsity:
-    """One weight's count of zeros."""
+    """One weight's count of zeros, whether it has a mask, and whether the method exempts it."""
 
     name: str
     shape: tuple[int, ...]
     weights: int
     zeros: int
     masked: bool
+    exempt: bool
 
     @property
     def sparsity(self) -> float:
@@ -174,24 +175,31 @@ class SparsityReport:
         """Return the sparsity under a scope: ``prunable``, ``pruned_layers`` or ``all_params``."""
         if name == "all_params":
             return self.zeros / max(1, self.params)
-        layers = [layer for layer in self.layers if layer.masked] if name == "prunable" else list(self.layers)
+        layers = [layer for layer in self.layers if not layer.exempt]
         if name == "pruned_layers":
-            layers = [layer for layer in layers if layer.masked and layer.zeros]
+            layers = [layer for layer in self.layers if layer.masked and layer.zeros]
         elif name != "prunable":
             raise ValueError(f"unknown sparsity scope {name!r}")
         return sum(layer.zeros for layer in layers) / max(1, sum(layer.weights for layer in layers))
 
 
-def measure(module: nn.Module, masks: Masks) -> SparsityReport:
+def measure(module: nn.Module, masks: Masks, exempt: Iterable[str] = ()) -> SparsityReport:
     """Count zeros in a network's weights.
 
-    The layers with a mask are what ``prunable`` is a fraction of; convolutions and linear layers without one are listed
-    too, as exempt.
+    Parameters
+    ----------
+    module : nn.Module
+        The network.
+    masks : mapping of str to Tensor
+        Its masks.
+    exempt : iterable of str
+        Layers that the method may not prune; all others are what ``prunable`` is a fraction of.
     """
+    left_out = {f"{name}.weight" for name in exempt}
     layers = []
     for name, weight in prunable(module).items():
         zeros = int((weight == 0).sum())
-        layers.append(LayerSparsity(name, tuple(weight.shape), weight.numel(), zeros, name in masks))
+        layers.append(LayerSparsity(name, tuple(weight.shape), weight.numel(), zeros, name in masks, name in left_out))
     params = sum(p.numel() for p in module.parameters())
     zeros = sum(int((p == 0).sum()) for p in module.parameters())
     return SparsityReport(tuple(layers), params, zeros)

@@ -159,10 +159,12 @@ def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
 
 def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -> list[Checkpoint]:
     """Return the checkpoints of a selection: registered ones, then the user's files."""
-    files = [name for name in selection.checkpoints if is_file_name(name, registry)]
+    files = [name for name in dict.fromkeys(selection.checkpoints) if is_file_name(name, registry)]
     ids = [name for name in selection.checkpoints if name not in files]
     if files and len(selection.archs) > 1:
         raise InputError("a checkpoint file has one architecture", "give --arch once")
+    if files and not ids and (selection.methods or selection.sparsities):
+        raise InputError("--method and --sparsity don't select among checkpoint files", "leave them out")
     own = [entry_for_file(Path(f).expanduser(), selection.archs[0] if selection.archs else None) for f in files]
     selected: list[Checkpoint] = []
     if ids or not files:
@@ -214,7 +216,7 @@ def _group(
     suite: Suite,
 ) -> Group:
     settings = suite.modes[mode]
-    protocol = registry.protocol(settings.protocol, mode, data.task.overrides.get(mode))
+    protocol = registry.protocol(settings.protocol, mode, data.task.overrides.get(mode), f"task {data.task.id}")
     transform = resolve_transform(preprocess, data.task, protocol)
     seeds = dict.fromkeys(selection.seeds or settings.seeds)
     runs = tuple(_spec(info, data, protocol, transform.sha256, seed, numerics, suite) for seed in seeds)

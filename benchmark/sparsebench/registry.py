@@ -38,7 +38,7 @@ class Registry:
         """Return a suite by id, or raise :class:`UnknownNameError`."""
         return _get(self.suites, "suite", name)
 
-    def protocol(self, name: str, mode: Mode, overrides: dict[str, Any] | None = None) -> Protocol:
+    def protocol(self, name: str, mode: Mode, overrides: dict[str, Any] | None = None, task: str = "task") -> Protocol:
         """Return a protocol by name, with a task's overrides, or raise an :class:`InputError`."""
         protocol = _get(self.protocols, "protocol", name)
         if protocol.mode != mode:
@@ -46,7 +46,7 @@ class Registry:
         if not overrides:
             return protocol
         fields = {**protocol.model_dump(), **overrides}
-        return validate(Protocol, fields, path=Path("tasks"), entry=f"{name} with a task's overrides")
+        return validate(Protocol, fields, path=Path(f"{task}: overrides"), entry=name)
 
     def methods(self) -> list[str]:
         """Return the ids of all methods: the known ones, then those that only a registry names."""
@@ -181,6 +181,9 @@ class CheckpointFilter:
         """
         if self.ids:
             candidates = [registry.checkpoint(name) for name in dict.fromkeys(self.ids)]
+            for c in candidates:
+                if self.archs and c.arch not in self.archs:
+                    raise InputError(f"checkpoint {c.id} has architecture {c.arch}", "leave --arch out")
         else:
             archs = tuple(self.archs) or suite.archs
             known = {c.arch for c in registry.checkpoints.values()} | set(suite.archs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Callable
@@ -30,7 +31,6 @@ from .schema import (
     RunRecord,
     RunSpec,
     Scores,
-    SparsebenchError,
     canonical_json,
 )
 from .store import Predictions, Store
@@ -111,22 +111,20 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
 
 
 def _write(store: Store, record: RunRecord, predictions: Predictions | None) -> RunRecord:
-    """Write a record; if that fails, try a small failure record in its place."""
-    try:
-        return store.write(record, predictions)
-    except RunError as error:
-        failed = record.model_copy(
-            update={"status": "failed", "scores": None, "failure": _failure(error), "weights_file": None}
-        )
+    """Write a record; where that fails, a small failure record in its place, if the disk takes it."""
+    if record.status == "ok":
         try:
-            return store.write(failed)
-        except RunError:
-            return failed  # the disk itself is full: the caller reports the failure, nothing is recorded
+            return store.write(record, predictions)
+        except RunError as error:
+            update = {"status": "failed", "scores": None, "failure": _failure(error), "weights_file": None}
+            record = record.model_copy(update=update)
+    with contextlib.suppress(RunError):  # the disk itself is full: the caller is told of the failure all the same
+        store.write_failure(record)
+    return record
 
 
 def _failure(error: BaseException) -> Failure:
-    known = isinstance(error, SparsebenchError)
-    message = str(error) if known else f"{error}" or type(error).__name__
+    message = str(error) or type(error).__name__
     if isinstance(error, torch.cuda.OutOfMemoryError):
         message = f"out of device memory: {message.splitlines()[0]}; choose a protocol with a smaller batch"
     return Failure(type=type(error).__name__, message=message, traceback="".join(traceback.format_exception(error)))

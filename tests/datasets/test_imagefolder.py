@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -258,3 +259,31 @@ def test_no_warnings_for_an_ordinary_folder(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         open_task(task(flat(tmp_path)))
+
+
+def test_split_folders_in_capitals(tmp_path):
+    for start, split in enumerate(("Train", "VAL", "Test")):
+        for label, name in enumerate(("cat", "dog")):
+            for i in range(3):
+                paint(tmp_path / split / name / f"{i}.png", 100 * start + 10 * label + i)
+    small = open_task(task(tmp_path))
+    assert small.classes == ("cat", "dog")
+    assert [len(s) for s in (small.train, small.val, small.test)] == [6, 6, 6]
+
+
+def test_two_spellings_of_a_split_are_refused(tmp_path):
+    for split in ("train", "Train", "test"):
+        flat(tmp_path / split, n=3)
+    with pytest.raises(DatasetError, match=r"has Train/ and train/"):
+        open_task(task(tmp_path))
+
+
+def test_names_that_are_not_text_are_refused(tmp_path):
+    root = flat(tmp_path / "a")
+    bad = os.fsdecode(os.fsencode(root / "cat") + b"/\xff\xfe.png")
+    try:
+        paint(Path(bad), 1)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(DatasetError, match="not UTF-8"):
+        open_task(task(root))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from sparsebench.formats import read_checkpoint
+from sparsebench.formats import read_checkpoint, sparse_file
 from sparsebench.schema import CheckpointError
 
 STATE = {"conv.weight": torch.arange(6.0).view(2, 3), "n": torch.tensor(1)}
@@ -88,6 +90,38 @@ def test_a_truncated_pth_is_an_error(tmp_path: Path, legacy: bool, fraction: flo
     path.write_bytes(data[: int(fraction * len(data))])
     with pytest.raises(CheckpointError):
         read_checkpoint(path)
+
+
+def test_changed_bytes_are_found_by_the_archive_s_checksums(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"w": torch.randn(50, 50)}, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), kind=st.sampled_from(["new", "old", "safetensors", "own"]))
+def test_damaged_bytes_end_in_a_checkpoint_error_or_a_state_dict(
+    tmp_path: Path, data: st.DataObject, kind: str
+) -> None:
+    path = tmp_path / f"{kind}.{'pth' if kind in ('new', 'old') else 'safetensors'}"
+    if kind in ("new", "old"):
+        torch.save(STATE, path, _use_new_zipfile_serialization=kind == "new")
+    elif kind == "own":
+        sparse_file.write(path, STATE, {"conv.weight": STATE["conv.weight"] > 2}, {"arch": "mini"})
+    else:
+        save_file(STATE, path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content[: data.draw(st.integers(1, len(content)))]))
+    try:
+        assert isinstance(read_checkpoint(path).state, dict)
+    except CheckpointError:
+        assert path.exists()
 
 
 def test_missing_and_wrong_contents(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..schema.errors import SparsebenchError
 from .parser import build_parser
@@ -27,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all went well; 2 if something given can't be used (nothing was run or written); 1 if a run failed; 130
         after an interrupt.
     """
+    _prepare_streams()
     arguments = build_parser().parse_args(argv)
     warnings.showwarning = _show_warning
     try:
@@ -48,6 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {type(error).__name__}: {error}\n  (--debug shows where)", file=sys.stderr)
         return 1
     return status
+
+
+def _prepare_streams() -> None:
+    """Let output neither fail for a closed stream nor for a character that the terminal doesn't have."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays open
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _complain(error: SparsebenchError, arguments: argparse.Namespace) -> int:

@@ -50,7 +50,7 @@ def render(document: dict[str, Any]) -> str:
     table = [["LAYER", "SHAPE", "WEIGHTS", "ZEROS", "SPARSITY", "MASK", "MULTIPLY-ADDS"]]
     for layer in document["layers"]:
         shape = "x".join(map(str, layer["shape"]))
-        mask = "yes" if layer["masked"] else "exempt" if document["mask_source"] != "none" else "no"
+        mask = "yes" if layer["masked"] else "exempt" if layer["exempt"] else "no"
         numbers = [f"{layer['weights']:,}", f"{layer['zeros']:,}", f"{layer['sparsity']:.2%}"]
         table.append([layer["name"], shape, *numbers, mask, f"{layer['flops_sparse']:,} of {layer['flops_dense']:,}"])
     return columns(lines) + "\n\n" + columns(table)

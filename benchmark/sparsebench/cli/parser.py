@@ -61,11 +61,11 @@ def _command(commands: argparse._SubParsersAction, name: str, summary: str) -> a
 
 def _add_registry(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("your own files")
-    group.add_argument("--registry", action="append", type=Path, default=[], metavar="FILE", help="more checkpoints")
+    group.add_argument("--registry", action="append", type=_path, default=[], metavar="FILE", help="more checkpoints")
     group.add_argument(
-        "--tasks-dir", action="append", type=Path, default=[], metavar="DIR", help="more tasks and suites"
+        "--tasks-dir", action="append", type=_path, default=[], metavar="DIR", help="more tasks and suites"
     )
-    group.add_argument("--data", type=Path, metavar="DIR", help="where data sets live")
+    group.add_argument("--data", type=_path, metavar="DIR", help="where data sets live")
 
 
 def _add_hardware(group: argparse._ArgumentGroup, precisions: tuple[str, ...]) -> None:
@@ -78,23 +78,30 @@ def _add_hardware(group: argparse._ArgumentGroup, precisions: tuple[str, ...]) -
 def _add_run(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "run", "run cells of the benchmark and show how well they did")
     pick = command.add_argument_group("what to run (repeatable; leaving one out means all that the suite selects)")
-    pick.add_argument("--method", action="append", default=[], help="pruning method: acdc, gmp, dense, ...")
+    pick.add_argument("--method", action="append", type=_name, default=[], help="pruning method: acdc, gmp, dense, ...")
     pick.add_argument(
         "--sparsity", action="append", type=float, default=[], metavar="S", help="nominal, a fraction: 0.9"
     )
-    pick.add_argument("--arch", action="append", default=[], help="architecture; with a checkpoint FILE, the file's")
     pick.add_argument(
-        "--checkpoint", action="append", default=[], metavar="ID|FILE", help="an id, or a .pth/.safetensors"
+        "--arch", action="append", type=_name, default=[], help="architecture; with a checkpoint FILE, the file's"
     )
     pick.add_argument(
-        "--task", action="append", default=[], metavar="ID|DIR|YAML", help="an id, an image folder, a task file"
+        "--checkpoint", action="append", type=_name, default=[], metavar="ID|FILE", help="an id, or a .pth/.safetensors"
+    )
+    pick.add_argument(
+        "--task",
+        action="append",
+        type=_name,
+        default=[],
+        metavar="ID|DIR|YAML",
+        help="id, image folder or task file",
     )
     pick.add_argument("--suite", default="mini", help="tasks, architectures and protocols (default: mini)")
-    pick.add_argument("--mode", action="append", default=[], help="linear or full")
+    pick.add_argument("--mode", action="append", type=_name, default=[], help="linear or full")
     pick.add_argument("--seed", action="append", type=int, default=[], metavar="K", help="seed of head and order")
     _add_registry(command)
     where = command.add_argument_group("where to")
-    where.add_argument("--results", type=Path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+    where.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
     where.add_argument("--save-weights", action="store_true", help="full mode: keep the finetuned weights")
     how = command.add_argument_group("how")
     how.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
@@ -122,19 +129,19 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
 
 def _add_status(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "status", "show what is done, failed and missing in a results folder")
-    command.add_argument("--results", type=Path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+    command.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
 
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "report", "write tables, leaderboard and figures from results")
     command.add_argument(
         "--results",
-        type=Path,
+        type=_path,
         default=Path("runs"),
         metavar="DIR",
         help="a results folder or tidy CSV (default: runs/)",
     )
-    command.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="where to (default: report/)")
+    command.add_argument("--out", type=_path, default=Path("report"), metavar="DIR", help="where to (default: report/)")
 
 
 def _add_prune(commands: argparse._SubParsersAction) -> None:
@@ -142,12 +149,12 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--method", required=True, help="dense, gmp or acdc")
     command.add_argument("--sparsity", type=float, default=0.0, metavar="S", help="target, a fraction: 0.9")
     command.add_argument(
-        "--data", type=Path, required=True, metavar="PATH", help="a .npz of JPEGs, or train/ and val/ folders"
+        "--data", type=_path, required=True, metavar="PATH", help="a .npz of JPEGs, or train/ and val/ folders"
     )
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the checkpoint, a .safetensors file")
+    command.add_argument("--out", type=_path, required=True, metavar="FILE", help="the checkpoint, a .safetensors file")
     recipe = command.add_argument_group("recipe (defaults are the method's)")
     recipe.add_argument("--arch", default="mini", help="architecture (default: mini)")
-    recipe.add_argument("--init", type=Path, metavar="FILE", help="trained dense weights to start from")
+    recipe.add_argument("--init", type=_path, metavar="FILE", help="trained dense weights to start from")
     recipe.add_argument(
         "--distribution", choices=("global", "uniform"), default="global", help="of sparsity over layers"
     )
@@ -162,15 +169,31 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
     _add_hardware(command.add_argument_group("hardware"), ("fp32", "bf16"))
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
     return value
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
 
 
 def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is negative")
-    return value
+    return _whole(text, 0)

@@ -37,6 +37,12 @@ def main(arguments: argparse.Namespace) -> int:
         f"{len(runs)} runs: {done} done before, {len(todo)} to do; records in {request.results}",
         file=sys.stderr,
     )
+    if prepared.other_numerics:
+        print(
+            f"note: {prepared.other_numerics} of the runs done before were computed otherwise (device, precision,"
+            " engine or threads); --overwrite always runs them again",
+            file=sys.stderr,
+        )
     with RunDisplay(todo, request.jobs) as display:
         records = execute(prepared, display.emit)
     print(closing_table(prepared, frame(records)))
@@ -133,6 +139,6 @@ def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
     return render_terminal(
         everything.reset_index(drop=True),
         run_ids=ids,
-        commands=lambda reference: reference_command(prepared.request, prepared.plan, reference),
+        commands=lambda reference: reference_command(prepared.request, reference),
         colour=sys.stdout.isatty(),
     )

@@ -42,7 +42,11 @@ def list_images(root: Path) -> list[Entry]:
 
 def _splits(root: Path) -> dict[SplitName, Path]:
     """Return the folder of each split, or nothing where the root holds the class folders itself."""
-    folders = _subfolders(root)
+    folders: dict[str, Path] = {}
+    for name, folder in _subfolders(root).items():
+        if name.lower() in folders and name.lower() in ("train", "test", *_VAL):
+            raise DatasetError(f"{root}: has {folders[name.lower()].name}/ and {name}/", hint="keep one of them")
+        folders[name.lower()] = folder
     if "train" not in folders or not _subfolders(folders["train"]):
         return {}
     test = folders.get("test")
@@ -81,8 +85,19 @@ def _entries(root: Path, folder: Path, split: SplitName | None) -> list[Entry]:
         if not images:
             endings = " ".join(sorted(SUFFIXES))
             raise DatasetError(f"{place}: the class has no images", hint=f"fill or remove it; images end in {endings}")
-        entries.extend(Entry(image.relative_to(root).as_posix(), label, split) for image in images)
+        entries.extend(Entry(_readable(image.relative_to(root).as_posix(), root), label, split) for image in images)
     return entries
+
+
+def _readable(name: str, root: Path) -> str:
+    """Return a file's name, which must be text: it goes into records and manifests."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"{root}: the name {os.fsencode(name)!r} is not UTF-8", hint="rename the file or folder"
+        ) from error
+    return name
 
 
 def _images(folder: Path) -> list[Path]:

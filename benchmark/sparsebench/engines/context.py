@@ -25,6 +25,8 @@ def device_of(numerics: Numerics) -> torch.device:
         device = torch.device(numerics.device)
     except RuntimeError:
         raise InputError(f"unknown device {numerics.device!r}", "use cpu, cuda, or cuda:N") from None
+    if device.type not in ("cpu", "cuda", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
+        raise InputError(f"device {numerics.device!r} is not available here", "use --device cpu")
     # A large index comes back from torch.device as a negative one.
     if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
         raise InputError(

@@ -34,7 +34,9 @@ class _Worker:
     """One worker process and what it is at."""
 
     process: subprocess.Popen[str]
-    group: Group | None = None
+    started: bool = False  # it has said that it is ready
+    idle: bool = False
+    group: Group | None = None  # what is left of the group it was given
     current: str | None = None
 
 
@@ -59,17 +61,18 @@ class LocalExecutor:
         workers: list[_Worker] = []
         try:
             while waiting or any(w.group is not None for w in workers):
-                busy = sum(w.group is not None for w in workers)
-                while len(workers) < min(self.jobs, len(waiting) + busy):
+                for worker in workers:
+                    if worker.idle and waiting:
+                        self._give(worker, waiting.popleft(), options)
+                while len(workers) < self.jobs and sum(not w.started for w in workers) < len(waiting):
                     workers.append(self._start(messages))
                 worker, message = messages.get()
                 if message is None:
                     workers.remove(worker)
                     self._lost(worker, waiting, options, emit)
                 elif message["kind"] in ("ready", "idle"):
+                    worker.started = worker.idle = True
                     worker.group = worker.current = None
-                    if waiting:
-                        self._give(worker, waiting.popleft(), options)
                 else:
                     worker.current = message["run_id"]
                     if message["kind"] == "done":
@@ -92,7 +95,7 @@ class LocalExecutor:
         return worker
 
     def _give(self, worker: _Worker, group: Group, options: RunOptions) -> None:
-        worker.group = group
+        worker.group, worker.idle = group, False
         with contextlib.suppress(BrokenPipeError):  # it has died: its end of output says so
             assert worker.process.stdin is not None  # noqa: S101 - opened above
             worker.process.stdin.write(encode_job(group, options) + "\n")
@@ -101,8 +104,10 @@ class LocalExecutor:
     def _lost(self, worker: _Worker, waiting: deque[Group], options: RunOptions, emit: Emit) -> None:
         """Record the run that a dead worker was at as failed, and put the rest of its group back."""
         code = worker.process.wait()
+        if not worker.started:
+            raise RunError(f"a worker process ended before it was ready (exit status {code})", "run with --jobs 1")
         if worker.group is None:
-            raise RunError(f"a worker process ended before it had work (exit status {code})", "run with --jobs 1")
+            return
         spec = next((r for r in worker.group.runs if r.run_id == worker.current), worker.group.runs[0])
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         record = RunRecord(
@@ -114,7 +119,7 @@ class LocalExecutor:
             environment=environment(),
         )
         with contextlib.suppress(RunError):  # a full disk: the event below still reports the failure
-            Store(options.results).write(record)
+            Store(options.results).write_failure(record)
         emit(Event("done", spec.run_id, record=record))
         rest = _without(worker.group, spec.run_id)
         if rest is not None:
@@ -133,7 +138,8 @@ def _listen(
     worker: _Worker, stream: IO[str] | None, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]]
 ) -> None:
     for line in stream or ():
-        messages.put((worker, json.loads(line)))
+        if line.endswith("\n"):  # a worker that was killed may leave half a line
+            messages.put((worker, json.loads(line)))
     messages.put((worker, None))
 
 

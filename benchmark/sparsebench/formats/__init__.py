@@ -42,7 +42,7 @@ def read_checkpoint(path: Path, format: str = "auto") -> RawCheckpoint:
         return plain.read_safetensors(path)
     if format == "sparse":
         raise CheckpointError(f"{path} is not one of sparsebench's files", "drop 'format' to let it be recognised")
-    if head[:2] == b"PK" or head[:1] == b"\x80" or head[:8] == b"ustar":
+    if head[:2] == b"PK" or head[:1] == b"\x80":
         return plain.read_pickle(path)
     raise CheckpointError(
         f"{path} is not a checkpoint: it starts with {head[:8]!r}", "known are .pth (torch.save) and .safetensors files"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,13 @@ def read_pickle(path: Path) -> RawCheckpoint:
     CheckpointError
         If the file is truncated or corrupted, holds objects other than tensors and containers, or has no state dict.
     """
+    _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        what = re.search(r"(?:GLOBAL|global|function|class)\s+`?([\w.]+\.[\w.]+)", str(error))
+        what = re.search(r"(?:GLOBAL|global|function|class)[\s:]+`?([\w.]+\.[\w.]+)", str(error))
         if what or "nsupported" in str(error):
             name = what.group(1) if what else "an object"
             raise CheckpointError(
@@ -49,11 +51,24 @@ def read_pickle(path: Path) -> RawCheckpoint:
                 "only files of tensors are read; save the model's state_dict() alone, or as .safetensors",
             ) from error
         raise CheckpointError(f"{path} is not a checkpoint: {_first_line(error)}", "get the file again") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AssertionError, UnicodeDecodeError, OSError) as error:
+    except Exception as error:  # damaged bytes make torch and pickle fail in any way there is
         raise CheckpointError(
             f"{path} can't be read: {_first_line(error)}", "it is truncated or corrupted: get it again"
         ) from error
     return RawCheckpoint("plain", find_state_dict(content, path))
+
+
+def _check_archive(path: Path) -> None:
+    """Check the checksums inside a ``torch.save`` archive, which torch itself doesn't look at."""
+    if not zipfile.is_zipfile(path):
+        return  # the older format, or not a whole archive: reading it will tell
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is damaged: {_first_line(error)}", "get the file again") from error
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged: checksum of {damaged} is wrong", "get the file again")
 
 
 def read_safetensors(path: Path) -> RawCheckpoint:
@@ -90,9 +105,12 @@ def find_state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         if inner is None:
             break
         content = inner
-    kind = "a mapping with keys " + ", ".join(map(repr, list(content)[:5])) if isinstance(content, Mapping) else ""
+    if isinstance(content, Mapping):
+        what = "a mapping with keys " + ", ".join(map(repr, list(content)[:5])) if content else "an empty mapping"
+    else:
+        what = f"a {type(content).__name__}"
     raise CheckpointError(
-        f"{path} holds no state dict but {kind or 'a ' + type(content).__name__}",
+        f"{path} holds no state dict but {what}",
         f"save model.state_dict(), bare or under one of the keys {', '.join(WRAPPERS[:3])}",
     )
 

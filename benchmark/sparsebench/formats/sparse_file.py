@@ -95,6 +95,11 @@ def describe(path: Path) -> dict[str, Any] | None:
             f"{path} is in format {document.get('format') if isinstance(document, dict) else document!r}",
             f"this version reads {FORMAT}: upgrade sparsebench",
         )
+    shapes = document.get("shapes")
+    if not isinstance(shapes, dict) or not isinstance(document.get("meta"), dict):
+        raise CheckpointError(f"{path}: its description is damaged", "get the file again")
+    if not all(isinstance(s, list) and all(type(n) is int and n > 0 for n in s) for s in shapes.values()):
+        raise CheckpointError(f"{path}: its description is damaged", "get the file again")
     return document
 
 

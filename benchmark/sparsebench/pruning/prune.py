@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .. import backbones
 from ..files import sha256_file, write_bytes, write_text
-from ..formats import sparse_file
+from ..formats import read_checkpoint, sparse_file
 from ..schema import CheckpointError, InputError
 from .acdc import ACDC
 from .base import PruningMethod
@@ -114,20 +114,17 @@ def prune(
 
 
 def _load_init(model: nn.Module, path: Path) -> None:
-    raw = sparse_file.read(path)
-    missing, unexpected = model.load_state_dict(raw.state, strict=False) if _same_shapes(model, raw.state) else ([], [])
-    if missing or unexpected:
-        raise CheckpointError(f"{path} doesn't fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
-
-
-def _same_shapes(model: nn.Module, state: dict[str, Tensor]) -> bool:
-    for name, value in model.state_dict().items():
-        if name in state and state[name].shape != value.shape:
+    """Load trained dense weights of the same architecture and classes."""
+    state, wanted = read_checkpoint(path).state, model.state_dict()
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in wanted]
+    wrong = [k for k, v in state.items() if k in wanted and v.shape != wanted[k].shape]
+    for what, keys in (("misses", missing), ("has an unknown", unexpected), ("has another shape of", wrong)):
+        if keys:
             raise CheckpointError(
-                f"--init: {name} has shape {tuple(state[name].shape)}, the model's is {tuple(value.shape)}",
-                "the checkpoint must have the same architecture and number of classes",
+                f"--init {path} {what} {keys[0]}", "it must have the same architecture and number of classes"
             )
-    return True
+    model.load_state_dict(state, strict=False)
 
 
 def _save_state(trainer: Trainer, path: Path) -> None:

@@ -96,6 +96,8 @@ class Protocol(Strict):
             raise ValueError("a linear protocol names its probe, a full one has none")
         if self.mode == "linear" and self.augment != "none":
             raise ValueError("linear mode extracts features once, so it can't augment")
+        if self.mode == "linear" and (self.nesterov or self.eval_test != "last"):
+            raise ValueError("a linear probe is plain SGD scored after its last epoch: no nesterov, eval_test last")
         return self
 
     def resolved(self) -> dict[str, Any]:

@@ -106,6 +106,19 @@ class Store:
         self._remove_older(older, path, record.predictions)
         return record
 
+    def write_failure(self, record: RunRecord) -> None:
+        """Write the record of a failed run, unless a finished one of the same run stands: failures lose no result.
+
+        Raises
+        ------
+        RunError
+            If it can't be written.
+        """
+        path = self.path_of(record)
+        before = _load(path) if path.exists() else None
+        if before is None or before.status != "ok":
+            self.write(record)
+
     def read(self) -> list[RunRecord]:
         """Return all records, sorted by checkpoint, task, mode, probe, seed and id; a damaged one gives a warning.
 
