@@ -29,6 +29,7 @@ def test_own_entries_are_added_and_their_paths_are_relative_to_the_file(tmp_path
         (GOOD.replace("sparsity: 0.9", "sparsty: 0.9"), r"entry 'r18.mine_s90', field sparsty.*did you mean sparsity"),
         (GOOD.replace("0.9", "90"), r"field sparsity: .*less than 1 \(is 90\)"),
         (GOOD.replace("0.9", "high"), r"field sparsity: .*valid number.*\(is 'high'\)"),
+        (GOOD.replace("0.9", "'0.9'"), r"field sparsity: .*valid number.*\(is '0.9'\)"),
         (GOOD.replace("arch: resnet18, ", ""), r"field arch: the field is missing"),
         (GOOD.replace("{path: mine.pth}", "mine.pth"), r"field file"),
         (GOOD.replace("method: gmp", "method: dense"), r"a dense checkpoint has sparsity 0"),

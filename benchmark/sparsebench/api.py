@@ -114,6 +114,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     """
     request = prepared.request
     store = Store(request.results)
+    store.sweep()
     created = datetime.now(UTC).isoformat(timespec="seconds")
     write_plan(store.plans_dir, PlanFile(command=request.command, created=created, groups=prepared.plan.groups))
     options = RunOptions(

@@ -133,12 +133,8 @@ def make_plan(
             warnings.warn(text, stacklevel=2)
             continue
         infos.append((backbone.info, backbone.preprocess))
-    groups = [
-        _group(info, preprocess, data, mode, selection, registry, numerics, suite)
-        for mode in modes
-        for info, preprocess in infos
-        for data in opened
-    ]
+    context = _Context(suite, registry, numerics, tuple(selection.seeds))
+    groups = [_group(context, mode, *loaded, data) for mode in modes for loaded in infos for data in opened]
     return Plan(tuple(groups))
 
 
@@ -205,33 +201,29 @@ def _is_path(name: str) -> bool:
     return "/" in name or "\\" in name or Path(name).suffix in (".yaml", ".yml") or Path(name).is_dir()
 
 
-def _group(
-    info: BackboneInfo,
-    preprocess: Preprocess,
-    data: TaskData,
-    mode: Mode,
-    selection: Selection,
-    registry: Registry,
-    numerics: Numerics,
-    suite: Suite,
-) -> Group:
-    settings = suite.modes[mode]
-    protocol = registry.protocol(settings.protocol, mode, data.task.overrides.get(mode), f"task {data.task.id}")
-    transform = resolve_transform(preprocess, data.task, protocol)
-    seeds = dict.fromkeys(selection.seeds or settings.seeds)
-    runs = tuple(_spec(info, data, protocol, transform.sha256, seed, numerics, suite) for seed in seeds)
-    return Group(checkpoint=info.checkpoint, task=data.task, mode=mode, protocol=protocol, runs=runs)
+@dataclass(frozen=True)
+class _Context:
+    """What all groups of a plan share."""
+
+    suite: Suite
+    registry: Registry
+    numerics: Numerics
+    seeds: tuple[int, ...]
 
 
-def _spec(
-    info: BackboneInfo,
-    data: TaskData,
-    protocol: Protocol,
-    transform_sha256: str,
-    seed: int,
-    numerics: Numerics,
-    suite: Suite,
+def _group(context: _Context, mode: Mode, info: BackboneInfo, preprocess: Preprocess, data: TaskData) -> Group:
+    settings, task = context.suite.modes[mode], data.task
+    protocol = context.registry.protocol(settings.protocol, mode, task.overrides.get(mode), f"task {task.id}")
+    transform = resolve_transform(preprocess, task, protocol)
+    first = _first_spec(context, info, data, protocol, transform.sha256)
+    runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(context.seeds or settings.seeds))
+    return Group(checkpoint=info.checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
+
+
+def _first_spec(
+    context: _Context, info: BackboneInfo, data: TaskData, protocol: Protocol, transform_sha256: str
 ) -> RunSpec:
+    """Return the run of seed 0; the others differ in their seed alone."""
     checkpoint, task = info.checkpoint, data.task
     return RunSpec(
         arch=info.arch,
@@ -242,7 +234,7 @@ def _spec(
         mode=protocol.mode,
         probe=protocol.probe,
         protocol=protocol.resolved(),
-        seed=seed,
+        seed=0,
         checkpoint=checkpoint.id,
         method=checkpoint.method,
         variant=checkpoint.variant,
@@ -255,8 +247,8 @@ def _spec(
         twin_of=checkpoint.twin_of,
         upstream_top1=checkpoint.upstream.top1 if checkpoint.upstream else None,
         task=task.id,
-        suite=suite.id if task.id in suite.tasks else None,
+        suite=context.suite.id if task.id in context.suite.tasks else None,
         protocol_name=protocol.name,
         metric=task.metric,
-        numerics=numerics,
+        numerics=context.numerics,
     )

@@ -84,7 +84,13 @@ def load_registry(
     built_in = root_file("tasks")
     for folder in (built_in, *tasks_dirs):
         _read_tasks_dir(registry, folder, data_dir if data_dir or folder != built_in else None, own=folder == built_in)
-    _check_links(registry)
+    try:
+        _check_links(registry)
+    except InputError as error:
+        files = ", ".join(str(path) for path in (*registry_files, *tasks_dirs))
+        if not files:
+            raise
+        raise RegistryError(f"{files}: {error.message}", error.hint) from error
     return registry
 
 

@@ -371,3 +371,16 @@ def test_importing_the_store_is_light():
     environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_old_temporary_files_are_swept_and_nothing_else(tmp_path, ok):
+    store = Store(tmp_path)
+    store.write(ok(0.5), some_predictions())
+    before = tree(tmp_path)
+    for name in ("old", "new"):
+        (store.records_dir / f".{name}.tmp").write_text("half a rec")
+    os.utime(store.records_dir / ".old.tmp", (0, 0))
+    assert store.sweep() == 1
+    assert (store.records_dir / ".new.tmp").exists()
+    (store.records_dir / ".new.tmp").unlink()
+    assert tree(tmp_path) == before

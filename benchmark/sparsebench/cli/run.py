@@ -96,8 +96,9 @@ def make_request(arguments: argparse.Namespace) -> Request:
 
 
 def _portable(argument: str) -> str:
-    """Return an argument with an absolute path shortened to its name: records name no place of a machine."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
+    """Return an argument with an absolute path shortened to its name."""
+    flag, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
+    return flag + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def render_plan(prepared: Prepared) -> str:

@@ -23,7 +23,7 @@ Distribution = Literal["dense", "global", "uniform", "erk", "nm", "learned"]
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 
 
 class Preprocess(Strict):
@@ -33,11 +33,11 @@ class Preprocess(Strict):
     and the pixels (in [0, 1]) are normalised by ``mean`` and ``std``.
     """
 
-    input_size: int = Field(default=224, gt=0, le=4096)
+    input_size: int = Field(strict=True, default=224, gt=0, le=4096)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: Interpolation = "bilinear"
-    crop_pct: float = Field(default=0.875, gt=0.0, le=1.0)
+    crop_pct: float = Field(strict=True, default=0.875, gt=0.0, le=1.0)
 
     @field_validator("std")
     @classmethod
@@ -78,11 +78,11 @@ class Upstream(Strict):
 
     dataset: str
     top1: Fraction | None = None
-    classes: int | None = Field(default=None, gt=1)
-    epochs: float | None = Field(default=None, gt=0)
-    steps: int | None = Field(default=None, gt=0)
+    classes: int | None = Field(strict=True, default=None, gt=1)
+    epochs: float | None = Field(strict=True, default=None, gt=0)
+    steps: int | None = Field(strict=True, default=None, gt=0)
     schedule: str | None = None
-    label_smoothing: float | None = Field(default=None, ge=0.0, lt=1.0)
+    label_smoothing: float | None = Field(strict=True, default=None, ge=0.0, lt=1.0)
 
 
 class Training(Strict):
@@ -103,7 +103,7 @@ class Checkpoint(Strict):
     method: str
     variant: str | None = None
     arch: str
-    sparsity: float = Field(ge=0.0, lt=1.0)
+    sparsity: float = Field(strict=True, ge=0.0, lt=1.0)
     sparsity_scope: SparsityScope = "prunable"
     distribution: Distribution = "global"
     nm: str | None = Field(default=None, pattern=r"^[1-9]\d*:[1-9]\d*$")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictBool, field_validator, model_validator
 
 from .base import Strict, digest
 from .checkpoint import Sha256
@@ -23,9 +23,9 @@ class Augment(Strict):
     """
 
     crop: Literal["none", "shift", "random_resized"] = "none"
-    shift: int = Field(default=0, ge=0, le=64)
+    shift: int = Field(strict=True, default=0, ge=0, le=64)
     scale: tuple[float, float] = (0.08, 1.0)
-    flip: bool = False
+    flip: StrictBool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Augment:
@@ -47,7 +47,7 @@ class Task(Strict):
     root: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     metric: Metric = "top1"
-    classes: int | None = Field(default=None, gt=1)
+    classes: int | None = Field(strict=True, default=None, gt=1)
     sizes: dict[Literal["train", "val", "test"], int] | None = None
     split_sha256: Sha256 | None = None
     augment: Augment = Augment(crop="random_resized", flip=True)
@@ -69,14 +69,14 @@ class Protocol(Strict):
     mode: Mode
     probe: Probe | None = None
     optimizer: Literal["sgd"] = "sgd"
-    lr: float = Field(gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = False
-    weight_decay: float = Field(default=5e-4, ge=0)
-    batch_size: int = Field(default=64, gt=0)
-    epochs: int = Field(gt=0)
+    lr: float = Field(strict=True, gt=0)
+    momentum: float = Field(strict=True, default=0.9, ge=0, lt=1)
+    nesterov: StrictBool = False
+    weight_decay: float = Field(strict=True, default=5e-4, ge=0)
+    batch_size: int = Field(strict=True, default=64, gt=0)
+    epochs: int = Field(strict=True, gt=0)
     milestones: tuple[int, ...] = ()
-    gamma: float = Field(default=0.1, gt=0)
+    gamma: float = Field(strict=True, default=0.1, gt=0)
     train_on: Literal["train", "trainval"] = "trainval"
     eval_test: Literal["last", "each_epoch"] = "last"
     normalisation: Literal["checkpoint", "task"] = "checkpoint"

@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,16 @@ class Store:
         """
         for folder in (self.root, self.records_dir, self.predictions_dir, self.plans_dir):
             ensure_writable(folder)
+
+    def sweep(self, older_than: float = 3600.0) -> int:
+        """Remove what killed writers left: temporary files older than so many seconds. Return how many there were."""
+        count, oldest = 0, time.time() - older_than
+        for path in self.root.rglob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+                    count += 1
+        return count
 
     def path_of(self, record: RunRecord) -> Path:
         """Return where a record belongs."""
