@@ -148,11 +148,6 @@ def test_what_does_not_fit_is_refused(x, y):
         sgd.fit(x, y, 5, protocol(), 0)
 
 
-def test_nesterov_is_refused_rather_than_ignored():
-    with pytest.raises(InputError, match="Nesterov"):
-        sgd.fit(*problem(), 5, protocol(nesterov=True), 0)
-
-
 def test_progress_counts_epochs():
     seen = []
     sgd.fit(*problem(), 5, protocol(), 0, progress=lambda done, total: seen.append((done, total)))

@@ -59,13 +59,11 @@ def fit(
     Raises
     ------
     InputError
-        If there are no images, shapes or labels don't fit, or the protocol asks for Nesterov momentum.
+        If there are no images, or shapes or labels don't fit.
     RunError
         If the weights stop being finite.
     """
     _check(x, y, num_classes)
-    if protocol.nesterov:
-        raise InputError(f"protocol {protocol.name!r} asks for Nesterov momentum", "the sgd probe has none")
     problem = _Problem(x, y, num_classes, protocol, torch.device(device))
     problem.start(*default_linear(num_classes, x.shape[1], seed))
     order = generator(seed, "order")
