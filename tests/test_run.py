@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +267,11 @@ def test_threads_are_part_of_the_plan_and_left_as_they_were(tasks: Path, tmp_pat
     table = run(tasks, tmp_path / "runs", mode="linear", seed=0, numerics=Numerics(threads=1))
     assert table["threads"].tolist() == [1]
     assert torch.get_num_threads() == 2
+
+
+def test_workers_that_never_get_ready_end_the_plan_with_a_reason(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsebench.executors.local.sys.executable", shutil.which("false"))
+    with pytest.raises(sparsebench.SparsebenchError, match="3 worker processes in a row ended before they were ready"):
+        run(tasks, tmp_path / "runs", jobs=2, mode="linear", checkpoint=["mini.acdc_s90", "mini.gmp_s90"])

@@ -27,6 +27,7 @@ from ..store import Store
 from .protocol import decode_event, encode_job
 
 _STOP_SECONDS = 5.0
+_STILLBORN = 3  # so many workers in a row that never got ready: something is wrong with all of them
 
 
 @dataclass
@@ -53,6 +54,7 @@ class LocalExecutor:
 
     def __init__(self, jobs: int, threads: int) -> None:
         self.jobs, self.threads = jobs, threads
+        self._stillborn = 0
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
         """Run all groups of ``plan``; the workers are stopped however this ends."""
@@ -71,6 +73,7 @@ class LocalExecutor:
                     workers.remove(worker)
                     self._lost(worker, waiting, options, emit)
                 elif message["kind"] in ("ready", "idle"):
+                    self._stillborn = 0
                     worker.started = worker.idle = True
                     worker.group = worker.current = None
                 else:
@@ -105,7 +108,13 @@ class LocalExecutor:
         """Record the run that a dead worker was at as failed, and put the rest of its group back."""
         code = worker.process.wait()
         if not worker.started:
-            raise RunError(f"a worker process ended before it was ready (exit status {code})", "run with --jobs 1")
+            self._stillborn += 1
+            if self._stillborn < _STILLBORN:
+                return  # another is started in its place
+            raise RunError(
+                f"{_STILLBORN} worker processes in a row ended before they were ready (exit status {code})",
+                "free memory, or run with --jobs 1",
+            )
         if worker.group is None:
             return
         spec = next((r for r in worker.group.runs if r.run_id == worker.current), worker.group.runs[0])
