@@ -16,5 +16,5 @@ def test_reports_are_rare_and_the_last_one_is_made(monkeypatch):
     assert 10 <= len(seen) <= 12
 
 
-def test_without_a_listener_nothing_happens():
-    Throttle(None, 1).advance(1)
+def test_without_a_listener_nothing_is_kept_waiting_for_one():
+    assert Throttle(None, 1).advance(1) is None
