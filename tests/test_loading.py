@@ -88,7 +88,9 @@ def test_a_name_of_both_libraries_means_the_one_whose_keys_fit(tmp_path: Path) -
 def test_a_missing_head_is_allowed_but_gives_no_logits(tmp_path: Path) -> None:
     state = {k: v for k, v in torchvision.models.resnet18().state_dict().items() if not k.startswith("fc.")}
     save_file(state, tmp_path / "body.safetensors")
-    assert sparsebench.load(tmp_path / "body.safetensors", arch="resnet18").info.num_classes is None
+    info = sparsebench.load(tmp_path / "body.safetensors", arch="resnet18").info
+    assert info.num_classes is None
+    assert info.sparsity.params == sum(v.numel() for k, v in state.items() if k.endswith(("weight", "bias")))
     with pytest.raises(CheckpointError, match="has no classifier"):
         sparsebench.load(tmp_path / "body.safetensors", arch="resnet18", head=True)
 

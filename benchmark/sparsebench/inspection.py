@@ -25,12 +25,9 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
     CheckpointError
         If it can't be loaded.
     """
-    whole, backbone = load_entry(entry, head=True), load_entry(entry)
+    whole = load_entry(entry, head=True)
     info = whole.info
-    has_head = info.num_classes is not None
-    flops = {
-        layer.name: layer for layer in count(whole.module if has_head else backbone.module, whole.preprocess.input_size)
-    }
+    flops = {layer.name: layer for layer in count(whole.module, whole.preprocess.input_size)}
     shown = [layer for layer in info.sparsity.layers if layer.name in flops]
     return {
         "id": entry.id,
@@ -51,7 +48,7 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
         "licence": entry.licence,
         "source": entry.source,
         "preprocess": whole.preprocess.model_dump(mode="json"),
-        "feature_dim": backbone.info.feature_dim,
+        "feature_dim": info.feature_dim,
         "classes": info.num_classes,
         "sparsity": {
             "nominal": entry.sparsity,

@@ -92,12 +92,14 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
     path = locate(checkpoint)
     raw = read_checkpoint(path, checkpoint.format)
     model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
+    if classes is None:
+        backbones.remove_head(model, architecture)  # the file has none: what was built is not the checkpoint's
     found, source = _find_masks(model, raw, checkpoint.exempt, dense=checkpoint.method == "dense")
     masks.apply(model, found)
     _check_weights(checkpoint, model)
     report = masks.measure(model, found, checkpoint.exempt)
     _check_sparsity(checkpoint, report)
-    if not head:
+    if classes is not None and not head:
         backbones.remove_head(model, architecture)
         kept = dict(model.named_parameters())
         found = {name: mask for name, mask in found.items() if name in kept}
@@ -110,7 +112,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         path=path,
         format=raw.format,
         mask_source=source,
-        feature_dim=_feature_dim(model, architecture, head, head_name, preprocess),
+        feature_dim=_feature_dim(model, head_name if head and classes is not None else None, preprocess),
         head_name=head_name,
         num_classes=classes,
         weights_sha256=state_sha256(head_free),
@@ -220,10 +222,8 @@ def _without(tensors: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
     return {name: value for name, value in tensors.items() if not name.startswith(f"{layer}.")}
 
 
-def _feature_dim(
-    model: nn.Module, architecture: Architecture, head: bool, head_name: str, preprocess: Preprocess
-) -> int:
-    if head:
+def _feature_dim(model: nn.Module, head_name: str | None, preprocess: Preprocess) -> int:
+    if head_name is not None:
         return int(model.get_submodule(head_name).in_features)  # type: ignore[arg-type]
     return backbones.feature_dim(model, preprocess.input_size)
 
@@ -239,7 +239,7 @@ def _fit(arch: str, raw: RawCheckpoint, path: Path) -> tuple[nn.Module, Architec
         classes = int(weight.shape[0]) if weight is not None else None
         with torch.random.fork_rng(devices=[]):
             model = backbones.build(architecture, classes or 2)
-        problem = _mismatch(model, raw.state, head_name)
+        problem = mismatch(model, raw.state, optional=head_name)
         if problem is None:
             model.load_state_dict(raw.state, strict=False)
             return model, architecture, head_name, classes
@@ -249,17 +249,22 @@ def _fit(arch: str, raw: RawCheckpoint, path: Path) -> tuple[nn.Module, Architec
 
 
 @dataclass(frozen=True)
-class _Mismatch:
+class Mismatch:
+    """How many keys of a state dict don't fit a model, and which, in words."""
+
     count: int
     text: str
 
 
-def _mismatch(model: nn.Module, state: Mapping[str, Tensor], head_name: str) -> _Mismatch | None:
-    """Compare keys and shapes; step counters may be missing (old files), the head may be missing as a whole."""
+def mismatch(model: nn.Module, state: Mapping[str, Tensor], *, optional: str | None = None) -> Mismatch | None:
+    """Return how the keys and shapes of a state dict differ from a model's; None if they fit.
+
+    Step counters may be missing (old files have none), and so may the layer ``optional`` as a whole.
+    """
     wanted = model.state_dict()
     missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
-    if f"{head_name}.weight" not in state:
-        missing = [k for k in missing if not k.startswith(f"{head_name}.")]
+    if optional is not None and f"{optional}.weight" not in state:
+        missing = [k for k in missing if not k.startswith(f"{optional}.")]
     extra = [k for k in state if k not in wanted]
     wrong = [k for k, v in state.items() if k in wanted and v.shape != wanted[k].shape]
     parts = []
@@ -269,7 +274,7 @@ def _mismatch(model: nn.Module, state: Mapping[str, Tensor], head_name: str) -> 
     if wrong:
         k = wrong[0]
         parts.append(f"{len(wrong)} of another shape ({k}: {tuple(state[k].shape)}, not {tuple(wanted[k].shape)})")
-    return _Mismatch(len(missing) + len(extra) + len(wrong), ", ".join(parts)) if parts else None
+    return Mismatch(len(missing) + len(extra) + len(wrong), ", ".join(parts)) if parts else None
 
 
 def _some(keys: list[str]) -> str:

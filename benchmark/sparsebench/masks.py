@@ -88,13 +88,6 @@ class MaskHolder:
         self._optimizer = optimizer
 
     @torch.no_grad()
-    def mask_gradients(self) -> None:
-        """Mask the gradients; call before anything that reads their norm, such as clipping."""
-        pairs = [(w.grad, m) for w, m in zip(self._weights, self._masks, strict=True) if w.grad is not None]
-        if pairs:
-            torch._foreach_mul_([g for g, _ in pairs], [m for _, m in pairs])
-
-    @torch.no_grad()
     def hold(self) -> None:
         """Set masked weights and their momentum to zero; call after every optimizer step."""
         if not self._weights:

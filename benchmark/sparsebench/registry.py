@@ -81,9 +81,8 @@ def load_registry(
     registry = Registry()
     for path in (root_file("checkpoints.yaml"), *registry_files):
         _read_checkpoints(registry, path)
-    built_in = root_file("tasks")
-    for folder in (built_in, *tasks_dirs):
-        _read_tasks_dir(registry, folder, data_dir if data_dir or folder != built_in else None, own=folder == built_in)
+    for folder in (root_file("tasks"), *tasks_dirs):
+        _read_tasks_dir(registry, folder, data_dir)
     try:
         _check_links(registry)
     except InputError as error:
@@ -119,14 +118,13 @@ def _read_checkpoints(registry: Registry, path: Path) -> None:
         registry.checkpoints[name] = checkpoint
 
 
-def _read_tasks_dir(registry: Registry, folder: Path, data_dir: Path | None, *, own: bool) -> None:
+def _read_tasks_dir(registry: Registry, folder: Path, data_dir: Path | None) -> None:
     if not folder.is_dir():
         raise RegistryError(f"{folder} is not a folder of task files", "give the folder that holds the YAML files")
     for path in sorted(folder.glob("*.yaml")):
         if path.name in _NOT_TASKS:
             continue
-        task = validate(Task, {"id": path.stem, **read_mapping(path)}, path=path, entry=path.stem) if own else None
-        task = task or read_task(path, data_dir)
+        task = read_task(path, data_dir)
         _add(registry.tasks, task.id, task, "task", path)
     for name, fields in _optional(folder / "protocols.yaml").items():
         protocol = validate(Protocol, _named(fields, "name", name), path=folder / "protocols.yaml", entry=name)

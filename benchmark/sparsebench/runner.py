@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 
 from . import probes
-from .datasets import TaskData, concatenate, open_task
+from .datasets import TaskData, open_task
+from .datasets.base import partition
 from .datasets.transforms import Transform, resolve_transform
 from .environment import environment
 from .features import Features, extract
@@ -182,10 +183,8 @@ class _Session:
 
     def _extract(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> list[Features]:
         """Return the features of the training and test images, and of the validation images where they are held out."""
-        data, holds_out = loaded.data, self.group.protocol.train_on == "train"
-        splits = [data.train if holds_out else concatenate(data.train, data.val), data.test]
-        if holds_out and len(data.val):
-            splits.append(data.val)
+        train, held_out = partition(loaded.data, self.group.protocol.train_on)
+        splits = [train, loaded.data.test] + ([] if held_out is None else [held_out])
         return [
             extract(
                 loaded.backbone,
@@ -227,11 +226,10 @@ class _Session:
             progress=progress,
             workers=self.options.workers,
         )
-        n_train = len(data.train) + (len(data.val) if self.group.protocol.train_on == "trainval" else 0)
         scores = _scores(
             result.test_logits,
             data,
-            n_train=n_train,
+            n_train=len(partition(data, self.group.protocol.train_on)[0]),
             val_logits=result.val_logits,
             train_loss=result.train_loss,
             best_test=result.best_test,

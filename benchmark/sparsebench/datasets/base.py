@@ -92,3 +92,10 @@ def concatenate(first: Split, second: Split) -> Split:
         hashes=first.hashes + second.hashes,
         load=load,
     )
+
+
+def partition(data: TaskData, train_on: Literal["train", "trainval"]) -> tuple[Split, Split | None]:
+    """Return the images that a protocol trains on, and those that it holds out for validation (None: none)."""
+    if train_on == "trainval":
+        return concatenate(data.train, data.val), None
+    return data.train, data.val if len(data.val) else None

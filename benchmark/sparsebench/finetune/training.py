@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import masks as masking
-from ..datasets.base import Split, TaskData, concatenate
+from ..datasets.base import Split, TaskData, partition
 from ..datasets.loading import EpochBatches, evaluation_batches
 from ..engines.context import autocast, device_of, repeatable
 from ..probes.base import Accuracy, evaluate
@@ -123,13 +123,12 @@ class _Cell:
     @property
     def train(self) -> Split:
         """The images to train on."""
-        data = self.data
-        return data.train if self.protocol.train_on == "train" else concatenate(data.train, data.val)
+        return partition(self.data, self.protocol.train_on)[0]
 
     @property
     def val(self) -> Split | None:
         """The images held out, where the protocol holds any out."""
-        return self.data.val if self.protocol.train_on == "train" and len(self.data.val) > 0 else None
+        return partition(self.data, self.protocol.train_on)[1]
 
     @property
     def each_epoch(self) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from .. import backbones
 from ..files import sha256_file, write_bytes, write_text
 from ..formats import read_checkpoint, sparse_file
+from ..loading import mismatch
 from ..schema import CheckpointError, InputError
 from .acdc import ACDC
 from .base import PruningMethod
@@ -115,15 +116,11 @@ def prune(
 
 def _load_init(model: nn.Module, path: Path) -> None:
     """Load trained dense weights of the same architecture and classes."""
-    state, wanted = read_checkpoint(path).state, model.state_dict()
-    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in state if k not in wanted]
-    wrong = [k for k, v in state.items() if k in wanted and v.shape != wanted[k].shape]
-    for what, keys in (("misses", missing), ("has an unknown", unexpected), ("has another shape of", wrong)):
-        if keys:
-            raise CheckpointError(
-                f"--init {path} {what} {keys[0]}", "it must have the same architecture and number of classes"
-            )
+    state = read_checkpoint(path).state
+    problem = mismatch(model, state)
+    if problem is not None:
+        hint = "it must have the same architecture and number of classes"
+        raise CheckpointError(f"--init {path} doesn't fit: {problem.text}", hint)
     model.load_state_dict(state, strict=False)
 
 
