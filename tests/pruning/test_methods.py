@@ -1,99 +1,67 @@
+"""The interface that all methods share."""
+
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
-import torch
+from smallnet import pruned, small_state, train
 
-from sparsebench import masks
+from sparsebench.names import METHOD_NAMES
 from sparsebench.pruning.acdc import ACDC
-from sparsebench.pruning.base import PruningMethod, TrainState
+from sparsebench.pruning.base import PruningMethod
 from sparsebench.pruning.gmp import GMP
+from sparsebench.pruning.magnitude import Magnitude
 from sparsebench.pruning.methods import METHODS, get_method
-from sparsebench.schema import UnknownNameError
-
-STEPS = 100
-
-
-def training(method: PruningMethod) -> list[tuple[TrainState, dict[str, torch.Tensor], dict[str, torch.Tensor]]]:
-    """Train a small network for 100 steps; return (state, masks, weights) as they are after each step."""
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
-    optimizer = torch.optim.SGD(model.parameters(), 0.05, 0.9, weight_decay=1e-3, nesterov=True)
-    state = TrainState(model, optimizer, masks.prunable(model), STEPS)
-    history = []
-    for _ in range(STEPS):
-        method.before_step(state)
-        method.gradients(state, torch.randn(16, 8), torch.randint(4, (16,)))
-        method.update(state)
-        state.step += 1
-        history.append((state, dict(state.masks), {k: w.detach().clone() for k, w in state.weights.items()}))
-    method.before_saving(state)
-    return history
-
-
-def test_acdc_alternates_with_masks_constant_inside_a_phase() -> None:
-    method = ACDC(0.75)
-    history = training(method)
-    for start, sparse in method.phases.boundaries(STEPS):
-        assert bool(history[start][1]) == sparse
-    for before, after in pairwise(history[10:15]):  # inside the first sparse phase
-        assert all(torch.equal(before[1][k], after[1][k]) for k in before[1])
-    for _, mask, weights in history:
-        for name in mask:
-            assert torch.count_nonzero(weights[name][~mask[name]]) == 0
-    final_masks, final = history[-1][1], history[-1][2]
-    assert sum(int((~m).sum()) for m in final_masks.values()) == round(0.75 * (128 + 64))
-    assert sum(int((w == 0).sum()) for w in final.values()) == round(0.75 * (128 + 64))
-
-
-def test_acdc_restores_weights_at_zero_and_clears_momentum() -> None:
-    method = ACDC(0.75)
-    seen = []
-
-    class Watched(ACDC):
-        def before_step(self, state: TrainState) -> None:
-            old = dict(state.masks)
-            super().before_step(state)
-            if old and not state.masks:
-                off = [w.detach()[~old[k]] for k, w in state.weights.items()]
-                buffers = [s["momentum_buffer"] for s in state.optimizer.state.values()]
-                seen.append(
-                    (state.step, all(bool((o == 0).all()) for o in off), max(float(b.abs().max()) for b in buffers))
-                )
-
-    training(Watched(0.75))
-    assert [step for step, _, _ in seen] == [s for s, sparse in method.phases.boundaries(STEPS) if not sparse and s]
-    assert all(zero and largest == 0.0 for _, zero, largest in seen)
-
-
-def test_acdc_keeps_the_dense_twin_of_the_last_dense_phase() -> None:
-    method = ACDC(0.75)
-    history = training(method)
-    assert method.twin is not None
-    before_last_pruning = history[84][2]
-    for name, weight in before_last_pruning.items():
-        assert torch.equal(method.twin[name], weight)
-        assert torch.count_nonzero(method.twin[name] == 0) == 0
-    restored = ACDC(0.75)
-    restored.load_state_dict(method.state_dict())
-    assert restored.twin is not None
-    assert all(torch.equal(restored.twin[k], method.twin[k]) for k in method.twin)
-
-
-def test_gmp_only_ever_prunes_further() -> None:
-    history = training(GMP(0.8))
-    sparsities = [sum(int((~m).sum()) for m in mask.values()) / 192 for _, mask, _ in history]
-    assert sparsities[0] == pytest.approx(0.05, abs=0.01)
-    assert sparsities == sorted(sparsities)
-    assert sparsities[60] == pytest.approx(0.8, abs=0.003)
-    for (_, before, _), (_, after, _) in pairwise(history):
-        for name in before:
-            assert not bool((after[name] & ~before[name]).any())
+from sparsebench.pruning.rigl import RigL
+from sparsebench.pruning.soft_threshold import STR
+from sparsebench.schema import InputError, UnknownNameError
 
 
 def test_methods_are_registered_under_their_names() -> None:
-    assert set(METHODS) >= {"dense", "gmp", "acdc"}
+    assert set(METHODS) == set(METHOD_NAMES)
     assert all(METHODS[name].name == name for name in METHODS)
+    assert get_method("AC/DC") is ACDC
     with pytest.raises(UnknownNameError, match="did you mean acdc"):
         get_method("acd")
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.name != "dense"])
+@pytest.mark.parametrize("distribution", ["global", "uniform", "erk", "nm", "learned"])
+def test_every_method_meets_every_distribution_that_it_offers(method: type[PruningMethod], distribution: str) -> None:
+    nm = (2, 4) if distribution == "nm" else None
+    sparsity = 0.5 if nm else 0.75
+    if distribution not in method.distributions:
+        with pytest.raises(InputError, match=f"method {method.name} can't make distribution '{distribution}'"):
+            method(sparsity, distribution, nm)
+        return
+    quick = {"gradient_count": 4.0, "prunings": 3.0} if "gradient_count" in method.settings else {}
+    chosen = method(sparsity, distribution, nm, **quick)
+    state = small_state(chosen, 0 if method.one_shot else 60)
+    train(chosen, state)
+    sparse = [r for r in chosen.results(state) if r.sparsity > 0]
+    assert [r.sparsity for r in sparse] == [sparsity]
+    assert pruned(dict(sparse[0].masks)) == round(sparsity * 192)
+    for name, mask in sparse[0].masks.items():
+        weight = sparse[0].state[name]
+        assert not weight[~mask].any()
+        if distribution == "uniform":
+            assert int((~mask).sum()) == round(sparsity * mask.numel())
+        if nm:
+            assert bool((mask.view(mask.shape[0], -1, 4).sum(2) == 2).all())
+
+
+def test_what_a_method_cannot_do_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown setting of rigl 'alhpa' .did you mean alpha"):
+        RigL(0.9, alhpa=0.2)
+    for value in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="is not a setting of rigl"):
+            RigL(0.9, alpha=value)
+    with pytest.raises(InputError, match=r"prunings=2\.5 is not a setting of gmp"):
+        GMP(0.9, prunings=2.5)
+    with pytest.raises(InputError, match="acdc makes one sparsity a training"):
+        ACDC(0.9, also=(0.8,))
+    with pytest.raises(InputError, match="impossible sparsity"):
+        Magnitude(0.9, also=(1.0,))
+    with pytest.raises(InputError, match=r"2:4 can't have sparsity 0\.9"):
+        ACDC(0.9, "nm", (2, 4))
+    assert RigL(0.9, alpha=0.2).chosen_settings() == {"alpha": 0.2, "updates": 120, "end": 0.75}
+    assert STR(0.9).distribution == "learned"

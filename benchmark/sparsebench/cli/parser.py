@@ -146,20 +146,50 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
 
 def _add_prune(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "prune", "train and prune a backbone upstream, and write its checkpoint")
-    command.add_argument("--method", required=True, help="dense, gmp or acdc")
-    command.add_argument("--sparsity", type=float, default=0.0, metavar="S", help="target, a fraction: 0.9")
     command.add_argument(
-        "--data", type=_path, required=True, metavar="PATH", help="a .npz of JPEGs, or train/ and val/ folders"
+        "--method",
+        required=True,
+        metavar="NAME",
+        help="dense, acdc, rigl, str, cram; from dense weights (--init): magnitude, gmp, woodfisher, mfac, lth",
+    )
+    command.add_argument(
+        "--sparsity",
+        type=float,
+        nargs="+",
+        metavar="S",
+        help="target, a fraction: 0.9; several for magnitude, lth and cram, of which one training serves them all",
+    )
+    command.add_argument(
+        "--data",
+        required=True,
+        metavar="DATA",
+        help="a .npz of JPEGs, a folder with train/ and val/, or torchvision:NAME:FOLDER",
     )
     command.add_argument("--out", type=_path, required=True, metavar="FILE", help="the checkpoint, a .safetensors file")
+    spread = command.add_argument_group("sparsity")
+    spread.add_argument(
+        "--distribution", choices=("global", "uniform", "erk", "nm"), help="over layers (default: the method's)"
+    )
+    spread.add_argument("--nm", type=_pattern, metavar="N:M", help="keep N of M consecutive inputs: 2:4")
+    spread.add_argument(
+        "--exempt", action="append", metavar="LAYER", help="leave dense (repeatable; default: the stem and the head)"
+    )
+    spread.add_argument(
+        "--scope",
+        choices=("prunable", "all_params"),
+        default="prunable",
+        help="what --sparsity is a fraction of: all but the exempt layers' weights (default), or every parameter",
+    )
     recipe = command.add_argument_group("recipe (defaults are the method's)")
-    recipe.add_argument("--arch", default="mini", help="architecture (default: mini)")
+    recipe.add_argument("--arch", default="mini", help="architecture: mini, or any of timm's (default: mini)")
     recipe.add_argument("--init", type=_path, metavar="FILE", help="trained dense weights to start from")
     recipe.add_argument(
-        "--distribution", choices=("global", "uniform"), default="global", help="of sparsity over layers"
-    )
-    recipe.add_argument(
-        "--exempt", action="append", metavar="LAYER", help="leave dense (default: the stem and the head)"
+        "--set",
+        action="append",
+        type=_setting,
+        default=[],
+        metavar="KEY=VALUE",
+        help="a hyperparameter of the method's own (repeatable): alpha=0.2",
     )
     recipe.add_argument("--epochs", type=_positive, metavar="N")
     recipe.add_argument("--batch-size", type=_positive, metavar="N")
@@ -167,6 +197,21 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
     recipe.add_argument("--weight-decay", type=float)
     recipe.add_argument("--seed", type=_natural, metavar="K")
     _add_hardware(command.add_argument_group("hardware"), ("fp32", "bf16"))
+
+
+def _pattern(text: str) -> tuple[int, int]:
+    parts = text.split(":")
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a pattern N:M, for example 2:4")
+    return int(parts[0]), int(parts[1])
+
+
+def _setting(text: str) -> tuple[str, float]:
+    key, _, value = text.partition("=")
+    try:
+        return key.strip(), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=NUMBER") from None
 
 
 def _path(text: str) -> Path:

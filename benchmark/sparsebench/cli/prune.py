@@ -6,15 +6,18 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engines.memory import keep_pages
 from ..schema import CheckpointError, InputError
 from .display import Bar
 
+if TYPE_CHECKING:
+    from ..pruning.base import PruningMethod
+
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train, prune and write a checkpoint."""
+    """Train, prune and write checkpoints."""
     keep_pages()
     import torch
 
@@ -25,20 +28,28 @@ def main(arguments: argparse.Namespace) -> int:
     from ..store import ensure_writable
 
     method = get_method(arguments.method)
-    _check(arguments, method.name, method.from_dense)
+    sparsities = _sparsities(arguments, method)
+    distribution = "nm" if arguments.nm and arguments.distribution is None else arguments.distribution
+    _check(arguments, method, sparsities)
+    settings = dict(arguments.set)
+    method(max(sparsities), distribution, arguments.nm, sparsities, **settings)  # impossible choices end here
     ensure_writable(arguments.out.parent)
     torch.set_num_threads(arguments.threads)
     size = _input_size(arguments.arch)
     print(f"reading {arguments.data}", file=sys.stderr)
-    data = open_upstream(arguments.data, size)
+    with Bar("reading") as bar:
+        data = open_upstream(arguments.data, size, report=bar.update)
     recipe = make_recipe(
         method.name,
-        arguments.sparsity,
+        sparsities,
         data,
         init=arguments.init,
         arch=arguments.arch,
-        distribution="dense" if method.name == "dense" else arguments.distribution,
+        distribution=distribution,
+        nm=arguments.nm,
         exempt=tuple(arguments.exempt) if arguments.exempt else None,
+        scope=arguments.scope,
+        settings=settings,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         lr=arguments.lr,
@@ -58,7 +69,7 @@ def main(arguments: argparse.Namespace) -> int:
                     f" {values['seconds']:.0f} s)"
                 )
 
-        made = prune(
+        pruned = prune(
             recipe,
             data,
             arguments.out,
@@ -67,9 +78,9 @@ def main(arguments: argparse.Namespace) -> int:
             hardware=hardware,
             report=report,
         )
-    print(f"{made.path}: val top-1 {made.top1:.2%}; log in {made.log}")
-    if made.twin is not None:
-        print(f"{made.twin}: its dense twin, val top-1 {made.twin_top1:.2%}")
+    for made in pruned.made:
+        print(f"{made.path}: sparsity {made.sparsity:g}, val top-1 {made.top1:.2%}")
+    print(f"log in {pruned.log}")
     return 0
 
 
@@ -79,38 +90,65 @@ def _input_size(arch: str) -> int:
     return preprocess_of(find(arch)[0]).input_size
 
 
-def _check(arguments: argparse.Namespace, method: str, from_dense: bool) -> None:
-    if method == "dense" and arguments.sparsity != 0:
-        raise InputError(f"--sparsity {arguments.sparsity:g} with --method dense", "leave --sparsity out")
-    if method != "dense" and not 0 < arguments.sparsity < 1:
-        raise InputError(
-            f"impossible sparsity {arguments.sparsity:g}", "give a fraction between 0 and 1: --sparsity 0.9"
-        )
+def _sparsities(arguments: argparse.Namespace, method: type[PruningMethod]) -> tuple[float, ...]:
+    """Return the sparsities asked for: those given, an N:M pattern's own, or 0 for ``dense``."""
+    given = tuple(arguments.sparsity or ())
+    if method.name == "dense":
+        if any(given):
+            raise InputError(f"--sparsity {given[0]:g} with --method dense", "leave --sparsity out")
+        return (0.0,)
+    if not given and arguments.nm:
+        n, m = arguments.nm
+        return (1 - n / max(1, m),)
+    if not given:
+        raise InputError(f"method {method.name} needs a sparsity", "give one, for example --sparsity 0.9")
+    for sparsity in given:
+        if not 0 < sparsity < 1:
+            raise InputError(f"impossible sparsity {sparsity:g}", "give a fraction between 0 and 1: --sparsity 0.9")
+    return given
+
+
+def _check(arguments: argparse.Namespace, method: type[PruningMethod], sparsities: tuple[float, ...]) -> None:
+    """Find mistakes before the data is read, which takes long."""
+    from ..pruning.prune import check_epochs, check_free, output_paths
+
     if arguments.out.suffix != ".safetensors":
         raise InputError(
             f"--out {arguments.out} must end in .safetensors", f"for example {arguments.out.stem}.safetensors"
         )
-    if from_dense and arguments.init is None:
-        raise InputError(f"method {method} starts from trained dense weights", "give them with --init")
-    if arguments.out.exists():
-        raise InputError(f"--out {arguments.out} is already there", "choose another file, or delete it first")
-    if arguments.init is not None and not from_dense:
-        raise InputError(f"method {method} trains from scratch", "leave --init out")
+    if method.from_dense and arguments.init is None:
+        raise InputError(f"method {method.name} starts from trained dense weights", "give them with --init")
+    if arguments.init is not None and not method.from_dense:
+        raise InputError(f"method {method.name} trains from scratch", "leave --init out")
     if arguments.init is not None and not arguments.init.is_file():
         raise CheckpointError(f"there is no file {arguments.init}", "give trained dense weights with --init")
+    if arguments.epochs is not None:
+        check_epochs(method, arguments.epochs)
+    check_free(arguments.out, output_paths(arguments.out, method, sparsities))
 
 
 def command(arguments: argparse.Namespace) -> str:
     """Return the command line, with file names instead of this machine's paths."""
+    from ..pruning.upstream import data_label
+
+    shown = vars(arguments) | {
+        "data": data_label(arguments.data),
+        "nm": arguments.nm and "{}:{}".format(*arguments.nm),
+        "set": [f"{key}={value:g}" for key, value in arguments.set],
+    }
     parts = ["sparsebench", "prune"]
-    for name in ("method", "sparsity", "data", "out", "arch", "init", "distribution", "exempt", "epochs", "batch_size",
-                 "lr", "weight_decay", "seed", "threads", "precision"):  # fmt: skip
-        value = getattr(arguments, name)
+    for name in _OPTIONS:
+        value = shown[name]
         if value is None or value == _DEFAULTS.get(name):
+            continue
+        if name == "sparsity":
+            parts += ["--sparsity", *map(str, value)]
             continue
         for item in value if isinstance(value, list) else [value]:
             parts += [f"--{name.replace('_', '-')}", item.name if isinstance(item, Path) else str(item)]
     return shlex.join(parts)
 
 
-_DEFAULTS = {"sparsity": 0.0, "arch": "mini", "distribution": "global", "threads": None, "precision": "fp32"}
+_OPTIONS = ("method", "sparsity", "distribution", "nm", "scope", "exempt", "set", "data", "init", "arch", "epochs",
+            "batch_size", "lr", "weight_decay", "seed", "precision", "threads", "out")  # fmt: skip
+_DEFAULTS = {"arch": "mini", "scope": "prunable", "precision": "fp32"}

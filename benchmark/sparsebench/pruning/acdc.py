@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .base import PruningMethod, TrainState
+from .base import PruningMethod, Result, TrainState
 from .schedules import Phases
 
 
@@ -18,30 +18,43 @@ class ACDC(PruningMethod):
     At the start of a sparse phase the weights are projected onto the largest magnitudes and the mask is held through
     the phase; at the start of a dense phase the mask is lifted: pruned weights start again from zero, and the
     optimizer's momentum is cleared. The network at the end of the last dense phase is the *dense twin* of the final
-    sparse one.
+    sparse one. The settings are fractions of the training, see :class:`~sparsebench.pruning.schedules.Phases`.
     """
 
     name = "acdc"
-    summary = "alternating compressed/decompressed training from scratch; leaves a dense twin"
+    leaves_dense = True
+    settings = ("first_sparse", "phase", "last_dense", "last_sparse")
 
-    def __init__(self, sparsity: float, distribution: str = "global", phases: Phases | None = None) -> None:
-        super().__init__(sparsity, distribution)
-        self.phases = phases or Phases()
-        self.twin: dict[str, Tensor] | None = None
+    first_sparse = Phases.first_sparse
+    phase = Phases.length
+    last_dense = Phases.last_dense
+    last_sparse = Phases.last_sparse
+
+    twin: dict[str, Tensor] | None = None
+
+    def boundaries(self, total_steps: int) -> list[tuple[int, bool]]:
+        """Return ``(first step, sparse?)`` of each phase."""
+        return Phases(self.first_sparse, self.phase, self.last_dense, self.last_sparse).boundaries(total_steps)
 
     def before_step(self, state: TrainState) -> None:
         """Change phase at a boundary."""
-        boundaries = self.phases.boundaries(state.total_steps)
+        boundaries = self.boundaries(state.total_steps)
         change = dict(boundaries).get(state.step)
         if change is None or state.step == 0:
             return
         if change:
             if state.step == boundaries[-1][0]:
-                self.twin = {key: value.detach().clone() for key, value in state.model.state_dict().items()}
+                self.twin = state.snapshot()
             self.prune_by_magnitude(state, self.sparsity)
         else:
             state.set_masks({})
             state.clear_momentum()
+
+    def results(self, state: TrainState) -> Iterator[Result]:
+        """Yield the sparse network and its dense twin."""
+        yield from super().results(state)
+        if self.twin is not None:
+            yield Result(0.0, self.twin, {})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the dense twin once it exists."""

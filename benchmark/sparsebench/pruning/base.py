@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,7 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..masks import MaskHolder, apply
-from .distributions import check_sparsity, masks_for
+from ..schema import InputError, UnknownNameError
+from .distributions import check_pattern, check_sparsity, masks_for
+from .schedules import warmup_cosine
+
+Sampler = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
+"""``sample(count, size)``: batches (images, labels) of training images as they are, without augmentation."""
 
 
 @dataclass
@@ -19,13 +25,14 @@ class TrainState:
     """What the trainer shares with a method.
 
     ``weights`` are the prunable weights by parameter name; ``masks`` are the masks in force (empty: everything is
-    free); ``step`` counts optimizer steps from 0 up to ``total_steps``.
+    free); ``step`` counts optimizer steps from 0 up to ``total_steps``; ``sample`` draws training images.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     weights: Mapping[str, Tensor]
     total_steps: int
+    sample: Sampler
     step: int = 0
     masks: dict[str, Tensor] = field(default_factory=dict)
     holder: MaskHolder | None = None
@@ -37,16 +44,17 @@ class TrainState:
             logits: Tensor = self.model(images)
         return logits.float()
 
-    @property
-    def progress(self) -> float:
-        """Fraction of the training done."""
-        return self.step / self.total_steps
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of a batch."""
+        return F.cross_entropy(self.forward(images), labels)
 
     def set_masks(self, masks: dict[str, Tensor]) -> None:
-        """Put masks in force: apply them to the weights and hold them from now on ({} frees every weight)."""
+        """Put masks in force: apply them to weights and momentum and hold them from now on ({} frees every weight)."""
         self.masks = masks
         apply(self.model, masks)
         self.holder = MaskHolder(self.model, masks, self.optimizer) if masks else None
+        if self.holder is not None:
+            self.holder.hold()
 
     def sparsity(self) -> float:
         """Fraction of the prunable weights that the masks in force prune."""
@@ -57,12 +65,25 @@ class TrainState:
         """Absolute values of the prunable weights."""
         return {name: w.detach().abs() for name, w in self.weights.items()}
 
+    def snapshot(self) -> dict[str, Tensor]:
+        """Return a copy of the model's state dict."""
+        return {key: value.detach().clone() for key, value in self.model.state_dict().items()}
+
     def clear_momentum(self) -> None:
         """Forget the optimizer's momentum."""
         for state in self.optimizer.state.values():
             for value in state.values():
                 if isinstance(value, Tensor) and value.ndim > 0:
                     value.zero_()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A network that a training leaves, of one of the method's sparsities, or dense (sparsity 0)."""
+
+    sparsity: float
+    state: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
 
 
 class PruningMethod:
@@ -72,8 +93,14 @@ class PruningMethod:
     ----------
     sparsity : float
         Target over the prunable weights, in [0, 1).
-    distribution : str
-        How it is spread over layers.
+    distribution : str, optional
+        How it is spread over layers; the method's own default if left out.
+    nm : tuple of int, optional
+        The pattern of the distribution ``nm``.
+    also : sequence of float, optional
+        Lower sparsities that get a checkpoint too, for methods of which one training serves several.
+    **settings
+        Values for the method's own hyperparameters, those named in :attr:`settings`.
 
     Attributes
     ----------
@@ -81,27 +108,90 @@ class PruningMethod:
         The method's id.
     from_dense : bool
         Whether the method starts from trained dense weights.
+    one_shot : bool
+        Whether it doesn't train at all.
+    several : bool
+        Whether one training can serve several sparsities.
+    leaves_dense : bool
+        Whether it leaves a dense network too.
     peak_lr, epochs : float, int
         Defaults of the recipe: the highest learning rate and the length in epochs.
+    distributions : tuple of str
+        The distributions it can make, its default first.
+    settings : tuple of str
+        Names of its own hyperparameters: class attributes, whose values are the defaults.
+
+    Raises
+    ------
+    InputError
+        If a sparsity is impossible or the method can't make the distribution.
+    UnknownNameError
+        If it has no such setting.
     """
 
     name: ClassVar[str]
-    summary: ClassVar[str]
     from_dense: ClassVar[bool] = False
+    one_shot: ClassVar[bool] = False
+    several: ClassVar[bool] = False
+    leaves_dense: ClassVar[bool] = False
     peak_lr: ClassVar[float] = 0.2
     epochs: ClassVar[int] = 20
+    distributions: ClassVar[tuple[str, ...]] = ("global", "uniform", "erk", "nm")
+    settings: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, sparsity: float, distribution: str = "global") -> None:
-        check_sparsity(sparsity)
+    def __init__(
+        self,
+        sparsity: float,
+        distribution: str | None = None,
+        nm: tuple[int, int] | None = None,
+        also: tuple[float, ...] = (),
+        **settings: float,
+    ) -> None:
         self.sparsity = sparsity
-        self.distribution = distribution
+        self.distribution = distribution or self.distributions[0]
+        self.nm = nm
+        self.sparsities = tuple(sorted({*also, sparsity}))
+        for value in self.sparsities:
+            check_sparsity(value)
+        if self.distribution not in self.distributions:
+            raise InputError(
+                f"method {self.name} can't make distribution {self.distribution!r}",
+                f"it can make: {', '.join(self.distributions)}",
+            )
+        check_pattern(self.distribution, nm, self.sparsities)
+        if len(self.sparsities) > 1 and not self.several:
+            raise InputError(f"method {self.name} makes one sparsity a training", "give one --sparsity")
+        for key, given in settings.items():
+            if key not in self.settings:
+                raise UnknownNameError(f"setting of {self.name}", key, self.settings)
+            kind = type(getattr(self, key))
+            if not math.isfinite(given) or given < 0 or given != kind(given):
+                raise InputError(
+                    f"{key}={given:g} is not a setting of {self.name}", f"its default is {getattr(self, key)}"
+                )
+            setattr(self, key, kind(given))
+
+    def chosen_settings(self) -> dict[str, float]:
+        """Return the values of the method's own hyperparameters."""
+        return {key: getattr(self, key) for key in self.settings}
+
+    def default_epochs(self) -> int:
+        """Return the length of the training in epochs unless the user says otherwise."""
+        return self.epochs
+
+    def learning_rate(self, step: int, total: int, peak: float, warmup: float) -> float:
+        """Return the learning rate of a step; ``warmup`` is a fraction of the training."""
+        return warmup_cosine(step, total, peak, warmup)
+
+    def prepare(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        """Change the model before the optimizer is made (to add parameters, for example)."""
 
     def before_step(self, state: TrainState) -> None:
         """Act before the forward pass of ``state.step``: schedules change masks here."""
 
     def gradients(self, state: TrainState, images: Tensor, labels: Tensor) -> Tensor:
         """Fill the parameters' gradients and return the loss (a scalar); cross-entropy unless overridden."""
-        loss = F.cross_entropy(state.forward(images), labels)
+        loss = state.loss(images, labels)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         return loss.detach()
@@ -112,12 +202,21 @@ class PruningMethod:
         if state.holder is not None:
             state.holder.hold()
 
-    def before_saving(self, state: TrainState) -> None:
-        """Act after the last step, before the checkpoint is written."""
+    def current_sparsity(self, state: TrainState) -> float:
+        """Return the fraction of the prunable weights that are pruned now, for the log."""
+        return state.sparsity()
+
+    def results(self, state: TrainState) -> Iterator[Result]:
+        """Yield the networks that the training leaves, after the last step; the sparse ones carry their masks."""
+        yield Result(self.sparsity, state.snapshot(), state.masks)
+
+    def masks(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+        """Return the masks that keep the largest scores, under this method's distribution."""
+        return masks_for(scores, sparsity, self.distribution, self.nm)
 
     def prune_by_magnitude(self, state: TrainState, sparsity: float) -> None:
         """Put the masks of the largest magnitudes in force, under this method's distribution."""
-        state.set_masks(masks_for(state.magnitudes(), sparsity, self.distribution))
+        state.set_masks(self.masks(state.magnitudes(), sparsity))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training needs beyond the trainer's own state (tensors and plain values only)."""

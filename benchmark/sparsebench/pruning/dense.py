@@ -9,4 +9,4 @@ class Dense(PruningMethod):
     """Train every weight; what the other methods are compared with."""
 
     name = "dense"
-    summary = "no pruning: the reference"
+    distributions = ("dense",)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from .base import PruningMethod, TrainState
 from .schedules import cubic_sparsity
 
@@ -15,10 +17,10 @@ class GMP(PruningMethod):
     """
 
     name = "gmp"
-    summary = "gradual magnitude pruning from dense weights, cubic schedule"
     from_dense = True
     peak_lr = 0.05
     epochs = 10
+    settings: ClassVar[tuple[str, ...]] = ("initial", "start", "end", "prunings")
 
     initial = 0.05
     start = 0.0

@@ -1,4 +1,4 @@
-"""Make a sparse checkpoint: from a recipe and data to a file, its log and, where the method has one, its dense twin."""
+"""Make sparse checkpoints: from a recipe and data to the files of a training and its log."""
 
 from __future__ import annotations
 
@@ -6,37 +6,43 @@ import csv
 import io
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .. import backbones
 from ..files import sha256_file, write_bytes, write_text
 from ..formats import read_checkpoint, sparse_file
 from ..loading import mismatch
+from ..masks import prunable
 from ..schema import CheckpointError, InputError
-from .acdc import ACDC
-from .base import PruningMethod
+from .base import PruningMethod, Result
 from .methods import get_method
-from .trainer import LOG_COLUMNS, Hardware, Recipe, Trainer, evaluate
+from .trainer import LOG_COLUMNS, Hardware, Recipe, Trainer
 from .upstream import Normalise, UpstreamData
 
 Report = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """What :func:`prune` left: the files and the accuracies (fractions) of what is stored in them."""
+class Made:
+    """A checkpoint file, its nominal sparsity, and the upstream top-1 (a fraction) of what is stored in it."""
 
     path: Path
-    log: Path
+    sparsity: float
     top1: float
-    twin: Path | None = None
-    twin_top1: float | None = None
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What :func:`prune` left: the training's log, and its checkpoints."""
+
+    log: Path
+    made: tuple[Made, ...]
 
 
 def prune(
@@ -49,18 +55,18 @@ def prune(
     hardware: Hardware | None = None,
     report: Report | None = None,
 ) -> Pruned:
-    """Train and prune a backbone upstream, and write its checkpoint.
+    """Train and prune a backbone upstream, and write its checkpoints (see :func:`output_paths`).
 
     The state is kept in ``<out>.resume`` after every epoch; the same call goes on from there and removes it at the end.
 
     Parameters
     ----------
     recipe : Recipe
-        Method, sparsity, architecture and hyperparameters.
+        Method, sparsities, architecture and hyperparameters.
     data : UpstreamData
         What to train on.
     out : Path
-        The checkpoint, a ``.safetensors`` file; its log is written beside it, as ``.log.csv``.
+        The checkpoint, a ``.safetensors`` file; the log is written beside it, as ``.log.csv``.
     init : Path, optional
         Checkpoint of trained dense weights, for methods that start from them.
     command : str
@@ -73,13 +79,16 @@ def prune(
     Raises
     ------
     InputError
-        If the arguments don't fit each other, or differ from those of the training to resume.
+        If the arguments don't fit each other, or differ from those of the training to resume, or a file is in the way.
     RunError
-        If the loss is no longer a number.
+        If the loss is no longer a number, or the training was too short to prune.
     """
     method_class = get_method(recipe.method)
     if method_class.from_dense and init is None:
         raise InputError(f"method {recipe.method} starts from trained dense weights", "give them with --init")
+    check_epochs(method_class, recipe.epochs)
+    paths = output_paths(out, method_class, recipe.sparsities)
+    check_free(out, paths)
     architecture = backbones.find(recipe.arch)[0]
     preprocess = backbones.preprocess_of(architecture)
     normalise = Normalise(preprocess.mean, preprocess.std)
@@ -88,9 +97,10 @@ def prune(
         model = backbones.build(architecture, len(data.classes))
     if init is not None:
         _load_init(model, init)
-    method = method_class(recipe.sparsity, recipe.distribution)
+    nominal = {_over_prunable(sparsity, recipe, model): sparsity for sparsity in recipe.sparsities}
+    method = method_class(max(nominal), recipe.distribution, recipe.nm, tuple(nominal), **recipe.settings)
     trainer = Trainer(model, method, recipe, data, normalise, hardware)
-    resume = out.with_suffix(".resume")
+    resume = resume_path(out)
     _resume(trainer, resume)
 
     def step(done: int, total: int) -> None:
@@ -102,16 +112,74 @@ def prune(
         _save_state(trainer, resume)
         if report is not None:
             report("epoch", line)
-    trainer.finish()
-    write_text(out.with_suffix(".log.csv"), _log_csv(trainer.log))
-    describe = _Describer(recipe, data, preprocess.model_dump(mode="json"), command)
-    top1 = _write_checkpoint(trainer, out, trainer.model.state_dict(), trainer.state.masks, describe)
-    result = Pruned(out, out.with_suffix(".log.csv"), top1)
-    if isinstance(method, ACDC) and method.twin is not None:
-        twin = out.with_name(f"{out.stem}_dense{out.suffix}")
-        result = Pruned(out, result.log, top1, twin, _write_checkpoint(trainer, twin, method.twin, {}, describe))
+    made = []
+    for result in trainer.results():
+        sparsity = nominal.get(result.sparsity, 0.0)
+        meta = _describe(recipe, sparsity, data, preprocess.model_dump(mode="json"), command)
+        made.append(Made(paths[sparsity], sparsity, _write_checkpoint(trainer, paths[sparsity], result, meta)))
+    log = out.with_suffix(".log.csv")
+    write_text(log, _log_csv(trainer.log))
     resume.unlink(missing_ok=True)
-    return result
+    return Pruned(log, tuple(sorted(made, key=lambda m: m.sparsity)))
+
+
+def output_paths(out: Path, method: type[PruningMethod], sparsities: Sequence[float]) -> dict[float, Path]:
+    """Return the checkpoint files of a training, by nominal sparsity.
+
+    The only sparsity's is ``out`` itself; of several, each adds its own (``mini.lth.safetensors`` gives
+    ``mini.lth_s80.safetensors``, ...). A dense network beside them adds ``_dense``.
+    """
+
+    def path(suffix: str) -> Path:
+        return out.with_name(f"{out.stem}{suffix}{out.suffix}")
+
+    paths = {s: path(f"_s{100 * s:g}".replace(".", "")) for s in sparsities} if len(sparsities) > 1 else {}
+    if not paths:
+        paths[sparsities[0]] = out
+    if method.leaves_dense:
+        paths[0.0] = path("_dense")
+    return paths
+
+
+def resume_path(out: Path) -> Path:
+    """Return the file that keeps a training's state."""
+    return out.with_suffix(".resume")
+
+
+def check_free(out: Path, paths: Mapping[float, Path]) -> None:
+    """Raise :class:`InputError` if a checkpoint is there already, unless an unfinished training left it."""
+    there = [path for path in paths.values() if path.exists()]
+    if there and not resume_path(out).exists():
+        raise InputError(f"--out {there[0]} is already there", "choose another file, or delete it first")
+
+
+def check_epochs(method: type[PruningMethod], epochs: int) -> None:
+    """Raise :class:`InputError` if a method can't train that long."""
+    if method.one_shot and epochs != 0:
+        raise InputError(f"method {method.name} doesn't train", "leave --epochs out")
+    if not method.one_shot and epochs < 1:
+        raise InputError(f"--epochs {epochs} is not a training", "train for at least one epoch")
+
+
+def _over_prunable(sparsity: float, recipe: Recipe, model: nn.Module) -> float:
+    """Return a nominal sparsity as a fraction of the prunable weights.
+
+    Raises
+    ------
+    InputError
+        If these are too few for it.
+    """
+    if recipe.scope == "prunable" or sparsity == 0:
+        return sparsity
+    zeros = sparsity * sum(p.numel() for p in model.parameters())
+    weights = sum(w.numel() for w in prunable(model, recipe.exempt).values())
+    if zeros >= weights:
+        raise InputError(
+            f"sparsity {sparsity:g} of all parameters is impossible: {weights:,} weights can be pruned,"
+            f" {zeros:,.0f} would have to be",
+            "give a lower one, or exempt fewer layers",
+        )
+    return zeros / weights
 
 
 def _load_init(model: nn.Module, path: Path) -> None:
@@ -153,38 +221,33 @@ def _log_csv(log: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-class _Describer:
-    """Says what a checkpoint file is, in its own metadata."""
-
-    def __init__(self, recipe: Recipe, data: UpstreamData, preprocess: dict[str, Any], command: str) -> None:
-        self.recipe, self.data, self.preprocess, self.command = recipe, data, preprocess, command
-
-    def __call__(self, *, twin: bool, top1: float | None) -> dict[str, Any]:
-        recipe = self.recipe
-        return {
-            "arch": recipe.arch,
-            "method": "dense" if twin else recipe.method,
-            "sparsity": 0.0 if twin else recipe.sparsity,
-            "sparsity_scope": "prunable",
-            "distribution": "dense" if twin or recipe.sparsity == 0 else recipe.distribution,
-            "exempt": list(recipe.exempt),
-            "classes": list(self.data.classes),
-            "preprocess": self.preprocess,
-            "upstream": {"dataset": self.data.name, "top1": top1},
-            "recipe": asdict(recipe),
-            "command": self.command,
-        }
+def _describe(
+    recipe: Recipe, sparsity: float, data: UpstreamData, preprocess: dict[str, Any], command: str
+) -> dict[str, Any]:
+    """Return what a checkpoint file says of itself."""
+    pattern = None if recipe.nm is None or sparsity == 0 else "{}:{}".format(*recipe.nm)
+    return {
+        "arch": recipe.arch,
+        "method": recipe.method if sparsity > 0 else "dense",
+        "sparsity": sparsity,
+        "sparsity_scope": recipe.scope,
+        "distribution": recipe.distribution if sparsity > 0 else "dense",
+        "nm": pattern,
+        "exempt": list(recipe.exempt),
+        "classes": list(data.classes),
+        "preprocess": preprocess,
+        "recipe": asdict(recipe),
+        "command": command,
+    }
 
 
-def _write_checkpoint(
-    trainer: Trainer, path: Path, state: dict[str, Tensor], masks: dict[str, Tensor], describe: _Describer
-) -> float:
+def _write_checkpoint(trainer: Trainer, path: Path, result: Result, meta: dict[str, Any]) -> float:
     """Write a checkpoint; the accuracy it records is that of the weights as they are read back."""
-    twin = state is not None and masks == {} and trainer.state.masks != {}
-    sparse_file.write(path, state, masks, describe(twin=twin, top1=None))
+    state, masks = result.state, result.masks
+    sparse_file.write(path, state, masks, meta)
     trainer.model.load_state_dict(sparse_file.read(path).state)
-    top1 = evaluate(trainer.model, trainer.data, trainer.normalise, trainer.device)
-    sparse_file.write(path, state, masks, describe(twin=twin, top1=top1))
+    top1 = trainer.evaluate()
+    sparse_file.write(path, state, masks, meta | {"upstream": {"dataset": trainer.data.name, "top1": top1}})
     return top1
 
 
@@ -197,19 +260,29 @@ def default_exempt(arch: str, classes: int) -> tuple[str, ...]:
 
 
 def make_recipe(
-    method: str, sparsity: float, data: UpstreamData, *, init: Path | None = None, **choices: Any
+    method: str, sparsities: Sequence[float], data: UpstreamData, *, init: Path | None = None, **choices: Any
 ) -> Recipe:
-    """Return a method's recipe with its own defaults for what ``choices`` leaves out (None counts as left out)."""
-    method_class: type[PruningMethod] = get_method(method)
+    """Return a method's recipe with its own defaults for what ``choices`` leaves out (None counts as left out).
+
+    Raises
+    ------
+    InputError
+        If the method can't do what is asked.
+    """
     given = {key: value for key, value in choices.items() if value is not None}
     arch = given.pop("arch", "mini")
-    given.setdefault("lr", method_class.peak_lr)
-    given.setdefault("epochs", method_class.epochs)
+    chosen = get_method(method)(
+        max(sparsities), given.get("distribution"), given.get("nm"), tuple(sparsities), **given.pop("settings", {})
+    )
+    given.setdefault("distribution", chosen.distribution)
+    given.setdefault("lr", chosen.peak_lr)
+    given.setdefault("epochs", chosen.default_epochs())
     given.setdefault("exempt", default_exempt(arch, len(data.classes)))
     return Recipe(
         method=method,
-        sparsity=sparsity,
+        sparsities=chosen.sparsities,
         arch=arch,
+        settings=chosen.chosen_settings(),
         init_sha256=None if init is None else sha256_file(init),
         data=json.dumps([data.name, len(data.train_labels), len(data.val_labels), len(data.classes)]),
         **given,

@@ -41,7 +41,7 @@ class Phases:
     epoch 10 to 75, the last dense phase up to epoch 85, the last sparse phase up to 100.
     """
 
-    warmup: float = 0.10
+    first_sparse: float = 0.10
     length: float = 0.05
     last_dense: float = 0.75
     last_sparse: float = 0.85
@@ -50,8 +50,8 @@ class Phases:
         """Return ``(first step, sparse?)`` of each phase for a training of ``total`` steps, in order."""
         phases = [(0, False)]
         k = 0
-        while self.warmup + k * self.length < self.last_dense - 1e-9:
-            phases.append((round((self.warmup + k * self.length) * total), k % 2 == 0))
+        while self.first_sparse + k * self.length < self.last_dense - 1e-9:
+            phases.append((round((self.first_sparse + k * self.length) * total), k % 2 == 0))
             k += 1
         phases.append((round(self.last_dense * total), False))
         phases.append((round(self.last_sparse * total), True))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -14,23 +14,32 @@ from torch import Tensor, nn
 
 from ..masks import prove, prunable
 from ..schema import InputError, RunError
-from .base import PruningMethod, TrainState
-from .schedules import warmup_cosine
+from .base import PruningMethod, Result, TrainState
+from .small_maps import use_matrix_products
 from .upstream import Batches, Normalise, UpstreamData
 
 LOG_COLUMNS = ("epoch", "step", "lr", "train_loss", "val_top1", "sparsity", "phase", "seconds")
 
+Scope = Literal["prunable", "all_params"]
+"""What a target sparsity is a fraction of (see :data:`~sparsebench.schema.SparsityScope`)."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of an upstream training; two trainings of the same recipe and data make the same checkpoint."""
+    """Every choice of an upstream training; two trainings of the same recipe and data make the same checkpoint.
+
+    ``sparsities`` are fractions of what ``scope`` says: of the prunable weights or of all parameters.
+    """
 
     method: str
-    sparsity: float
+    sparsities: tuple[float, ...]
     distribution: str
     arch: str
     exempt: tuple[str, ...]
     epochs: int
+    nm: tuple[int, int] | None = None
+    scope: Scope = "prunable"
+    settings: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 128
     lr: float = 0.2
     warmup: float = 0.05
@@ -42,8 +51,6 @@ class Recipe:
     data: str = ""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InputError(f"--epochs {self.epochs} is not a training", "train for at least one epoch")
         if self.lr <= 0 or not math.isfinite(self.lr):
             raise InputError(f"--lr {self.lr} is not a learning rate", "give a positive number")
 
@@ -98,11 +105,15 @@ class Trainer:
             seed=recipe.seed,
             shift=recipe.shift,
         )
-        if len(self.batches) == 0:
+        if len(self.batches) == 0 and recipe.epochs > 0:
             raise InputError(
                 f"{len(data.train_labels)} training images don't fill one batch of {recipe.batch_size}",
                 "lower --batch-size or give more data",
             )
+        if self.hardware.precision == "bf16":
+            use_matrix_products(self.model)
+        weights = prunable(self.model, recipe.exempt)
+        method.prepare(self.model, weights)
         optimizer = torch.optim.SGD(
             model.parameters(),
             recipe.lr,
@@ -113,8 +124,7 @@ class Trainer:
         )
         total = recipe.epochs * len(self.batches)
         precision = {"fp32": torch.float32, "bf16": torch.bfloat16}[self.hardware.precision]
-        weights = prunable(self.model, recipe.exempt)
-        self.state = TrainState(self.model, optimizer, weights, total, precision=precision)
+        self.state = TrainState(self.model, optimizer, weights, total, self._sample, precision=precision)
         self.log: list[dict[str, Any]] = []
 
     @property
@@ -135,42 +145,75 @@ class Trainer:
             self.model.train()
             for index, (images, labels) in enumerate(self.batches.epoch(epoch, self.device)):
                 self.method.before_step(self.state)
-                rate = warmup_cosine(self.state.step, self.state.total_steps, self.recipe.lr, self.recipe.warmup)
+                rate = self.method.learning_rate(
+                    self.state.step, self.state.total_steps, self.recipe.lr, self.recipe.warmup
+                )
                 for group in self.state.optimizer.param_groups:
                     group["lr"] = rate
                 loss = float(self.method.gradients(self.state, images, labels))
                 if not math.isfinite(loss):
-                    raise RunError(
-                        f"the loss is {loss} at step {self.state.step} (epoch {epoch})",
-                        f"try a lower --lr than {self.recipe.lr:g}; the state after epoch {epoch} is kept",
-                    )
+                    raise self._diverged(f"the loss is {loss}")
                 self.method.update(self.state)
                 self.state.step += 1
                 losses += loss
                 if progress is not None:
                     progress(epoch * len(self.batches) + index + 1, self.state.total_steps)
-            accuracy = self.evaluate()
+            if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
+                raise self._diverged("the weights are no longer finite")
+            accuracy, sparsity = self.evaluate(), self.method.current_sparsity(self.state)
         line = {
             "epoch": epoch,
             "step": self.state.step,
             "lr": rate,
             "train_loss": losses / len(self.batches),
             "val_top1": accuracy,
-            "sparsity": self.state.sparsity(),
-            "phase": "sparse" if self.state.masks else "dense",
+            "sparsity": sparsity,
+            "phase": "sparse" if sparsity > 0 else "dense",
             "seconds": round(time.perf_counter() - started, 2),
         }
         self.log.append(line)
         return line
 
-    def finish(self) -> None:
-        """Let the method finish and prove the masks in force."""
-        self.method.before_saving(self.state)
-        prove(self.model, self.state.masks)
+    def results(self) -> Iterator[Result]:
+        """Yield the networks that the finished training leaves, their masks proven.
 
+        Raises
+        ------
+        RunError
+            If one isn't as sparse as it should be, because the training was too short for the method's schedule.
+        """
+        with self._generators(self.recipe.epochs):
+            for result in self.method.results(self.state):
+                if result.sparsity > 0 and not result.masks:
+                    raise RunError(
+                        f"{self.state.total_steps} steps are too few for {self.method.name}: nothing was pruned",
+                        "give more --epochs, or a smaller --batch-size",
+                    )
+                prove(self.model, result.masks)
+                yield result
+
+    def _sample(self, count: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.batches.sample(count, size, int(torch.randint(2**62, ())), self.device)
+
+    def _diverged(self, what: str) -> RunError:
+        kept = (
+            f"the state after epoch {self.epoch} of {self.recipe.epochs} is kept" if self.epoch else "nothing is kept"
+        )
+        return RunError(
+            f"{what} at step {self.state.step} (epoch {self.epoch + 1})",
+            f"try a lower --lr than {self.recipe.lr:g}; {kept}",
+        )
+
+    @torch.inference_mode()
     def evaluate(self, batch: int = 500) -> float:
         """Return top-1 accuracy (a fraction) on the validation images."""
-        return evaluate(self.model, self.data, self.normalise, self.device, batch)
+        self.model.eval()
+        correct = 0
+        for start in range(0, len(self.data.val_labels), batch):
+            images = self.normalise(self.data.val_images[start : start + batch], self.device)
+            labels = self.data.val_labels[start : start + batch]
+            correct += int((self.model(images).argmax(1).cpu() == labels).sum())
+        return correct / len(self.data.val_labels)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything a resumed training needs: tensors and plain values only."""
@@ -197,16 +240,3 @@ class Trainer:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed((self.recipe.seed << 20) + epoch)
             yield
-
-
-def evaluate(
-    model: nn.Module, data: UpstreamData, normalise: Normalise, device: torch.device, batch: int = 500
-) -> float:
-    """Return a model's top-1 accuracy (a fraction) on the validation images of ``data``."""
-    model.eval()
-    correct = 0
-    with torch.inference_mode():
-        for start in range(0, len(data.val_labels), batch):
-            logits: Tensor = model(normalise(data.val_images[start : start + batch], device))
-            correct += int((logits.argmax(1).cpu() == data.val_labels[start : start + batch]).sum())
-    return correct / len(data.val_labels)

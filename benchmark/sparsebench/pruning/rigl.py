@@ -1,0 +1,76 @@
+"""RigL (Evci et al., 2020, algorithm 1): sparse from the start, connections drop by magnitude and grow by gradient."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .base import PruningMethod, TrainState
+from .distributions import top
+
+
+class RigL(PruningMethod):
+    """Train a sparse network from scratch, moving its connections now and then.
+
+    The first masks are random. At :attr:`updates` evenly spaced steps up to the fraction :attr:`end` of the training,
+    every layer drops the fraction ``alpha / 2 * (1 + cos(pi t / t_end))`` of its connections, those of least
+    magnitude, and grows as many where the dense gradient is largest, among all that are then free: one just dropped
+    may come back. A grown weight starts at zero, its momentum too; the step that moves connections updates no weight.
+
+    Published on ImageNet: an update every 100 of 32,000 steps up to step 25,000, alpha 0.3.
+    """
+
+    name = "rigl"
+    distributions = ("erk", "uniform")
+    settings = ("alpha", "updates", "end")
+
+    alpha = 0.3
+    updates = 120
+    end = 0.75
+
+    def update_steps(self, total_steps: int) -> list[int]:
+        """Return the steps at which connections move."""
+        return sorted({round(self.end * total_steps * k / self.updates) for k in range(1, int(self.updates) + 1)})
+
+    def fraction(self, step: int, total_steps: int) -> float:
+        """Return which fraction of a layer's connections moves at a step (Evci et al., 2020, "update schedule")."""
+        return self.alpha / 2 * (1 + math.cos(math.pi * step / (self.end * total_steps)))
+
+    def before_step(self, state: TrainState) -> None:
+        """Draw the first masks."""
+        if state.step == 0:
+            scores = {name: torch.rand(w.shape).to(w.device) for name, w in state.weights.items()}
+            state.set_masks(self.masks(scores, self.sparsity))
+
+    def update(self, state: TrainState) -> None:
+        """Move connections where the schedule says so, else update the weights."""
+        if state.step in self.update_steps(state.total_steps):
+            self.move(state, self.fraction(state.step, state.total_steps))
+        else:
+            super().update(state)
+
+    @torch.no_grad()
+    def move(self, state: TrainState, fraction: float) -> None:
+        """Drop and grow ``fraction`` of each layer's connections, from the gradients that the weights hold."""
+        masks = {}
+        for name, weight in state.weights.items():
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            masks[name], grown = _moved(weight, gradient, state.masks[name].to(weight.device), fraction)
+            weight[grown] = 0.0
+            momentum = state.optimizer.state.get(weight, {}).get("momentum_buffer")
+            if momentum is not None:
+                momentum[grown] = 0.0
+        state.set_masks(masks)
+
+
+def _moved(weight: Tensor, gradient: Tensor, mask: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Return a layer's new mask, and which of its connections were grown."""
+    active = int(mask.sum())
+    count = min(int(fraction * active), mask.numel() - active)
+    magnitude = torch.where(mask, weight.abs(), -torch.ones_like(weight))
+    kept = top(magnitude.flatten(), active - count).view(mask.shape)
+    steepness = torch.where(kept, -torch.ones_like(weight), gradient.abs())
+    grown = top(steepness.flatten(), count).view(mask.shape)
+    return kept | grown, grown
