@@ -23,6 +23,9 @@ from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preproc
 SPARSITY_TOLERANCE = 0.02
 """Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
 
+EXACT_TOLERANCE = 5e-7
+"""Largest difference between ``sparsity_exact`` and a measured sparsity: what rounding to six digits makes."""
+
 DENSE_ZEROS = 0.25
 """Largest fraction of zeros in a dense checkpoint: dead channels leave some, in AC/DC's dense twins up to a sixth."""
 
@@ -183,6 +186,7 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
             method=str(meta.get("method", "custom")) if found else "dense",
             arch=str(architecture) if arch is None else arch,
             sparsity=min(0.9999, round(float(meta.get("sparsity") or measured), 4)) if found else 0.0,
+            sparsity_scope=meta.get("sparsity_scope", "prunable"),
             distribution=meta.get("distribution", "learned") if found else "dense",
             nm=meta.get("nm") if found else None,
             exempt=exempt if found else (),
@@ -329,4 +333,11 @@ def _check_sparsity(checkpoint: Checkpoint, report: masks.SparsityReport) -> Non
             f"checkpoint {checkpoint.id} claims sparsity {checkpoint.sparsity:g} but measures {measured:.4f}"
             f" (scope {checkpoint.sparsity_scope})",
             "correct the entry's sparsity or its sparsity_scope",
+        )
+    exact = checkpoint.sparsity_exact
+    if exact is not None and checkpoint.method != "dense" and abs(measured - exact) > EXACT_TOLERANCE:
+        raise CheckpointError(
+            f"checkpoint {checkpoint.id} has sparsity_exact {exact} but measures {measured:.8f}"
+            f" (scope {checkpoint.sparsity_scope})",
+            "correct the entry, or get the file that it means",
         )

@@ -95,8 +95,8 @@ class Training(Strict):
 class Checkpoint(Strict):
     """A pruned (or dense) upstream checkpoint and everything needed to use it rightly.
 
-    ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected; the measured
-    one stands in its records beside it.
+    ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected;
+    ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -104,6 +104,7 @@ class Checkpoint(Strict):
     variant: str | None = None
     arch: str
     sparsity: float = Field(strict=True, ge=0.0, lt=1.0)
+    sparsity_exact: Fraction | None = None
     sparsity_scope: SparsityScope = "prunable"
     distribution: Distribution = "global"
     nm: str | None = Field(default=None, pattern=r"^[1-9]\d*:[1-9]\d*$")
