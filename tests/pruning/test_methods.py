@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from smallnet import pruned, small_state, train
 
@@ -65,3 +67,44 @@ def test_what_a_method_cannot_do_is_refused() -> None:
         ACDC(0.9, "nm", (2, 4))
     assert RigL(0.9, alpha=0.2).chosen_settings() == {"alpha": 0.2, "updates": 120, "end": 0.75}
     assert STR(0.9).distribution == "learned"
+
+
+OWN = """
+from sparsebench.pruning.gmp import GMP
+
+class Own(GMP):
+    name = "own"
+"""
+
+
+def test_a_method_of_ones_own_is_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    try:
+        method = get_method(str(path))
+        assert get_method("own") is method
+        assert get_method(str(path)).name == "own"  # again: it replaces itself
+        chosen = method(0.8)
+        assert pruned(train(chosen, small_state(chosen))[-1].masks) == round(0.8 * 192)
+    finally:
+        METHODS.pop("own", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        ("", "defines 0 pruning methods"),
+        (OWN + OWN.replace("Own", "Other").replace('"own"', '"other"'), "defines 2 pruning methods"),
+        (OWN.replace('"own"', '"AC/DC"'), "the name 'AC/DC' is taken"),
+        ("import nothing_of_that_name", "can't be run: ModuleNotFoundError"),
+        ("def", "can't be run: SyntaxError"),
+    ],
+)
+def test_a_file_that_is_no_method_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "own.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        get_method(str(path))
+    assert set(METHODS) == set(METHOD_NAMES)

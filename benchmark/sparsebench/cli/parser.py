@@ -149,8 +149,9 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--method",
         required=True,
-        metavar="NAME",
-        help="dense, acdc, rigl, str, cram; from dense weights (--init): magnitude, gmp, woodfisher, mfac, lth",
+        metavar="NAME|FILE",
+        help="dense, acdc, rigl, str, cram; from dense weights (--init): magnitude, gmp, woodfisher, mfac, lth;"
+        " or a Python file with a method of your own",
     )
     command.add_argument(
         "--sparsity",

@@ -132,6 +132,7 @@ def command(arguments: argparse.Namespace) -> str:
     from ..pruning.upstream import data_label
 
     shown = vars(arguments) | {
+        "method": Path(arguments.method).name if arguments.method.endswith(".py") else arguments.method,
         "data": data_label(arguments.data),
         "nm": arguments.nm and "{}:{}".format(*arguments.nm),
         "set": [f"{key}={value:g}" for key, value in arguments.set],
