@@ -20,6 +20,7 @@ from common import ROOT, run_script, shown
 from sparsebench.files import sha256_file, write_bytes, write_text
 from sparsebench.formats import sparse_file
 from sparsebench.loading import entry_for_file, load_entry
+from sparsebench.names import METHOD_NAMES
 from sparsebench.schema import CheckpointError
 
 REGISTRY = ROOT / "checkpoints.yaml"
@@ -69,7 +70,7 @@ def entry(target: Path, meta: Mapping[str, Any], log: str) -> dict[str, Any]:
     if dense and name != REFERENCE:
         sibling = name.removesuffix("_dense")
         fields["variant"] = f"{recipe['method']}_twin"
-        fields["twin_of"] = sibling if (target.parent / f"{sibling}.safetensors").is_file() else f"{sibling}_s90"
+        fields["twin_of"] = sibling if len(recipe["sparsities"]) == 1 else f"{sibling}_s90"
     fields["arch"] = meta["arch"]
     fields["sparsity"] = meta["sparsity"] or 0
     fields["sparsity_scope"] = meta["sparsity_scope"]
@@ -91,6 +92,11 @@ def entry(target: Path, meta: Mapping[str, Any], log: str) -> dict[str, Any]:
     fields["upstream"] = upstream
     fields["training"] = {"command": meta["command"], "log": f"package:weights/{log}"}
     return fields | {"licence": LICENCE, "source": SOURCE}
+
+
+def _method(name: str) -> str:
+    """Return the method that a checkpoint's id names."""
+    return name.partition(".")[2].partition("_")[0]
 
 
 def _steps(log: Path) -> int:
@@ -136,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         made = entries[path.stem] = embed(path, WEIGHTS)
         size = (WEIGHTS / path.name).stat().st_size
         print(f"{path.stem}: {size:,} bytes, top-1 {made['upstream']['top1']:.2%}")
-    blocks = {name: dump(name, entries[name]) for name in sorted(entries, key=lambda name: (name != REFERENCE, name))}
+    methods = list(METHOD_NAMES)
+    order = sorted(entries, key=lambda name: (name != REFERENCE, methods.index(_method(name)), name))
+    blocks = {name: dump(name, entries[name]) for name in order}
     write_text(REGISTRY, merge(REGISTRY.read_text(), blocks))
     total = sum(p.stat().st_size for p in WEIGHTS.iterdir())
     print(f"{shown(REGISTRY)}: {len(entries)} entries; {shown(WEIGHTS)}: {total / 1e6:.1f} MB")

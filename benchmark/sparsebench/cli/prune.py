@@ -92,14 +92,23 @@ def _input_size(arch: str) -> int:
 
 def _sparsities(arguments: argparse.Namespace, method: type[PruningMethod]) -> tuple[float, ...]:
     """Return the sparsities asked for: those given, an N:M pattern's own, or 0 for ``dense``."""
+    from ..pruning.distributions import check_nm
+
     given = tuple(arguments.sparsity or ())
     if method.name == "dense":
         if any(given):
             raise InputError(f"--sparsity {given[0]:g} with --method dense", "leave --sparsity out")
         return (0.0,)
-    if not given and arguments.nm:
+    if method.name == "dense":
+        if any(given):
+            raise InputError(f"--sparsity {given[0]:g} with --method dense", "leave --sparsity out")
+        return (0.0,)
+    if arguments.nm:
         n, m = arguments.nm
-        return (1 - n / max(1, m),)
+        check_nm(n, m)
+        if arguments.scope != "prunable":
+            raise InputError(f"--nm with --scope {arguments.scope}", "a pattern is a fraction of the prunable weights")
+        given = given or (1 - n / m,)
     if not given:
         raise InputError(f"method {method.name} needs a sparsity", "give one, for example --sparsity 0.9")
     for sparsity in given:
@@ -110,7 +119,9 @@ def _sparsities(arguments: argparse.Namespace, method: type[PruningMethod]) -> t
 
 def _check(arguments: argparse.Namespace, method: type[PruningMethod], sparsities: tuple[float, ...]) -> None:
     """Find mistakes before the data is read, which takes long."""
+    from ..engines.context import find_device
     from ..pruning.prune import check_epochs, check_free, output_paths
+    from ..pruning.trainer import check_numbers
 
     if arguments.out.suffix != ".safetensors":
         raise InputError(
@@ -124,6 +135,8 @@ def _check(arguments: argparse.Namespace, method: type[PruningMethod], sparsitie
         raise CheckpointError(f"there is no file {arguments.init}", "give trained dense weights with --init")
     if arguments.epochs is not None:
         check_epochs(method, arguments.epochs)
+    find_device(arguments.device)
+    check_numbers(arguments.lr, arguments.weight_decay, arguments.seed)
     check_free(arguments.out, output_paths(arguments.out, method, sparsities))
 
 
@@ -135,7 +148,7 @@ def command(arguments: argparse.Namespace) -> str:
         "method": Path(arguments.method).name if arguments.method.endswith(".py") else arguments.method,
         "data": data_label(arguments.data),
         "nm": arguments.nm and "{}:{}".format(*arguments.nm),
-        "set": [f"{key}={value:g}" for key, value in arguments.set],
+        "set": [f"{key}={value:.12g}" for key, value in arguments.set],
     }
     parts = ["sparsebench", "prune"]
     for name in _OPTIONS:

@@ -14,7 +14,12 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def device_of(numerics: Numerics) -> torch.device:
-    """Return the device a run computes on.
+    """Return the device a run computes on (see :func:`find_device`)."""
+    return find_device(numerics.device)
+
+
+def find_device(name: str) -> torch.device:
+    """Return a device by name.
 
     Raises
     ------
@@ -22,15 +27,15 @@ def device_of(numerics: Numerics) -> torch.device:
         If this machine, or this build of torch, doesn't have it.
     """
     try:
-        device = torch.device(numerics.device)
+        device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"unknown device {numerics.device!r}", "use cpu, cuda, or cuda:N") from None
+        raise InputError(f"unknown device {name!r}", "use cpu, cuda, or cuda:N") from None
     if device.type not in ("cpu", "cuda", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
-        raise InputError(f"device {numerics.device!r} is not available here", "use --device cpu")
+        raise InputError(f"device {name!r} is not available here", "use --device cpu")
     # A large index comes back from torch.device as a negative one.
     if device.type == "cuda" and not 0 <= (device.index or 0) < torch.cuda.device_count():
         raise InputError(
-            f"device {numerics.device!r} isn't there: torch sees {torch.cuda.device_count()} CUDA devices",
+            f"device {name!r} isn't there: torch sees {torch.cuda.device_count()} CUDA devices",
             "use --device cpu, or a build of torch for this GPU's driver",
         )
     return device

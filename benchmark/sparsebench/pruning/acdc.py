@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from ..schema import RunError
 from .base import PruningMethod, Result, TrainState
 from .schedules import Phases
 
@@ -24,6 +25,13 @@ class ACDC(PruningMethod):
     name = "acdc"
     leaves_dense = True
     settings = ("first_sparse", "phase", "last_dense", "last_sparse")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "first_sparse": (0, 0.99),
+        "phase": (0.001, 1),
+        "last_dense": (0, 0.99),
+        "last_sparse": (0.01, 0.99),
+    }
+    rising = ("first_sparse", "last_dense", "last_sparse")
 
     first_sparse = Phases.first_sparse
     phase = Phases.length
@@ -53,8 +61,12 @@ class ACDC(PruningMethod):
     def results(self, state: TrainState) -> Iterator[Result]:
         """Yield the sparse network and its dense twin."""
         yield from super().results(state)
-        if self.twin is not None:
-            yield Result(0.0, self.twin, {})
+        if self.twin is None:
+            raise RunError(
+                f"{state.total_steps} steps are too few for the phases of {self.name}",
+                "give more --epochs, or a smaller --batch-size",
+            )
+        yield Result(0.0, self.twin, {})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the dense twin once it exists."""

@@ -120,6 +120,10 @@ class PruningMethod:
         The distributions it can make, its default first.
     settings : tuple of str
         Names of its own hyperparameters: class attributes, whose values are the defaults.
+    bounds : mapping of str to (float, float)
+        The least and the largest value of a setting; from 0 on where it has none.
+    rising : tuple of str
+        Settings, points of the training, of which none may be before the one named ahead of it.
 
     Raises
     ------
@@ -138,6 +142,8 @@ class PruningMethod:
     epochs: ClassVar[int] = 20
     distributions: ClassVar[tuple[str, ...]] = ("global", "uniform", "erk", "nm")
     settings: ClassVar[tuple[str, ...]] = ()
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    rising: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -162,14 +168,34 @@ class PruningMethod:
         if len(self.sparsities) > 1 and not self.several:
             raise InputError(f"method {self.name} makes one sparsity a training", "give one --sparsity")
         for key, given in settings.items():
-            if key not in self.settings:
-                raise UnknownNameError(f"setting of {self.name}", key, self.settings)
-            kind = type(getattr(self, key))
-            if not math.isfinite(given) or given < 0 or given != kind(given):
-                raise InputError(
-                    f"{key}={given:g} is not a setting of {self.name}", f"its default is {getattr(self, key)}"
-                )
-            setattr(self, key, kind(given))
+            self._set(key, given)
+        points = [getattr(self, key) for key in self.rising]
+        if points != sorted(points):
+            raise InputError(
+                f"{', '.join(f'{key}={point:g}' for key, point in zip(self.rising, points, strict=True))}"
+                f" are no schedule of {self.name}",
+                "they are points of the training from 0 to 1, one after the other",
+            )
+
+    def _set(self, key: str, given: float) -> None:
+        """Take the value of a setting."""
+        if key not in self.settings:
+            raise UnknownNameError(f"setting of {self.name}", key, self.settings)
+        kind, (least, most) = type(getattr(self, key)), self.bounds.get(key, (0.0, math.inf))
+        if not math.isfinite(given) or not least <= given <= most or given != kind(given):
+            what = "a whole number" if kind is int else "a number"
+            upto = "" if most == math.inf else f" to {most:g}"
+            raise InputError(
+                f"{key}={given:g} is not a setting of {self.name}",
+                f"it is {what} from {least:g}{upto}; the default is {getattr(self, key)}",
+            )
+        setattr(self, key, kind(given))
+
+    def check_layers(self, weights: Mapping[str, Tensor]) -> None:
+        """Raise :class:`InputError` if the layers can't have a sparsity asked for under the distribution."""
+        for sparsity in self.sparsities:
+            if sparsity > 0:
+                self.masks({name: w.detach().abs() for name, w in weights.items()}, sparsity)
 
     def chosen_settings(self) -> dict[str, float]:
         """Return the values of the method's own hyperparameters."""

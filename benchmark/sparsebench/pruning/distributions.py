@@ -31,11 +31,16 @@ def check_pattern(distribution: str, nm: tuple[int, int] | None, sparsities: Seq
     if nm is None:
         return
     n, m = nm
-    if not 0 < n < m:
-        raise InputError(f"{n}:{m} is not a pattern", "give N:M with 0 < N < M, for example 2:4")
+    check_nm(n, m)
     for sparsity in sparsities:
         if abs(sparsity - (1 - n / m)) > 1e-6:
             raise InputError(f"{n}:{m} can't have sparsity {sparsity:g}", f"its sparsity is {1 - n / m:g}")
+
+
+def check_nm(n: int, m: int) -> None:
+    """Raise :class:`InputError` unless ``0 < n < m``."""
+    if not 0 < n < m:
+        raise InputError(f"{n}:{m} is not a pattern", "give N:M with 0 < N < M, for example 2:4")
 
 
 def top(scores: Tensor, kept: int) -> Tensor:

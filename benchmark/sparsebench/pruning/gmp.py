@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from .base import PruningMethod, TrainState
@@ -21,6 +23,13 @@ class GMP(PruningMethod):
     peak_lr = 0.05
     epochs = 10
     settings: ClassVar[tuple[str, ...]] = ("initial", "start", "end", "prunings")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "initial": (0, 0.99),
+        "start": (0, 1),
+        "end": (0, 1),
+        "prunings": (1, math.inf),
+    }
+    rising = ("start", "end")
 
     initial = 0.05
     start = 0.0

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..schema import RunError
 from .base import PruningMethod, Result, TrainState
 from .schedules import warmup_cosine
 
@@ -71,6 +72,11 @@ class LTH(PruningMethod):
 
     def before_step(self, state: TrainState) -> None:
         """Remember the pretrained weights; between rounds prune and rewind."""
+        if state.total_steps < len(self.rounds):
+            raise RunError(
+                f"{state.total_steps} steps are too few for the {len(self.rounds)} rounds of {self.name}",
+                "give more --epochs, or a smaller --batch-size",
+            )
         if state.step == 0:
             self.pretrained = state.snapshot()
             return

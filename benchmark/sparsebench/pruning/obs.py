@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,13 @@ class OBS(GMP):
 
     prunings = 12
     settings = (*GMP.settings, "gradient_count", "gradient_batch", "damp", "recomputations", "memory_limit")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        **GMP.bounds,
+        "gradient_count": (1, math.inf),
+        "gradient_batch": (1, math.inf),
+        "damp": (1e-20, math.inf),
+        "recomputations": (1, math.inf),
+    }
 
     gradient_count = 128
     gradient_batch = 16

@@ -19,7 +19,7 @@ from ..files import sha256_file, write_bytes, write_text
 from ..formats import read_checkpoint, sparse_file
 from ..loading import mismatch
 from ..masks import prunable
-from ..schema import CheckpointError, InputError
+from ..schema import CheckpointError, InputError, RunError
 from .base import PruningMethod, Result
 from .methods import get_method
 from .trainer import LOG_COLUMNS, Hardware, Recipe, Trainer
@@ -107,16 +107,22 @@ def prune(
         if report is not None:
             report("step", {"done": done, "total": total})
 
-    while trainer.epoch < recipe.epochs:
-        line = trainer.run_epoch(step)
-        _save_state(trainer, resume)
-        if report is not None:
-            report("epoch", line)
     made = []
-    for result in trainer.results():
-        sparsity = nominal.get(result.sparsity, 0.0)
-        meta = _describe(recipe, sparsity, data, preprocess.model_dump(mode="json"), command)
-        made.append(Made(paths[sparsity], sparsity, _write_checkpoint(trainer, paths[sparsity], result, meta)))
+    try:
+        while trainer.epoch < recipe.epochs:
+            line = trainer.run_epoch(step)
+            _save_state(trainer, resume)
+            if report is not None:
+                report("epoch", line)
+        for result in trainer.results():
+            sparsity = nominal.get(result.sparsity, 0.0)
+            meta = _describe(recipe, sparsity, data, preprocess.model_dump(mode="json"), command)
+            made.append(Made(paths[sparsity], sparsity, _write_checkpoint(trainer, paths[sparsity], result, meta)))
+    except RunError as error:
+        if not resume.exists():
+            raise
+        hint = f"{error.hint}; {resume} keeps the last good state: delete it to start again with other arguments"
+        raise RunError(error.message, hint) from error
     log = out.with_suffix(".log.csv")
     write_text(log, _log_csv(trainer.log))
     resume.unlink(missing_ok=True)
@@ -134,6 +140,8 @@ def output_paths(out: Path, method: type[PruningMethod], sparsities: Sequence[fl
         return out.with_name(f"{out.stem}{suffix}{out.suffix}")
 
     paths = {s: path(f"_s{100 * s:g}".replace(".", "")) for s in sparsities} if len(sparsities) > 1 else {}
+    if len(set(paths.values())) < len(paths):
+        raise InputError("two of the sparsities would have the same file name", "make their checkpoints one by one")
     if not paths:
         paths[sparsities[0]] = out
     if method.leaves_dense:
@@ -203,14 +211,26 @@ def _resume(trainer: Trainer, path: Path) -> None:
         return
     try:
         saved = torch.load(path, map_location=trainer.device, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} can't be resumed from: {error}", "delete it to start again") from error
-    before, now = saved.pop("recipe"), asdict(trainer.recipe)
+        before, now = dict(saved.pop("recipe")), asdict(trainer.recipe)
+    except _DAMAGED as error:
+        raise _cannot_resume(path, error) from error
     differ = sorted(key for key in now if before.get(key) != now[key])
     if differ:
         shown = ", ".join(f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in differ)
         raise InputError(f"{path} belongs to a training with other arguments: {shown}", "give the same, or delete it")
-    trainer.load_state_dict(saved)
+    try:
+        trainer.load_state_dict(saved)
+    except _DAMAGED as error:
+        raise _cannot_resume(path, error) from error
+
+
+_DAMAGED = (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, ValueError, AttributeError)
+"""What reading a state raises that is damaged or somebody else's."""
+
+
+def _cannot_resume(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return CheckpointError(f"{path} can't be resumed from: {reason}", "delete it to start again")
 
 
 def _log_csv(log: list[dict[str, Any]]) -> str:
@@ -247,6 +267,7 @@ def _write_checkpoint(trainer: Trainer, path: Path, result: Result, meta: dict[s
     sparse_file.write(path, state, masks, meta)
     trainer.model.load_state_dict(sparse_file.read(path).state)
     top1 = trainer.evaluate()
+    trainer.model.load_state_dict(state)
     sparse_file.write(path, state, masks, meta | {"upstream": {"dataset": trainer.data.name, "top1": top1}})
     return top1
 
@@ -254,7 +275,8 @@ def _write_checkpoint(trainer: Trainer, path: Path, result: Result, meta: dict[s
 def default_exempt(arch: str, classes: int) -> tuple[str, ...]:
     """Return the layers that methods leave dense unless told otherwise: the stem and the head."""
     architecture = backbones.find(arch)[0]
-    model = backbones.build(architecture, classes)
+    with torch.random.fork_rng(devices=[]):
+        model = backbones.build(architecture, classes)
     stem = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
     return stem, backbones.head_name(model, architecture)
 
@@ -279,7 +301,7 @@ def make_recipe(
     given.setdefault("epochs", chosen.default_epochs())
     given.setdefault("exempt", default_exempt(arch, len(data.classes)))
     return Recipe(
-        method=method,
+        method=chosen.name,
         sparsities=chosen.sparsities,
         arch=arch,
         settings=chosen.chosen_settings(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ class RigL(PruningMethod):
     name = "rigl"
     distributions = ("erk", "uniform")
     settings = ("alpha", "updates", "end")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1), "updates": (1, math.inf), "end": (0.001, 1)}
 
     alpha = 0.3
     updates = 120

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +42,8 @@ class STR(PruningMethod):
     name = "str"
     distributions = ("learned",)
     settings = ("start", "end", "every")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"start": (0, 1), "end": (0, 1), "every": (1, math.inf)}
+    rising = ("start", "end")
 
     initial_s = -10.0
     start = 0.05
@@ -80,6 +84,10 @@ class STR(PruningMethod):
         zeros = sum(int((layer(w) == 0).sum()) for w, layer in self._layers.values())
         return zeros / sum(w.numel() for w, _ in self._layers.values())
 
+    def masks(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+        """Return the masks that keep the largest scores over all layers."""
+        return global_masks(scores, sparsity)
+
     def results(self, state: TrainState) -> Iterator[Result]:
         """Yield the network of the effective weights, exactly at the target."""
         self.move_thresholds(self.sparsity)
@@ -87,7 +95,7 @@ class STR(PruningMethod):
             parametrize.remove_parametrizations(state.model.get_submodule(name.removesuffix(".weight")), "weight")
         parameters = dict(state.model.named_parameters())
         magnitudes = {name: parameters[name].detach().abs() for name in self._layers}
-        masks = global_masks(magnitudes, self.sparsity)
+        masks = self.masks(magnitudes, self.sparsity)
         state.set_masks(masks)
         yield Result(self.sparsity, state.snapshot(), masks)
 

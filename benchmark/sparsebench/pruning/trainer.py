@@ -12,16 +12,29 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..engines.context import find_device
 from ..masks import prove, prunable
-from ..schema import InputError, RunError
+from ..schema import InputError, RunError, UnknownNameError
 from .base import PruningMethod, Result, TrainState
 from .small_maps import use_matrix_products
 from .upstream import Batches, Normalise, UpstreamData
 
 LOG_COLUMNS = ("epoch", "step", "lr", "train_loss", "val_top1", "sparsity", "phase", "seconds")
 
+_FLOAT_MAX = torch.finfo(torch.float32).max
+
 Scope = Literal["prunable", "all_params"]
 """What a target sparsity is a fraction of (see :data:`~sparsebench.schema.SparsityScope`)."""
+
+
+def check_numbers(lr: float | None, weight_decay: float | None, seed: int | None) -> None:
+    """Raise :class:`InputError` for a number that no training can have; None counts as left out."""
+    if lr is not None and not 0 < lr <= _FLOAT_MAX:
+        raise InputError(f"--lr {lr} is not a learning rate", "give a positive number")
+    if weight_decay is not None and not 0 <= weight_decay <= _FLOAT_MAX:
+        raise InputError(f"--weight-decay {weight_decay} is not a weight decay", "give a number from 0 on")
+    if seed is not None and not 0 <= seed < 2**40:
+        raise InputError(f"--seed {seed} is not a seed", "give a whole number from 0 on, below a trillion")
 
 
 @dataclass(frozen=True)
@@ -51,8 +64,9 @@ class Recipe:
     data: str = ""
 
     def __post_init__(self) -> None:
-        if self.lr <= 0 or not math.isfinite(self.lr):
-            raise InputError(f"--lr {self.lr} is not a learning rate", "give a positive number")
+        check_numbers(self.lr, self.weight_decay, self.seed)
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size} is no batch", "give a whole number from 1 on")
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,7 @@ class Trainer:
         hardware: Hardware | None = None,
     ) -> None:
         self.hardware = hardware or Hardware()
-        self.device = torch.device(self.hardware.device)
+        self.device = find_device(self.hardware.device)
         self.method, self.recipe, self.data, self.normalise = method, recipe, data, normalise
         layout = torch.channels_last if self.hardware.channels_last else torch.contiguous_format
         self.model = model.to(self.device, memory_format=layout)  # type: ignore[call-overload]
@@ -112,7 +126,12 @@ class Trainer:
             )
         if self.hardware.precision == "bf16":
             use_matrix_products(self.model)
+        layers = [name.removesuffix(".weight") for name in prunable(self.model)]
+        for name in recipe.exempt:
+            if name not in layers:
+                raise UnknownNameError("layer", name, layers)
         weights = prunable(self.model, recipe.exempt)
+        method.check_layers(weights)
         method.prepare(self.model, weights)
         optimizer = torch.optim.SGD(
             model.parameters(),
@@ -184,24 +203,28 @@ class Trainer:
         """
         with self._generators(self.recipe.epochs):
             for result in self.method.results(self.state):
-                if result.sparsity > 0 and not result.masks:
-                    raise RunError(
-                        f"{self.state.total_steps} steps are too few for {self.method.name}: nothing was pruned",
-                        "give more --epochs, or a smaller --batch-size",
-                    )
+                self._check_sparsity(result)
                 prove(self.model, result.masks)
                 yield result
+
+    def _check_sparsity(self, result: Result) -> None:
+        """Raise :class:`RunError` if a result isn't as sparse as it should be, but for a rounding in each layer."""
+        total = sum(w.numel() for w in self.state.weights.values())
+        reached = sum(int((~mask).sum()) for mask in result.masks.values()) / total
+        if abs(reached - result.sparsity) > len(self.state.weights) / total:
+            raise RunError(
+                f"{self.state.total_steps} steps are too few for {self.method.name} with these settings: it reached"
+                f" sparsity {reached:.4f}, not {result.sparsity:g}",
+                "give more --epochs, a smaller --batch-size, or a schedule that ends earlier",
+            )
 
     def _sample(self, count: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         return self.batches.sample(count, size, int(torch.randint(2**62, ())), self.device)
 
     def _diverged(self, what: str) -> RunError:
-        kept = (
-            f"the state after epoch {self.epoch} of {self.recipe.epochs} is kept" if self.epoch else "nothing is kept"
-        )
         return RunError(
-            f"{what} at step {self.state.step} (epoch {self.epoch + 1})",
-            f"try a lower --lr than {self.recipe.lr:g}; {kept}",
+            f"{what} at step {self.state.step} (epoch {self.epoch + 1} of {self.recipe.epochs})",
+            f"try a lower --lr than {self.recipe.lr:g}",
         )
 
     @torch.inference_mode()

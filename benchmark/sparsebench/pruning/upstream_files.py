@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,12 @@ def open_npz(path: Path) -> Parts:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays: dict[str, Any] = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError) as error:
         raise DatasetError(f"{path} is not a readable .npz: {error}", "get the file again") from error
     try:
         train, val = (_npz_part(path, split, arrays) for split in ("train", "val"))
+        if arrays["classes"].ndim != 1:
+            raise DatasetError(f"{path}: classes is not a row of names", "store it as an array of names")
         return tuple(map(str, arrays["classes"])), train, val
     except KeyError as error:
         raise DatasetError(

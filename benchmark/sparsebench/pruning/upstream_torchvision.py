@@ -66,6 +66,11 @@ def open_torchvision(name: str, folder: Path, report: Report | None = None) -> P
         raise DatasetError(f"torchvision {name}: there is no folder {folder}", "say where torchvision's files are")
     sets = {split: _open(reader, name, folder, split) for split in ("train", "val")}
     labels = {split: _labels(dataset, f"{name} {split}", report) for split, dataset in sets.items()}
+    listed = [list(getattr(dataset, "classes", ())) for dataset in sets.values()]
+    if listed[0] != listed[1]:
+        raise DatasetError(
+            f"torchvision {name}: its training and validation images are not of the same classes", _FOLDER_INSTEAD
+        )
     classes = tuple(", ".join(c) if isinstance(c, tuple) else str(c) for c in getattr(sets["train"], "classes", ()))
     if not classes:
         numbers, positions = torch.cat(list(labels.values())).unique(return_inverse=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -18,6 +22,7 @@ class WoodFisher(OBS):
 
     name = "woodfisher"
     settings = (*OBS.settings, "block")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {**OBS.bounds, "block": (1, math.inf)}
 
     block = 64
 
