@@ -108,3 +108,30 @@ def test_a_file_that_is_no_method_is_refused(tmp_path: Path, text: str | None, m
     with pytest.raises(InputError, match=message):
         get_method(str(path))
     assert set(METHODS) == set(METHOD_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("method", "key", "value"),
+    [
+        ("acdc", "phase", 0),
+        ("acdc", "last_sparse", 1),
+        ("gmp", "prunings", 0),
+        ("gmp", "end", 1.5),
+        ("str", "every", 0),
+        ("rigl", "end", 0),
+        ("rigl", "alpha", 5),
+        ("woodfisher", "block", 0),
+        ("woodfisher", "gradient_batch", 0),
+        ("mfac", "recomputations", 0),
+    ],
+)
+def test_a_setting_out_of_its_bounds_is_refused(method: str, key: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{key}={value:g} is not a setting of {method} .it is a .*number from "):
+        METHODS[method](0.5, None, None, (), **{key: value})
+
+
+def test_points_of_a_schedule_out_of_order_are_refused() -> None:
+    with pytest.raises(InputError, match=r"start=0\.7, end=0\.6 are no schedule of gmp"):
+        GMP(0.9, start=0.7)
+    with pytest.raises(InputError, match="are no schedule of acdc"):
+        ACDC(0.9, last_dense=0.95)

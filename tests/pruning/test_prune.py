@@ -581,3 +581,35 @@ def test_choices_that_fit_no_training_are_refused(upstream: UpstreamData, dense:
     refused("go together", distribution="nm")
     refused("did you mean mini", arch="minni", kind=UnknownNameError)
     assert names(tmp_path) == set()
+
+
+def test_a_schedule_that_ends_below_the_sparsity_writes_no_file(
+    upstream: UpstreamData, dense: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=r"too few for gmp with these settings: it reached sparsity 0\.05.*, not 0\.8"):
+        train(upstream, tmp_path / "a.safetensors", "gmp", init=dense, epochs=1, settings={"end": 1.0, "prunings": 1})
+    assert names(tmp_path) <= {"a.resume"}
+
+
+def test_fewer_steps_than_rounds_are_refused(upstream: UpstreamData, dense: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"4 steps are too few for the \d+ rounds of lth"):
+        train(upstream, tmp_path / "a.safetensors", "lth", (0.5, 0.8, 0.9), init=dense, epochs=1)
+
+
+def test_what_the_layers_cannot_have_is_found_before_the_first_step(upstream: UpstreamData, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown layer 'fcc' .did you mean fc"):
+        train(upstream, tmp_path / "a.safetensors", exempt=("conv1", "fcc"))
+    steps: list[str] = []
+    with pytest.raises(InputError, match=r"2:4 is impossible for layer conv1: it has 3 inputs"):
+        train(
+            upstream,
+            tmp_path / "a.safetensors",
+            "acdc",
+            (0.5,),
+            distribution="nm",
+            nm=(2, 4),
+            exempt=("fc",),
+            report=lambda kind, values: steps.append(kind),
+        )
+    assert steps == []
+    assert names(tmp_path) == set()

@@ -184,7 +184,7 @@ class PruningMethod:
         kind, (least, most) = type(getattr(self, key)), self.bounds.get(key, (0.0, math.inf))
         if not math.isfinite(given) or not least <= given <= most or given != kind(given):
             what = "a whole number" if kind is int else "a number"
-            upto = "" if most == math.inf else f" to {most:g}"
+            upto = " on" if most == math.inf else f" to {most:g}"
             raise InputError(
                 f"{key}={given:g} is not a setting of {self.name}",
                 f"it is {what} from {least:g}{upto}; the default is {getattr(self, key)}",
