@@ -32,7 +32,19 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(tasks: Path, results: Path) -> list[str]:
-    return ["run", "--suite", "quick", "--tasks-dir", str(tasks), "--results", str(results), "--method", "acdc"]
+    return [
+        "run",
+        "--suite",
+        "quick",
+        "--tasks-dir",
+        str(tasks),
+        "--results",
+        str(results),
+        "--method",
+        "acdc",
+        "--sparsity",
+        "0.9",
+    ]
 
 
 def test_run_ends_with_a_table_and_the_command_for_the_reference(
@@ -116,7 +128,10 @@ def test_own_checkpoint_on_an_own_folder(
 
 BAD = {
     "method": (["--method", "acdd"], "unknown method 'acdd'; did you mean acdc"),
-    "sparsity": (["--method", "acdc", "--sparsity", "0.7"], "no checkpoint of acdc at sparsity 0.7; there are: 0.9"),
+    "sparsity": (
+        ["--method", "acdc", "--sparsity", "0.7"],
+        "no checkpoint of acdc at sparsity 0.7; there are: 0.5, 0.8, 0.9, 0.95",
+    ),
     "task": (["--task", "digit"], "unknown task 'digit'; did you mean digits"),
     "mode": (["--mode", "liner"], "unknown mode 'liner'; did you mean linear"),
     "suite": (["--suite", "minni"], "unknown suite 'minni'; did you mean mini"),

@@ -106,7 +106,7 @@ def test_keys_that_do_not_fit_are_named(tmp_path: Path, pruned_resnet18: Path) -
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(UnknownNameError, match=r"did you mean mini.acdc_s90"):
+    with pytest.raises(UnknownNameError, match=r"did you mean .*mini.acdc_s90"):
         sparsebench.load("mini.acdc_s9")
     with pytest.raises(CheckpointError, match="there is no file"):
         sparsebench.load("nowhere/file.pth", arch="resnet18")
