@@ -67,11 +67,11 @@ def test_the_data_sets_name_is_its_files_or_folders(
 
 def test_a_label_of_a_source_shows_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert data_label("/home/me/noise.npz") == "noise.npz"
-    assert data_label(Path("/home/me/photos/")) == "photos"
+    assert data_label(f"{tmp_path}/noise.npz") == "noise.npz"
+    assert data_label(tmp_path / "photos") == "photos"
     assert data_label(".") == tmp_path.name
     assert data_label("~/noise.npz") == "noise.npz"
-    assert data_label("torchvision:CIFAR10:/home/me/cifar") == "torchvision:CIFAR10:cifar"
+    assert data_label(f"torchvision:CIFAR10:{tmp_path}/cifar") == "torchvision:CIFAR10:cifar"
     with pytest.raises(DatasetError, match="is not torchvision:NAME:FOLDER"):
         data_label("torchvision:CIFAR10")
 
