@@ -30,9 +30,7 @@ def test_the_grid_is_whole(runs: pd.DataFrame) -> None:
     for checkpoint in checkpoints:
         for mode, settings in suite.modes.items():
             cells = {(checkpoint.id, task, mode, seed) for task in suite.tasks for seed in settings.seeds}
-            lacking = cells - found
-            # full finetuning of the others is still to come
-            assert not lacking or (mode == "full" and checkpoint.sparsity in (0.8, 0.95) and lacking == cells)
+            assert cells <= found
     assert (runs["status"] == "ok").all()
     assert runs["accuracy"].between(0, 1).all()
 
