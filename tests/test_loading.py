@@ -114,9 +114,11 @@ def test_unknown_names() -> None:
         sparsebench.load("mini.dense", arch="resnet18")
 
 
-def test_arch_is_needed_and_checked(pruned_resnet18: Path) -> None:
+def test_arch_is_recognised_or_needed_and_checked(pruned_resnet18: Path, tmp_path: Path) -> None:
+    assert sparsebench.load(pruned_resnet18).info.arch == "resnet18"
+    torch.save(torch.nn.Linear(3, 2).state_dict(), tmp_path / "unknown.pth")
     with pytest.raises(CheckpointError, match="doesn't say which architecture"):
-        sparsebench.load(pruned_resnet18)
+        sparsebench.load(tmp_path / "unknown.pth")
     with pytest.raises(UnknownNameError, match="did you mean resnet18"):
         sparsebench.load(pruned_resnet18, arch="resnet_18")
 

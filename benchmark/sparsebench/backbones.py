@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,11 +10,22 @@ import timm
 import torch
 import torchvision
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
-from . import mini  # noqa: F401 - registers the embedded backbone with timm
+from .architectures import OWN
 from .schema import CheckpointError, Interpolation, Preprocess, UnknownNameError
 
-__all__ = ["Architecture", "build", "feature_dim", "find", "head_name", "known", "preprocess_of", "remove_head"]
+__all__ = [
+    "Architecture",
+    "Undrawn",
+    "build",
+    "feature_dim",
+    "find",
+    "head_name",
+    "known",
+    "preprocess_of",
+    "remove_head",
+]
 
 LIBRARIES = ("timm", "torchvision")
 
@@ -55,10 +67,29 @@ def find(arch: str) -> list[Architecture]:
     return found
 
 
+_RANDOM = frozenset(
+    {torch.Tensor.uniform_, torch.Tensor.normal_, torch.nn.init.trunc_normal_, torch.nn.init.kaiming_normal_}
+    | {torch.nn.init.kaiming_uniform_, torch.nn.init.normal_, torch.nn.init.uniform_, torch.nn.init.xavier_uniform_}
+)
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it, networks are built without drawing weights: theirs are to be loaded. It saves most of the time.
+
+    What isn't random (zeros, ones, tables of positions) is set as always.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Leave a tensor as it is where it would be filled at random."""
+        return args[0] if func in _RANDOM and args else func(*args, **(kwargs or {}))
+
+
 def build(arch: Architecture, num_classes: int) -> nn.Module:
     """Build an architecture without weights from anywhere; 0 classes leave the head out.
 
-    The initialisation draws from torch's global generator.
+    The initialisation draws from torch's global generator, except within :class:`Undrawn`.
     """
     if arch.library == "timm":
         return timm.create_model(arch.name, pretrained=False, num_classes=num_classes)
@@ -95,16 +126,16 @@ def remove_head(model: nn.Module, arch: Architecture) -> None:
 def preprocess_of(arch: Architecture) -> Preprocess:
     """Return an architecture's own preprocessing, for a file that doesn't say.
 
-    A name with a timm tag (``resnet18.a1_in1k``) has exactly that tag's. Without a tag, size, mean and standard
-    deviation are the architecture's, resizing is the transfer literature's (bilinear, 256 for a crop of 224), except
-    for backbones made for small images, whose whole image is used.
+    A name with a timm tag (``resnet18.a1_in1k``), or one of our own architectures, has exactly its configuration's.
+    Without a tag, size, mean and standard deviation are the architecture's, resizing is the transfer literature's
+    (bilinear, 256 for a crop of 224), except for backbones made for small images, whose whole image is used.
     """
     if arch.library == "torchvision":
         return Preprocess()
     config = timm.get_pretrained_cfg(arch.name, allow_unregistered=True)
     if config is None:
         return Preprocess()
-    tagged = "." in arch.name
+    tagged = "." in arch.name or arch.name in OWN
     crop = config.crop_pct if tagged or config.crop_pct == 1.0 else 0.875
     interpolation = config.interpolation if tagged else "bilinear"
     if interpolation not in ("bilinear", "bicubic", "nearest"):

@@ -47,6 +47,7 @@ class BackboneInfo:
     feature_dim: int
     head_name: str
     num_classes: int | None
+    unused_keys: tuple[str, ...]
     weights_sha256: str
     mask_sha256: str
     sparsity: masks.SparsityReport
@@ -93,7 +94,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         If the file is missing, damaged, refused, doesn't fit the architecture, or isn't as sparse as the entry claims.
     """
     path = locate(checkpoint)
-    raw = read_checkpoint(path, checkpoint.format)
+    raw = read_checkpoint(path, checkpoint.format, checkpoint.sparsity or None)
     model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
     if classes is None:
         backbones.remove_head(model, architecture)  # the file has none: what was built is not the checkpoint's
@@ -118,6 +119,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         feature_dim=_feature_dim(model, head_name if head and classes is not None else None, preprocess),
         head_name=head_name,
         num_classes=classes,
+        unused_keys=raw.unused,
         weights_sha256=state_sha256(head_free),
         mask_sha256=masks.sha256(_without(found, head_name)),
         sparsity=report,
@@ -125,7 +127,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
     return Backbone(model, found, preprocess, info)
 
 
-FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".bin", ".safetensors"})
+FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors"})
 """Endings of checkpoint files; with one of them a name that is not registered is meant as a path."""
 
 
@@ -241,7 +243,7 @@ def _fit(arch: str, raw: RawCheckpoint, path: Path) -> tuple[nn.Module, Architec
         head_name = backbones.head_name(template, architecture)
         weight = raw.state.get(f"{head_name}.weight")
         classes = int(weight.shape[0]) if weight is not None else None
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), backbones.Undrawn():
             model = backbones.build(architecture, classes or 2)
         problem = mismatch(model, raw.state, optional=head_name)
         if problem is None:
@@ -292,6 +294,10 @@ def _find_masks(
     if dense:
         return {}, "none"
     if raw.masks is not None:
+        weights = masks.prunable(model)
+        for name, mask in raw.masks.items():
+            if name not in weights or weights[name].shape != mask.shape:
+                raise CheckpointError(f"the file has a mask for {name}, which is no prunable weight of that shape")
         return dict(raw.masks), "file" if raw.masks else "none"
     found = masks.infer(model, exempt)
     return found, "zeros" if found else "none"

