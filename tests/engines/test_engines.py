@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sparsebench.engines import ENGINES, check_name, keep_pages, prepare
-from sparsebench.engines.context import device_of, repeatable
+from sparsebench.engines.context import device_of, emulated, repeatable
 from sparsebench.schema import InputError, Numerics, UnknownNameError
 
 
@@ -98,3 +98,12 @@ def test_keeping_pages_reports_what_it_did_and_is_harmless():
 def test_keeping_pages_does_nothing_elsewhere(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert keep_pages() is False
+
+
+@pytest.mark.parametrize(("has", "slow"), [({}, False), ({"avx512_bf16": False}, True), ({"amx_bf16": True}, False)])
+def test_a_processor_without_a_precision_is_known(
+    monkeypatch: pytest.MonkeyPatch, has: dict[str, bool], slow: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
+    assert emulated("cpu", "bf16") is slow
+    assert not emulated("cpu", "fp32")

@@ -21,6 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
     keep_pages()
     import torch
 
+    from ..engines.context import emulated
     from ..pruning.methods import get_method
     from ..pruning.prune import make_recipe, prune
     from ..pruning.trainer import Hardware
@@ -57,6 +58,12 @@ def main(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     hardware = Hardware(arguments.device, arguments.precision, not arguments.no_channels_last)
+    if emulated(arguments.device, arguments.precision):
+        print(
+            f"warning: this processor has no {arguments.precision} arithmetic, so that it takes many times as long;"
+            " fp32 gives the same accuracy up to chance",
+            file=sys.stderr,
+        )
     with Bar("training") as bar:
 
         def report(kind: str, values: dict[str, Any]) -> None:
@@ -95,10 +102,6 @@ def _sparsities(arguments: argparse.Namespace, method: type[PruningMethod]) -> t
     from ..pruning.distributions import check_nm
 
     given = tuple(arguments.sparsity or ())
-    if method.name == "dense":
-        if any(given):
-            raise InputError(f"--sparsity {given[0]:g} with --method dense", "leave --sparsity out")
-        return (0.0,)
     if method.name == "dense":
         if any(given):
             raise InputError(f"--sparsity {given[0]:g} with --method dense", "leave --sparsity out")

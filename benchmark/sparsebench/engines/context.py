@@ -50,6 +50,15 @@ def device_class(device: torch.device) -> str:
     return device.type
 
 
+def emulated(device: str, precision: str) -> bool:
+    """Return whether a processor lacks a half precision's arithmetic and computes it the long way."""
+    if precision == "fp32" or find_device(device).type != "cpu":
+        return False
+    has = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    native = ("amx_fp16", "avx512_fp16", "fp16") if precision == "fp16" else ("amx_bf16", "avx512_bf16", "bf16")
+    return bool(has) and not any(has.get(name, False) for name in native)
+
+
 def autocast(numerics: Numerics) -> AbstractContextManager[None]:
     """Return the mixed-precision context of the run (without effect for fp32)."""
     kind = torch.device(numerics.device).type
