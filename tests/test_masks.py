@@ -103,3 +103,18 @@ def test_hash_depends_on_names_shapes_and_bits_not_on_order() -> None:
     assert masks.sha256({"a": a}) != masks.sha256({"b": a})
     assert masks.sha256({"a": a}) != masks.sha256({"a": ~a})
     assert masks.sha256({"a": a}) != masks.sha256({"a": a.view(4, 3)})
+
+
+@pytest.mark.parametrize("nm", [(2, 4), (1, 4), (2, 8), (4, 8), (1, 2)])
+def test_patterns_are_detected_and_sparse_masks_are_not_taken_for_one(nm: tuple[int, int]) -> None:
+    n, m = nm
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(8, 16, 3, 3, generator=generator)
+    groups = scores.permute(0, 2, 3, 1).reshape(-1, m)
+    kept = groups >= groups.topk(n, dim=1).values[:, -1:]
+    mask = kept.view(8, 3, 3, 16).permute(0, 3, 1, 2)
+    linear = torch.arange(m).repeat(4, 3) < n
+    assert masks.pattern({"a": mask, "b": linear}) == f"{n}:{m}"
+    assert masks.pattern({"a": mask, "b": torch.rand(4, 16, generator=generator) < 0.6}) is None
+    assert masks.pattern({"a": scores < 0.1}) is None
+    assert masks.pattern({}) is None

@@ -6,7 +6,8 @@ from typing import Any
 
 from .files import sha256_file
 from .flops import count
-from .loading import load_entry
+from .loading import agreeing_scopes, load_entry
+from .masks import pattern
 from .schema import Checkpoint
 
 
@@ -43,6 +44,8 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
         "weights_sha256": info.weights_sha256,
         "mask_sha256": info.mask_sha256,
         "mask_source": info.mask_source,
+        "pattern": pattern(whole.masks),
+        "keys": {"used": info.used_keys, "unused": list(info.unused_keys)},
         "upstream": entry.upstream.model_dump(mode="json", exclude_none=True) if entry.upstream else None,
         "training": entry.training.model_dump(mode="json", exclude_none=True) if entry.training else None,
         "licence": entry.licence,
@@ -54,6 +57,7 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
             "nominal": entry.sparsity,
             "scope": entry.sparsity_scope,
             "distribution": entry.distribution,
+            "agrees_under": agreeing_scopes(entry.sparsity, info.sparsity),
             "measured": {s: info.sparsity.scope(s) for s in ("prunable", "pruned_layers", "all_params")},
         },
         "parameters": info.sparsity.params,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import ValidationError
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from . import backbones, masks
 from .backbones import Architecture
 from .download import locate
-from .formats import RawCheckpoint, read_checkpoint
+from .formats import RawCheckpoint, complete, read_checkpoint
 from .registry import Registry
-from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, Upstream, nearest
+from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, SparsityScope, Upstream, nearest
 
 SPARSITY_TOLERANCE = 0.02
 """Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
@@ -47,6 +47,7 @@ class BackboneInfo:
     feature_dim: int
     head_name: str
     num_classes: int | None
+    used_keys: int
     unused_keys: tuple[str, ...]
     weights_sha256: str
     mask_sha256: str
@@ -94,7 +95,12 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         If the file is missing, damaged, refused, doesn't fit the architecture, or isn't as sparse as the entry claims.
     """
     path = locate(checkpoint)
-    raw = read_checkpoint(path, checkpoint.format, checkpoint.sparsity or None)
+    raw = read_checkpoint(path, checkpoint.format, checkpoint.sparsity or None, checkpoint.nm)
+    if not raw.state:
+        if checkpoint.base is None:
+            raise CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
+        base = locate(checkpoint.model_copy(update={"file": checkpoint.base}))
+        raw = complete(raw, read_checkpoint(base))
     model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
     if classes is None:
         backbones.remove_head(model, architecture)  # the file has none: what was built is not the checkpoint's
@@ -119,6 +125,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         feature_dim=_feature_dim(model, head_name if head and classes is not None else None, preprocess),
         head_name=head_name,
         num_classes=classes,
+        used_keys=len(raw.state),
         unused_keys=raw.unused,
         weights_sha256=state_sha256(head_free),
         mask_sha256=masks.sha256(_without(found, head_name)),
@@ -174,6 +181,8 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
         If the architecture is not known, or the file can't be loaded as it.
     """
     raw = read_checkpoint(path)
+    if not raw.state:
+        raise CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
     name = arch or raw.meta.get("arch")
     if not isinstance(name, str):
         raise CheckpointError(f"{path} doesn't say which architecture it is", "name it with --arch (or arch=...)")
@@ -332,13 +341,27 @@ def _check_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
         )
 
 
+def agreeing_scopes(sparsity: float, report: masks.SparsityReport) -> list[SparsityScope]:
+    """Return the scopes under which a network is as sparse as claimed, the closest first."""
+    scopes = get_args(SparsityScope)
+    off = {scope: abs(report.scope(scope) - sparsity) for scope in scopes}
+    return sorted((scope for scope in scopes if off[scope] <= SPARSITY_TOLERANCE), key=off.__getitem__)
+
+
+def _scope_hint(checkpoint: Checkpoint, report: masks.SparsityReport) -> str:
+    agreeing = agreeing_scopes(checkpoint.sparsity, report)
+    if not agreeing:
+        return "correct the entry's sparsity or its sparsity_scope"
+    return f"under sparsity_scope {agreeing[0]} it is {report.scope(agreeing[0]):.4f}: is that what was meant?"
+
+
 def _check_sparsity(checkpoint: Checkpoint, report: masks.SparsityReport) -> None:
     measured = report.scope(checkpoint.sparsity_scope)
     if checkpoint.method != "dense" and abs(measured - checkpoint.sparsity) > SPARSITY_TOLERANCE:
         raise CheckpointError(
             f"checkpoint {checkpoint.id} claims sparsity {checkpoint.sparsity:g} but measures {measured:.4f}"
             f" (scope {checkpoint.sparsity_scope})",
-            "correct the entry's sparsity or its sparsity_scope",
+            _scope_hint(checkpoint, report),
         )
     exact = checkpoint.sparsity_exact
     if exact is not None and checkpoint.method != "dense" and abs(measured - exact) > EXACT_TOLERANCE:

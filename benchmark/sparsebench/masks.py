@@ -129,6 +129,32 @@ def prove(module: nn.Module, masks: Masks) -> MaskProof:
     return MaskProof(masked=masked, nonzero=nonzero)
 
 
+PATTERNS = (2, 4, 8, 16)
+"""Group sizes M in which :func:`pattern` looks for N:M sparsity."""
+
+
+def pattern(masks: Masks) -> str | None:
+    """Return the N:M pattern that masks follow, ``2:4``, or None.
+
+    Groups are of M consecutive input channels (a linear layer's inputs). Every group of every mask must keep at most N
+    weights, and nine in ten exactly N, so that a mask that is only very sparse is not taken for a pattern.
+    """
+    found = []
+    for m in PATTERNS:
+        counts = []
+        for mask in masks.values():
+            rows = mask.movedim(1, -1).reshape(-1)
+            if rows.numel() % m:
+                break
+            counts.append(rows.view(-1, m).sum(1))
+        else:
+            kept = torch.cat(counts) if counts else torch.zeros(1)
+            n = int(kept.max())
+            if 0 < n < m and float((kept == n).float().mean()) >= 0.9:
+                found.append(f"{n}:{m}")
+    return found[0] if found else None
+
+
 def sha256(masks: Masks) -> str:
     """Return a content hash of masks: names, shapes and bits."""
     value = hashlib.sha256()

@@ -14,8 +14,8 @@ from torch import Tensor
 import sparsebench
 from formats.reference import FORWARD, State, images, random_state
 from sparsebench.formats import read_checkpoint
-from sparsebench.loading import Backbone
-from sparsebench.schema import CheckpointError
+from sparsebench.loading import Backbone, load_entry
+from sparsebench.schema import Checkpoint, CheckpointError
 
 ARCH = {"resnet50_rigl": "resnet50_rigl", "resnet50": "resnet50", "resnet50_str": "resnet50"}
 
@@ -249,3 +249,39 @@ def test_a_format_that_was_insisted_on(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "a.pth", "plain").format == "plain"
     with pytest.raises(CheckpointError, match="in format plain, not ist"):
         read_checkpoint(tmp_path / "a.pth", "ist")
+
+
+def test_a_ticket_of_masks_alone_is_completed_from_its_base(tmp_path: Path) -> None:
+    state = random_state("resnet18.plain")
+    torch.save(state, tmp_path / "dense.pth")
+    masks = {
+        f"{k}_mask": torch.rand(state[k].shape) < 0.2
+        for k in weights_of(state)
+        if k not in ("conv1.weight", "fc.weight")
+    }
+    torch.save({k: m.float() for k, m in masks.items()}, tmp_path / "ticket.pth")
+    fields = {"id": "r.t", "method": "lth", "arch": "resnet18", "sparsity": 0.8, "exempt": ("conv1", "fc")}
+    files = {"file": {"path": str(tmp_path / "ticket.pth")}, "base": {"path": str(tmp_path / "dense.pth")}}
+    backbone = load_entry(Checkpoint.model_validate(fields | files), head=True)
+    parameters = dict(backbone.module.named_parameters())
+    for name, mask in masks.items():
+        weight = name.removesuffix("_mask")
+        assert torch.equal(parameters[weight], state[weight] * mask)
+        assert torch.equal(backbone.masks[weight], mask)
+    with pytest.raises(CheckpointError, match="masks but no weights"):
+        sparsebench.load(tmp_path / "ticket.pth")
+
+
+def test_dense_files_of_a_pattern_are_masked_when_they_are_read(tmp_path: Path) -> None:
+    state = random_state("resnet18.plain")
+    torch.save({"state_dict": state}, tmp_path / "srste.pth")
+    raw = read_checkpoint(tmp_path / "srste.pth", "nm-dense", nm="2:4")
+    assert raw.masks is not None
+    assert "fc.weight" not in raw.masks
+    for name, mask in raw.masks.items():
+        theirs = state[name].abs().permute(0, 2, 3, 1).reshape(-1, 4)
+        ours = mask.permute(0, 2, 3, 1).reshape(-1, 4)
+        assert bool((ours.sum(1) == 2).all())
+        assert bool((theirs.masked_fill(~ours, 9).amin(1) >= theirs.masked_fill(ours, 0).amax(1)).all())
+    with pytest.raises(CheckpointError, match="needs the pattern"):
+        read_checkpoint(tmp_path / "srste.pth", "nm-dense")

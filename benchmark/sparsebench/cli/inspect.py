@@ -37,8 +37,10 @@ def render(document: dict[str, Any]) -> str:
         ["upstream", _upstream(upstream)],
         ["file", f"{document['file']} ({document['bytes']:,} bytes, format {document['format']})"],
         ["sha256", document["sha256"]],
-        ["mask", f"{document['mask_source']}, distribution {sparsity['distribution']}"],
+        ["keys", _keys(document["keys"])],
+        ["mask", _mask(document)],
         ["sparsity", f"nominal {sparsity['nominal']:g} ({sparsity['scope']}); measured {measured}"],
+        ["agrees", ", ".join(sparsity["agrees_under"]) or "the nominal sparsity agrees under no scope"],
         ["parameters", f"{document['parameters']:,}, of which {document['zeros']:,} zero"],
         ["multiply-adds", f"{flops['dense']:,} dense, {flops['sparse']:,} sparse an image"],
         ["input", _preprocess(document["preprocess"])],
@@ -54,6 +56,21 @@ def render(document: dict[str, Any]) -> str:
         numbers = [f"{layer['weights']:,}", f"{layer['zeros']:,}", f"{layer['sparsity']:.2%}"]
         table.append([layer["name"], shape, *numbers, mask, f"{layer['flops_sparse']:,} of {layer['flops_dense']:,}"])
     return columns(lines) + "\n\n" + columns(table)
+
+
+_SOURCES = {"file": "the file's own", "zeros": "where weights are zero", "none": "none"}
+
+
+def _mask(document: dict[str, Any]) -> str:
+    pattern = document["pattern"]
+    found = f", {pattern} in every group" if pattern else ""
+    return f"{_SOURCES[document['mask_source']]}, distribution {document['sparsity']['distribution']}{found}"
+
+
+def _keys(keys: dict[str, Any]) -> str:
+    unused = keys["unused"]
+    some = f": {', '.join(unused[:3])}{', ...' if len(unused) > 3 else ''}" if unused else ""
+    return f"{keys['used']} used, {len(unused)} not needed{some}"
 
 
 def _upstream(upstream: dict[str, Any]) -> str:

@@ -10,16 +10,33 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..schema import CheckpointError, UnknownNameError
-from . import layouts, masked, plain, rigl_tensorflow, scores, sparse_file, tensorflow_bundle, thresholds
+from . import layouts, masked, patterns, plain, rigl_tensorflow, scores, sparse_file, tensorflow_bundle, thresholds
 from .base import RawCheckpoint
+from .masked import complete
 from .recognition import recognise
 
-__all__ = ["FORMATS", "RawCheckpoint", "read_checkpoint"]
+__all__ = ["FORMATS", "RawCheckpoint", "complete", "read_checkpoint"]
 
-FORMATS = ("auto", "sparse", "plain", "ist", "torch-prune", "str", "superblock", "rigl", "amc", "lite0", "rigl-tf")
+FORMATS = (
+    "auto",
+    "sparse",
+    "plain",
+    "ist",
+    "torch-prune",
+    "masks",
+    "str",
+    "superblock",
+    "nm-dense",
+    "rigl",
+    "amc",
+    "lite0",
+    "rigl-tf",
+)
 
 
-def read_checkpoint(path: Path, format: str = "auto", sparsity: float | None = None) -> RawCheckpoint:
+def read_checkpoint(
+    path: Path, format: str = "auto", sparsity: float | None = None, nm: str | None = None
+) -> RawCheckpoint:
     """Read a checkpoint file.
 
     Parameters
@@ -30,6 +47,8 @@ def read_checkpoint(path: Path, format: str = "auto", sparsity: float | None = N
         ``auto`` recognises the format from the content; another one of :data:`FORMATS` insists on it.
     sparsity : float, optional
         What the file is registered as, a fraction; needed by the one format whose files don't say (SuperBlock).
+    nm : str, optional
+        The registered N:M pattern; needed by ``nm-dense``, which is never recognised.
 
     Raises
     ------
@@ -42,6 +61,8 @@ def read_checkpoint(path: Path, format: str = "auto", sparsity: float | None = N
         raw = _open(path)
         own = raw.format == sparse_file.FORMAT
         raw = raw if own else _interpret(raw, path, sparsity)
+        if format == "nm-dense":
+            raw = patterns.apply_pattern(raw, nm)
     except CheckpointError as error:
         if str(path) in error.message:
             raise
@@ -76,6 +97,8 @@ def _interpret(raw: RawCheckpoint, path: Path, sparsity: float | None) -> RawChe
         raw = masked.unwrap(raw)
     elif masked.is_pruned(raw.state):
         raw = masked.unprune(raw)
+    elif masked.is_masks_alone(raw.state):
+        return masked.masks_alone(raw)
     if thresholds.has_thresholds(raw.state):
         raw = thresholds.apply_thresholds(raw)
     if scores.has_scores(raw.state):

@@ -33,6 +33,34 @@ def is_pruned(state: State) -> bool:
     return any(_PRUNED.fullmatch(name) for name in state)
 
 
+def is_masks_alone(state: State) -> bool:
+    """Return whether a state dict holds nothing but masks: a lottery ticket without its weights."""
+    return all(_PRUNED_MASK.fullmatch(name) for name in state)
+
+
+def masks_alone(raw: RawCheckpoint) -> RawCheckpoint:
+    """Return the masks of a file without weights (see :func:`complete`)."""
+    masks = {name.removesuffix("_mask"): _as_mask(name, value) for name, value in raw.state.items()}
+    return raw.then("masks", state={}, masks=masks)
+
+
+def complete(masks: RawCheckpoint, weights: RawCheckpoint) -> RawCheckpoint:
+    """Return a lottery ticket: a file of masks alone, and the pretrained weights that its survivors are rewound to.
+
+    Raises
+    ------
+    CheckpointError
+        If a mask is for no weight of that shape.
+    """
+    state = dict(weights.state)
+    for name, kept in (masks.masks or {}).items():
+        if name not in state or state[name].shape != kept.shape:
+            raise CheckpointError(f"the file has a mask for {name}, but its base has no such weight of that shape")
+        state[name] = torch.where(kept, state[name], 0.0)
+    meta = {**weights.meta, **masks.meta}
+    return RawCheckpoint(masks.format, state, masks.masks, meta, weights.unused)
+
+
 def unwrap(raw: RawCheckpoint) -> RawCheckpoint:
     """Multiply wrapped weights by their masks and give them their plain names."""
     return _multiply(raw, "ist", _WRAPPED, _WRAPPED_MASK)

@@ -17,8 +17,12 @@ SparsityScope = Literal["prunable", "pruned_layers", "all_params"]
 ``all_params``: every parameter of the model, its head, biases and normalisation included.
 """
 
-Distribution = Literal["dense", "global", "uniform", "erk", "nm", "learned"]
-"""How sparsity is spread over layers; ``nm`` keeps N of every M consecutive inputs."""
+Distribution = Literal["dense", "global", "uniform", "erk", "nm", "learned", "per_layer", "block", "unknown"]
+"""How sparsity is spread over layers.
+
+``nm`` keeps N of every M consecutive inputs, ``learned`` is what training arrives at, ``per_layer`` was set by hand,
+``block`` prunes whole tiles; of an ``unknown`` one nothing was published.
+"""
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
@@ -96,7 +100,8 @@ class Checkpoint(Strict):
     """A pruned (or dense) upstream checkpoint and everything needed to use it rightly.
 
     ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected;
-    ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure.
+    ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure. ``base`` is
+    the file of the dense weights that a file of masks alone keeps some of.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -112,6 +117,7 @@ class Checkpoint(Strict):
     reference: str | None = None
     twin_of: str | None = None
     file: FileSource
+    base: FileSource | None = None
     format: str = "auto"
     preprocess: Preprocess | None = None
     upstream: Upstream | None = None
