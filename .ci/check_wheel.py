@@ -11,7 +11,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "benchmark" / "sparsebench"
 TASKS = ROOT / "tasks"
-REQUIRED = ("sparsebench/py.typed", "sparsebench/_root/checkpoints.yaml", "sparsebench/_root/tasks/suites.yaml")
+REQUIRED = (
+    "sparsebench/py.typed",
+    "sparsebench/_root/checkpoints.yaml",
+    "sparsebench/_root/tasks/suites.yaml",
+    "sparsebench/_root/results/published/runs.csv",
+)
 
 
 def expected() -> set[str]:

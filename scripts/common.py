@@ -11,6 +11,7 @@ from sparsebench import SparsebenchError
 ROOT = Path(__file__).resolve().parent.parent
 CURATED = ROOT / "results" / "mini" / "runs.csv"
 LEADERBOARD = ROOT / "results" / "leaderboard.csv"
+PUBLISHED = ROOT / "results" / "published" / "runs.csv"
 
 
 def run_script(main: Callable[[], int]) -> int:

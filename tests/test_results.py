@@ -13,7 +13,8 @@ import sparsebench
 from sparsebench.registry import load_registry
 from sparsebench.report.aggregate import aggregate
 from sparsebench.report.leaderboard import leaderboard, to_csv
-from sparsebench.report.tables import build_tables, markdown
+from sparsebench.report.tables import markdown
+from sparsebench.report.write import all_tables
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,7 +44,7 @@ def test_full_runs_proved_their_masks(runs: pd.DataFrame) -> None:
 
 def test_leaderboard_and_tables_follow_from_the_runs(runs: pd.DataFrame) -> None:
     assert (ROOT / "results" / "leaderboard.csv").read_text() == to_csv(leaderboard(runs))
-    assert (ROOT / "results" / "mini" / "tables.md").read_text() == markdown(build_tables(aggregate(runs)))
+    assert (ROOT / "results" / "mini" / "tables.md").read_text() == markdown(all_tables(aggregate(runs)))
 
 
 def lines_of(script: str, *arguments: str) -> list[str]:

@@ -259,3 +259,28 @@ def test_a_real_cell_is_reproduced_and_a_forged_one_is_found(
     write_curated(cells.assign(accuracy=cells["accuracy"] - 0.02), runs)
     assert sample.main(["--runs", str(runs)]) == 1
     assert "+2.00  off" in capsys.readouterr().out
+
+
+# paper_figures
+
+
+def _known_upstream(mode: str) -> list[Row]:
+    rows = grid().assign(upstream_top1=0.5).to_dict("records")
+    return [{str(k): v for k, v in row.items()} for row in rows if row["mode"] == mode]
+
+
+def test_figures_come_from_the_tables_alone_without_torch(tmp_path: Path) -> None:
+    runs = curated(tmp_path / "runs.csv", *_known_upstream("linear"))
+    program = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import paper_figures;"
+        " status = paper_figures.main(sys.argv[1:]); print('torch' in sys.modules); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", program, "--runs", str(runs), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    *names, torch = done.stdout.split()
+    assert torch == "False"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {Path(name).name for name in names}
+    assert {"relative_error.pdf", "relative_error.png", "accuracy-linear.pdf", "upstream.png"} <= {
+        Path(name).name for name in names
+    }

@@ -239,7 +239,7 @@ def run(
 
 
 def results(path: str | Path) -> pd.DataFrame:
-    """Read a results folder or a curated file as one tidy table.
+    """Read a results folder or a curated file as one tidy table; the text ``published`` stands for the paper's results.
 
     Returns
     -------
@@ -251,7 +251,7 @@ def results(path: str | Path) -> pd.DataFrame:
     ResultsError
         If there is nothing to read.
     """
-    return read_results(Path(path))
+    return read_results(path)
 
 
 def reference_command(request: Request, reference: str) -> str:

@@ -1,4 +1,4 @@
-"""The names of pruning methods, and the one table from published spellings to them."""
+"""The names of methods, their variants and the published tasks, and the one table from published spellings to them."""
 
 from __future__ import annotations
 
@@ -47,6 +47,33 @@ def _plain(name: str) -> str:
 _SPELLINGS = {_plain(s): m.id for m in METHOD_NAMES.values() for s in (m.id, m.title, *m.spellings)}
 
 
+_VARIANTS: dict[str, str] = {
+    "erk_1x": "ERK 1x",
+    "erk_5x": "ERK 5x",
+    "repeat_1": "repeat 1",  # MobileNetV1 STR at 75 %, published twice: two models
+    "repeat_2": "repeat 2",
+}
+"""Published variants by id, as they follow the method's name in print (``RigL ERK 5x``)."""
+
+_TASKS: dict[str, tuple[str, ...]] = {
+    "aircraft": ("FGVC-Aircraft",),
+    "birdsnap": ("birds",),
+    "caltech101": ("Caltech-101",),
+    "caltech256": ("Caltech-256",),
+    "cars": ("Stanford Cars",),
+    "cifar10": ("CIFAR-10",),
+    "cifar100": ("CIFAR-100",),
+    "dtd": ("Describable Textures",),
+    "flowers102": ("flowers", "Oxford 102 Flowers"),
+    "food101": ("Food-101",),
+    "pets": ("Oxford-IIIT Pets",),
+    "sun397": ("SUN",),
+}
+"""The published tasks by id, with other spellings in use."""
+
+_TASK_SPELLINGS = {_plain(s): task for task, spellings in _TASKS.items() for s in (task, *spellings)}
+
+
 def method_id(name: str) -> str:
     """Return the id of a method under any of its spellings (``AC/DC`` is ``acdc``).
 
@@ -59,3 +86,28 @@ def method_title(name: str) -> str:
     """Return a method's name in print."""
     known = METHOD_NAMES.get(name)
     return known.title if known else name
+
+
+def method_and_variant(name: str) -> tuple[str, str]:
+    """Return the ids of a method and its variant (empty for none) under a spelling (``RigL ERK 5x``: rigl, erk_5x).
+
+    A name that is none of a known method, with or without a known variant, comes back unchanged.
+    """
+    known = _SPELLINGS.get(_plain(name))
+    if known:
+        return known, ""
+    for variant, title in _VARIANTS.items():
+        stem = _plain(name).removesuffix(_plain(title))
+        if stem != _plain(name) and stem in _SPELLINGS:
+            return _SPELLINGS[stem], variant
+    return name, ""
+
+
+def variant_title(variant: str) -> str:
+    """Return a variant's name in print: a published one's own spelling, else the id with spaces."""
+    return _VARIANTS.get(variant, variant.replace("_", " "))
+
+
+def task_id(name: str) -> str:
+    """Return the id of a published task under any of its spellings (``SUN`` is ``sun397``); others are unchanged."""
+    return _TASK_SPELLINGS.get(_plain(name), name)

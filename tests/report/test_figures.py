@@ -53,11 +53,13 @@ def test_series_are_methods_twins_and_patterns(rows, table):
         rows("mini.rigl_5x", "rigl", cells, variant="erk_5x"),
     )
     series = build_series(aggregate(frame))
-    assert [s.label for s in series] == ["AC/DC", "RigL erk 1x", "RigL erk 5x", "AC/DC 2:4", "AC/DC, dense twin"]
+    assert [s.label for s in series] == ["AC/DC", "RigL ERK 1x", "RigL ERK 5x", "AC/DC 2:4", "AC/DC, dense twin"]
     by_label = {s.label: s for s in series}
     assert [line["checkpoint"] for line in by_label["AC/DC"].lines] == ["mini.acdc_s90", "mini.acdc_s95"]
     assert len({by_label[n].colour for n in ("AC/DC", "AC/DC 2:4", "AC/DC, dense twin")}) == 1
-    assert by_label["RigL erk 1x"].stroke != by_label["RigL erk 5x"].stroke
+    assert by_label["RigL ERK 1x"].stroke != by_label["RigL ERK 5x"].stroke
+    assert by_label["RigL ERK 1x"].fill != by_label["RigL ERK 5x"].fill
+    assert by_label["RigL ERK 1x"].colour == by_label["RigL ERK 5x"].colour
 
 
 def test_two_checkpoints_at_one_place_are_two_series(rows, table):
@@ -97,6 +99,7 @@ def test_write_report(small, tmp_path):
     assert names == [
         "runs.csv",
         "leaderboard.csv",
+        "methods.csv",
         "tables.md",
         "tables.tex",
         "relative_error.png",
@@ -115,7 +118,13 @@ def test_a_part_that_fails_costs_no_other(small, tmp_path, monkeypatch):
     monkeypatch.setattr("sparsebench.report.write.figures_of", broken)
     with pytest.raises(RunError, match=r"lacks the figures \(no ink\).*tables\.tex"):
         write_report(small, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"runs.csv", "leaderboard.csv", "tables.md", "tables.tex"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "runs.csv",
+        "leaderboard.csv",
+        "methods.csv",
+        "tables.md",
+        "tables.tex",
+    }
 
 
 def test_a_report_that_cannot_be_written(small, tmp_path):

@@ -136,10 +136,17 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "report", "write tables, leaderboard and figures from results")
     command.add_argument(
         "--results",
-        type=_path,
+        type=_results,
         default=Path("runs"),
         metavar="DIR",
-        help="a results folder or tidy CSV (default: runs/)",
+        help="a results folder or tidy CSV (default: runs/), or `published`: the paper's results, which come with"
+        " sparsebench (a folder of that name is ./published)",
+    )
+    command.add_argument(
+        "--compare",
+        type=_results,
+        metavar="DIR",
+        help="set the results beside these, cell by cell: `published`, a results folder or tidy CSV",
     )
     command.add_argument("--out", type=_path, default=Path("report"), metavar="DIR", help="where to (default: report/)")
 
@@ -219,6 +226,11 @@ def _path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
+
+
+def _results(text: str) -> Path | str:
+    """Return where results are: a path, or the word for the paper's, which is no path."""
+    return text if text == "published" else _path(text)
 
 
 def _name(text: str) -> str:

@@ -1,16 +1,25 @@
-"""``sparsebench report``: tables, leaderboard and figures from results."""
+"""``sparsebench report``: tables, leaderboard and figures from results, and how they stand beside published ones."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
-from ..report import write_report
+from ..report import compare, render_comparison, write_report
 from ..store import read_results
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the report and print what was written."""
+    """Print the comparison, if one was asked for; write the report and print each file as it is written."""
     table = read_results(arguments.results)
-    for path in write_report(table, arguments.out):
-        print(path)
+    comparison = None
+    if arguments.compare:
+        comparison = compare(table, read_results(arguments.compare))
+        print(render_comparison(comparison, colour=sys.stdout.isatty()))
+    write_report(table, arguments.out, comparison, _print)
     return 0
+
+
+def _print(path: Path) -> None:
+    print(path, flush=True)

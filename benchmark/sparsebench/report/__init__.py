@@ -1,6 +1,8 @@
 """Reports: a results table in, statistics, leaderboard, tables and figures out; nothing here needs torch."""
 
 from .aggregate import Aggregate, SupersededWarning, aggregate
+from .compare import compare
+from .comparison import render_comparison
 from .leaderboard import leaderboard, write_leaderboard
 from .terminal import render_terminal
 from .write import write_report
@@ -9,7 +11,9 @@ __all__ = [
     "Aggregate",
     "SupersededWarning",
     "aggregate",
+    "compare",
     "leaderboard",
+    "render_comparison",
     "render_terminal",
     "write_leaderboard",
     "write_report",

@@ -48,6 +48,7 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
     "relative_error_low",
     "relative_error_high",
     "relative_error_tasks",
+    "tasks_better",
     "rank",
     "average_rank",
     "n_tasks",
@@ -106,6 +107,16 @@ class Aggregate:
         """The tasks, sorted."""
         return sorted(set(self.cells["task"]))
 
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The rows of the summary, as dicts."""
+        return [{str(k): v for k, v in line.items()} for line in self.summary.to_dict("records")]
+
+    @property
+    def per_class_tasks(self) -> list[str]:
+        """The tasks whose accuracy is the mean per class, sorted."""
+        return sorted(set(self.cells.loc[self.cells["metric"] == "mean_per_class", "task"]))
+
     def cell(self, checkpoint: str, task: str) -> Sample | None:
         """Return the accuracy of a cell; for statistics of one group only."""
         return self._samples.get((checkpoint, task))
@@ -146,6 +157,7 @@ def aggregate(frame: pd.DataFrame) -> Aggregate:
     ``rank`` is 1 plus the number of complete entries of the group whose interval of the relative error lies wholly
     below the entry's own, so entries that can't be told apart share a rank. ``average_rank`` is the mean over tasks of
     the rank of the mean accuracy, ties sharing their mean rank. Only entries that ran all the group's tasks have ranks.
+    ``tasks_better`` counts the tasks where the mean accuracy is above the reference's.
     """
     import pandas as pd
 
@@ -209,6 +221,7 @@ def _labels(rows: pd.DataFrame) -> dict[str, Any]:
     return values
 
 
+_ERROR_NAMES = ("relative_error", "relative_error_low", "relative_error_high")
 _NUMBERS = ("sparsity", "sparsity_measured", "upstream_top1")
 
 
@@ -240,10 +253,10 @@ def _against_reference(
     key: Key, labels: dict[str, Any], done: dict[str, Cell], table: dict[Key, dict[str, Cell]]
 ) -> dict[str, Any]:
     """Return the relative error increase against the checkpoint's reference, where that ran."""
-    names = ("relative_error", "relative_error_low", "relative_error_high", "relative_error_tasks", "reference_ran")
+    names = (*_ERROR_NAMES, "relative_error_tasks", "reference_ran", "tasks_better")
     if labels["method"] == "dense" and not (labels["reference"] or labels["twin_of"]):
         zero = 0.0 if done else math.nan
-        return dict(zip(names, (zero, zero, zero, len(done), bool(done)), strict=True))
+        return dict(zip(names, (zero, zero, zero, len(done), bool(done), 0), strict=True))
     reference = _reference_cells(key, labels["reference"], table)
     common = {
         task: cell
@@ -253,7 +266,8 @@ def _against_reference(
     got = relative_error_increase_interval(
         {t: c.accuracy for t, c in common.items()}, {t: reference[t].accuracy for t in common}
     )
-    return dict(zip(names, (got.value, got.low, got.high, len(got.tasks), bool(common)), strict=True))
+    better = sum(round(c.accuracy.mean - reference[t].accuracy.mean, 9) > 0 for t, c in common.items())
+    return dict(zip(names, (got.value, got.low, got.high, len(got.tasks), bool(common), better), strict=True))
 
 
 def _reference_cells(key: Key, reference: str, table: dict[Key, dict[str, Cell]]) -> dict[str, Cell]:
@@ -289,7 +303,7 @@ def _rank(lines: list[dict[str, Any]], cells: dict[str, dict[str, Cell]], tasks:
     ranked = [line for line in complete if not math.isnan(line["relative_error"])]
     for line in ranked:
         line["rank"] = 1 + sum(_bound(other, "high") < _bound(line, "low") for other in ranked)
-    by_task = [_shared_ranks([-cells[line["checkpoint"]][task].accuracy.mean for line in complete]) for task in tasks]
+    by_task = [shared_ranks([-cells[line["checkpoint"]][task].accuracy.mean for line in complete]) for task in tasks]
     for index, line in enumerate(complete):
         line["average_rank"] = mean(ranks[index] for ranks in by_task)
 
@@ -300,7 +314,7 @@ def _bound(line: dict[str, Any], side: str) -> float:
     return round(line["relative_error"] if math.isnan(value) else value, 9)
 
 
-def _shared_ranks(values: list[float]) -> list[float]:
+def shared_ranks(values: list[float]) -> list[float]:
     """Rank ascending from 1; equal values share the mean of their ranks."""
     rounded = [round(v, 9) for v in values]
     return [sum(o < v for o in rounded) + (sum(o == v for o in rounded) + 1) / 2 for v in rounded]

@@ -57,6 +57,15 @@ def paper_style() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A finished figure: the stem of its file name, and its bytes in both formats."""
+
+    name: str
+    png: bytes
+    pdf: bytes
+
+
+@dataclass(frozen=True)
 class Layout:
     """Sizes of a figure in inches."""
 
@@ -110,7 +119,7 @@ class Canvas:
         self.figure = Figure(figsize=(width, self.layout.height))
         FigureCanvasAgg(self.figure)
         self.axes = [self._panel(i) for i in range(panels)]
-        self.panel_width = (width - _LEFT - _RIGHT - (columns - 1) * _GAP_X) / columns
+        self.panel_size = ((width - _LEFT - _RIGHT - (columns - 1) * _GAP_X) / columns, panel_height)
         self._write_caption()
 
     def legend(self, handles: list[Any]) -> None:

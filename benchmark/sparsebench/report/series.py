@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from ..names import method_title
+from ..names import method_title, variant_title
 from .aggregate import Aggregate
-from .style import method_colour, method_marker, method_order, variant_stroke
+from .style import method_colour, method_marker, method_order, variant_fill, variant_stroke
 
 Line = dict[str, Any]
 
@@ -22,10 +22,21 @@ class Series:
 
     label: str
     colour: str
+    fill: str  # of the markers
     marker: str
     stroke: str
     kind: str  # sparse, nm or twin
-    lines: tuple[Line, ...] = field(repr=False)
+    lines: tuple[Line, ...] = field(repr=False, compare=False)
+
+    @property
+    def line_style(self) -> str:
+        """How its points are joined: not at all where they are single ones."""
+        return self.stroke if self.kind == "sparse" else "none"
+
+    @property
+    def marker_size(self) -> float:
+        """In points."""
+        return 7.0 if self.kind == "nm" else 4.5
 
 
 def build_series(statistics: Aggregate) -> list[Series]:
@@ -34,14 +45,14 @@ def build_series(statistics: Aggregate) -> list[Series]:
     Sparse checkpoints are joined by method and variant; where that puts two at one sparsity in a group, by distribution
     too, and at last each stands alone under its id. N:M patterns and dense twins are apart; a dense reference is none.
     """
-    lines = [{str(k): v for k, v in line.items()} for line in statistics.summary.to_dict("records")]
+    lines = statistics.lines
     sparse = [line for line in lines if line["method"] != "dense" and not line["nm"]]
     names = _series_names(sparse)
     found: dict[tuple[str, str, str], list[Line]] = {}
     for line in lines:
         if line["method"] != "dense":
             kind = "nm" if line["nm"] else "sparse"
-            name = _join(line["variant"], line["nm"]) if line["nm"] else names[line["checkpoint"]]
+            name = _join(line, ("variant", "nm")) if line["nm"] else names[line["checkpoint"]]
             found.setdefault((kind, line["method"], name), []).append(line)
         elif line["twin_of"]:
             method = _method_of(line["twin_of"], lines)
@@ -97,7 +108,7 @@ class Axis:
 def _series_names(lines: list[Line]) -> dict[str, str]:
     """Return, by checkpoint, what tells its series apart from others of its method."""
     for parts in (("variant",), ("variant", "distribution"), ("checkpoint",)):
-        names = {line["checkpoint"]: _join(*(line[p] for p in parts)) for line in lines}
+        names = {line["checkpoint"]: _join(line, parts) for line in lines}
         places = Counter(
             (_group(line), line["method"], names[line["checkpoint"]], round(line["sparsity"], 4)) for line in lines
         )
@@ -125,8 +136,11 @@ def _make(key: tuple[str, str, str], lines: list[Line], index: int) -> Series:
         label = f"{label}, dense twin"
     marker = "*" if kind == "nm" else method_marker(method)
     ordered = sorted(lines, key=lambda line: (line["sparsity"], line["checkpoint"]))
-    return Series(label, method_colour(method), marker, variant_stroke(index), kind, tuple(ordered))
+    colour = method_colour(method)
+    fill = "white" if kind == "twin" else variant_fill(colour, index)
+    return Series(label, colour, fill, marker, variant_stroke(index), kind, tuple(ordered))
 
 
-def _join(*parts: Any) -> str:
-    return " ".join(str(part).replace("_", " ") for part in parts if part)
+def _join(line: Line, parts: tuple[str, ...]) -> str:
+    texts = (variant_title(line[p]) if p == "variant" else str(line[p]) for p in parts)
+    return " ".join(text for text in texts if text)

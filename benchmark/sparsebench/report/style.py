@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
+
+from ..store.names import safe_name
 
 SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
 
@@ -47,6 +50,13 @@ def variant_stroke(index: int) -> str:
     return _STROKES[index % len(_STROKES)]
 
 
+def variant_fill(colour: str, index: int) -> str:
+    """Return the fill of the markers of a method's ``index``-th variant: its colour, then paler, then white."""
+    white = min(0.6 * index, 1.0)
+    channels = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(c + (255 - c) * white):02x}" for c in channels)
+
+
 def method_order(method: str) -> tuple[int, str]:
     """Return what methods are sorted by: the known ones in their order, then the others by name."""
     known = list(_METHODS)
@@ -67,12 +77,39 @@ def signed_percent(value: float, digits: int = 1) -> str:
     return text if text.startswith("−") or float(text) == 0 else f"+{text}"
 
 
+def metric_sentence(per_class: Sequence[str]) -> str:
+    """Return which tasks are not scored by top-1; nothing where all are."""
+    return f"Mean per-class accuracy on {', '.join(per_class)}, top-1 elsewhere." if per_class else ""
+
+
+def sentences(*texts: str) -> str:
+    """Return sentences as one text, empty ones left out."""
+    return " ".join(text for text in texts if text)
+
+
 def group_title(group: dict[str, str]) -> str:
     """Return a group's heading, for example ``linear · sgd · cvpr22-linear · mini (suite) · mini (arch)``."""
     parts = [group["mode"], group["probe"], group["protocol"]]
     parts += [f"suite {group['suite']}"] if group["suite"] else []
     parts += [f"arch {group['arch']}"] if group["arch"] else []
     return " · ".join(part for part in parts if part)
+
+
+_MODE_TITLES: Final = {"linear": "Linear: frozen features", "full": "Full finetuning"}
+
+
+def panel_title(group: dict[str, str], groups: list[dict[str, str]]) -> str:
+    """Return the mode, with what else tells the panels of one mode apart."""
+    title = _MODE_TITLES.get(group["mode"], group["mode"])
+    same = [other for other in groups if other["mode"] == group["mode"]]
+    more = [group[name] for name in group if name != "mode" and len({other[name] for other in same}) > 1]
+    return f"{title} ({', '.join(more)})" if more else title
+
+
+def distinguish(group: dict[str, str], groups: list[dict[str, str]], always: tuple[str, ...] = ()) -> str:
+    """Return the ending of a file's name: what tells a group apart from the others."""
+    told = [n for n in group if n in always or len({other[n] for other in groups}) > 1]
+    return "".join(f"-{safe_name(group[n])}" for n in told if group[n])
 
 
 def _number(name: str, count: int) -> int:

@@ -13,9 +13,11 @@ from typing import Any
 
 from ..metrics import Sample
 from .aggregate import Aggregate
-from .style import SEED_CAPTION, group_title, percent, signed_percent
+from .style import SEED_CAPTION, group_title, metric_sentence, percent, signed_percent
 
 NOTHING = "–"
+_COLUMN = 8
+"""Columns of a table that fit into one column of a two-column page."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,19 @@ def build_tables(statistics: Aggregate) -> list[Table]:
 def build_table(title: str, statistics: Aggregate) -> Table:
     """Return the table of one group."""
     tasks = statistics.tasks
-    lines: list[dict[str, Any]] = [
-        {str(k): v for k, v in line.items()} for line in statistics.summary.to_dict("records")
-    ]
+    lines = statistics.lines
     cells = {task: [statistics.cell(line["checkpoint"], task) for line in lines] for task in tasks}
+    ranks = [rank_text(line["average_rank"], 1) for line in lines]
     columns = [
         [Field(line["checkpoint"] + (" *" if line["note"] else "")) for line in lines],
-        [Field(_sparsity(line)) for line in lines],
-        *(_best([c.mean if c else math.nan for c in cells[t]], [spread(c) for c in cells[t]]) for t in tasks),
-        _best(_of_complete(lines, "mean_accuracy"), [_percent(line["mean_accuracy"]) for line in lines]),
-        _best(_of_complete(lines, "relative_error"), [relative_error(line) for line in lines], smallest=True),
-        [Field(_rank(line["rank"])) for line in lines],
+        [Field(sparsity_text(line)) for line in lines],
+        *(mark_best([c.mean if c else math.nan for c in cells[t]], [spread(c) for c in cells[t]]) for t in tasks),
+        mark_best(_of_complete(lines, "mean_accuracy"), [_percent(line["mean_accuracy"]) for line in lines]),
+        mark_best(_of_complete(lines, "relative_error"), [relative_error(line) for line in lines], smallest=True),
+        mark_best(_of_complete(lines, "average_rank"), ranks, smallest=True),
+        [Field(rank_text(line["rank"])) for line in lines],
     ]
-    header = ("Checkpoint", "Sparsity %", *tasks, "Mean", "Relative error %", "Rank")
+    header = ("Checkpoint", "Sparsity %", *tasks, "Mean", "Relative error %", "Avg. rank", "Rank")
     return Table(title, header, tuple(zip(*columns, strict=True)), _notes(lines, statistics))
 
 
@@ -99,9 +101,10 @@ def latex(tables: Sequence[Table]) -> str:
 def _latex_table(table: Table) -> str:
     rows = [" & ".join(_bold(f, r"\textbf{{{}}}", _escape_latex) for f in row) + r" \\" for row in table.rows]
     caption = " ".join([f"{table.title}.", *table.notes])
+    environment = "table*" if len(table.header) > _COLUMN else "table"  # across both columns of a page, or in one
     return "\n".join(
         [
-            r"\begin{table}",
+            rf"\begin{{{environment}}}",
             r"\centering",
             rf"\caption{{{_escape_latex(caption)}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
@@ -112,7 +115,7 @@ def _latex_table(table: Table) -> str:
             *rows,
             r"\bottomrule",
             r"\end{tabular}}",
-            r"\end{table}",
+            rf"\end{{{environment}}}",
             "",
         ]
     )
@@ -120,23 +123,30 @@ def _latex_table(table: Table) -> str:
 
 def _notes(lines: list[dict[str, Any]], statistics: Aggregate) -> tuple[str, ...]:
     """Return what stands below a table."""
-    per_class = sorted(set(statistics.cells.loc[statistics.cells["metric"] == "mean_per_class", "task"]))
-    seeds = f"{min(line['seeds_min'] for line in lines)} to {max(line['seeds_max'] for line in lines)}"
-    first, last = seeds.split(" to ")
-    notes = [f"Accuracy in percent, mean ± standard deviation over {first if first == last else seeds} seeds."]
-    if per_class:
-        notes.append(f"Mean per-class accuracy on {', '.join(per_class)}, top-1 elsewhere.")
+    notes = [_seeds_sentence(min(line["seeds_min"] for line in lines), max(line["seeds_max"] for line in lines))]
+    metric = metric_sentence(statistics.per_class_tasks)
+    notes += [metric] if metric else []
     notes.append("Relative error: mean over tasks of the increase in error against the dense reference, 95 % interval.")
-    notes.append(f"{SEED_CAPTION} Entries that their intervals don't tell apart share a rank.")
+    notes.append(
+        f"{SEED_CAPTION} Avg. rank: the mean over tasks of the accuracy's rank. Entries that their intervals don't tell"
+        " apart share a rank."
+    )
     marked = [f"{line['checkpoint']}: {line['note']}" for line in lines if line["note"]]
     return (*notes, *([f"* {'. '.join(marked)}."] if marked else []))
+
+
+def _seeds_sentence(least: int, most: int) -> str:
+    if most <= 1:
+        return "Accuracy in percent, of one seed: there is no spread, and ranks don't allow for any."
+    seeds = f"{least}" if least == most else f"{least} to {most}"
+    return f"Accuracy in percent, mean ± standard deviation over {seeds} seeds."
 
 
 def _of_complete(lines: list[dict[str, Any]], name: str) -> list[float]:
     return [line[name] if line["complete"] else math.nan for line in lines]
 
 
-def _best(values: list[float], texts: list[str], *, smallest: bool = False) -> list[Field]:
+def mark_best(values: list[float], texts: list[str], *, smallest: bool = False) -> list[Field]:
     """Mark the fields that show the best value, where there is more than one to choose from."""
     known = [v for v in values if not math.isnan(v)]
     if len(known) < 2:
@@ -145,7 +155,8 @@ def _best(values: list[float], texts: list[str], *, smallest: bool = False) -> l
     return [Field(text, not math.isnan(v) and round(v, 6) == best) for v, text in zip(values, texts, strict=True)]
 
 
-def _sparsity(line: dict[str, Any]) -> str:
+def sparsity_text(line: dict[str, Any]) -> str:
+    """Return a summary line's nominal sparsity in percent, with the N:M pattern where it has one."""
     value = line["sparsity"]
     text = NOTHING if math.isnan(value) else f"{100 * value:.4g}"
     return f"{text} ({line['nm']})" if line["nm"] else text
@@ -155,8 +166,9 @@ def _percent(value: float) -> str:
     return NOTHING if math.isnan(value) else percent(value)
 
 
-def _rank(value: Any) -> str:
-    return NOTHING if value is None or value != value else str(int(value))
+def rank_text(value: Any, digits: int = 0) -> str:
+    """Return a rank, with decimals if it is an average."""
+    return NOTHING if value is None or value != value else f"{value:.{digits}f}"
 
 
 def _bold(item: Field, pattern: str, escape: Callable[[str], str]) -> str:

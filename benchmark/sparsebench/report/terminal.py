@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .aggregate import GROUP, Aggregate, aggregate, current
@@ -60,6 +60,20 @@ def render_terminal(
     return "\n".join(parts) + f"\nPercent, mean ± sd over seeds; [95 % interval]. {SEED_CAPTION}\n"
 
 
+def render_tables(tables: Sequence[Table], *, width: int | None = None, colour: bool = False) -> str:
+    """Return any tables as text, cut into pieces where they are wider than the terminal, and each note once."""
+    columns = width or shutil.get_terminal_size((100, 24)).columns
+    parts = []
+    said: set[str] = set()
+    for table in tables:
+        rows = [[Field(name) for name in table.header], *map(list, table.rows)]
+        pieces = [_rich(piece, colour) for piece in _split(rows, columns)]
+        notes = [note for note in table.notes if note not in said]
+        said.update(notes)
+        parts.append("\n".join([f"{table.title}\n", *pieces]) + "".join(f"{note}\n" for note in notes))
+    return "\n".join(parts)
+
+
 def _with_references(frame: pd.DataFrame, run_ids: set[str]) -> pd.DataFrame:
     """Return the asked runs' cells, and those of their references."""
     kept = current(frame)
@@ -75,9 +89,9 @@ def _with_references(frame: pd.DataFrame, run_ids: set[str]) -> pd.DataFrame:
 
 def _draw(table: Table, width: int, colour: bool) -> str:
     """Return the table with a line a checkpoint; with a column a checkpoint where only that fits; else in pieces."""
-    ranks = table.header.index("Rank")  # of use among many entries, not after a run
+    ranks = [table.header.index(name) for name in ("Avg. rank", "Rank")]  # of use among many entries, not after a run
     rows = [tuple(Field(name) for name in table.header), *table.rows]
-    upright = [[f for i, f in enumerate(row) if i != ranks] for row in rows]
+    upright = [[f for i, f in enumerate(row) if i not in ranks] for row in rows]
     turned = [list(row) for row in zip(*upright, strict=True)]
     if _natural_width(upright) <= width:
         pieces = [upright]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +11,41 @@ from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
+from .comparison import comparison_csv, comparison_tables
 from .figures import figures_of
 from .leaderboard import leaderboard_of, to_csv
+from .overview import methods_csv, overviews
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Part = Callable[[], list[Path]]
+Part = Callable[[], Iterable[Path]]
+"""Writes a part of a report, and gives each file as it is written."""
 
 
-def write_report(frame: pd.DataFrame, out: Path) -> list[Path]:
+def write_report(
+    frame: pd.DataFrame,
+    out: Path,
+    comparison: pd.DataFrame | None = None,
+    wrote: Callable[[Path], None] | None = None,
+) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
-    ``runs.csv`` (all runs), ``leaderboard.csv``, ``tables.md``, ``tables.tex``, ``relative_error*.png`` and ``.pdf``
-    (the main figure), ``accuracy-*.png`` and ``.pdf`` (by task). Figures without anything to draw are left out.
+    ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
+    ``tables.tex`` (summary, then a table by task a group), and as PNG and PDF the figures ``relative_error*`` (over
+    sparsity), ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``.
+    Figures without anything to draw are left out.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A tidy results table.
+    out : Path
+        The folder to write to.
+    comparison : DataFrame, optional
+        What :func:`sparsebench.report.compare` gives: written as ``comparison.csv``, ``.md`` and ``.tex``.
+    wrote : callable, optional
+        Is told of each file when it is written.
 
     Raises
     ------
@@ -38,9 +59,12 @@ def write_report(frame: pd.DataFrame, out: Path) -> list[Path]:
     statistics = aggregate(frame)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    for name, part in _parts(frame, statistics, out):
+    for name, part in [*_parts(frame, statistics, out), *_comparison(comparison, out)]:
         try:
-            written += part()
+            for path in part():
+                written.append(path)
+                if wrote is not None:
+                    wrote(path)
         except Exception as error:  # collected, and raised below once the other parts are safe
             failures[name] = error
     if failures:
@@ -52,31 +76,46 @@ def write_report(frame: pd.DataFrame, out: Path) -> list[Path]:
     return written
 
 
+def all_tables(statistics: Aggregate) -> list[tables.Table]:
+    """Return the tables of a report: the summary by method, then a table by task a group."""
+    return overviews(statistics) + tables.build_tables(statistics)
+
+
 def _parts(frame: pd.DataFrame, statistics: Aggregate, out: Path) -> Iterator[tuple[str, Part]]:
     """Yield each part's name and what writes it."""
 
-    def text(name: str, make: Callable[[], str]) -> Part:
-        def write() -> list[Path]:
-            files.write_text(out / name, make())
-            return [out / name]
-
-        return write
-
-    def runs() -> list[Path]:
+    def runs() -> Iterator[Path]:
         write_curated(frame, out / "runs.csv")
-        return [out / "runs.csv"]
+        yield out / "runs.csv"
 
-    def pictures() -> list[Path]:
-        written = []
+    def pictures() -> Iterator[Path]:
         for picture in figures_of(statistics):
             for suffix, data in (("png", picture.png), ("pdf", picture.pdf)):
                 path = out / f"{picture.name}.{suffix}"
                 files.write_bytes(path, data)
-                written.append(path)
-        return written
+                yield path
 
     yield "runs.csv", runs
-    yield "leaderboard.csv", text("leaderboard.csv", lambda: to_csv(leaderboard_of(statistics)))
-    yield "tables.md", text("tables.md", lambda: tables.markdown(tables.build_tables(statistics)))
-    yield "tables.tex", text("tables.tex", lambda: tables.latex(tables.build_tables(statistics)))
+    yield _text(out / "leaderboard.csv", lambda: to_csv(leaderboard_of(statistics)))
+    yield _text(out / "methods.csv", lambda: methods_csv(statistics))
+    yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics)))
+    yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics)))
     yield "the figures", pictures
+
+
+def _comparison(table: pd.DataFrame | None, out: Path) -> Iterator[tuple[str, Part]]:
+    """Yield the parts of a comparison, if there is one."""
+    if table is not None:
+        yield _text(out / "comparison.csv", lambda: comparison_csv(table))
+        yield _text(out / "comparison.md", lambda: tables.markdown(comparison_tables(table)))
+        yield _text(out / "comparison.tex", lambda: tables.latex(comparison_tables(table)))
+
+
+def _text(path: Path, make: Callable[[], str]) -> tuple[str, Part]:
+    """Return the name of a text file, and what writes it."""
+
+    def write() -> Iterator[Path]:
+        files.write_text(path, make())
+        yield path
+
+    return path.name, write

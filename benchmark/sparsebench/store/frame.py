@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..resources import root_file
 from ..schema import MODES, ResultsError, RunRecord
 from .columns import COLUMNS, FRACTIONS, KINDS, REQUIRED, SORT_KEYS, Kind, row
 from .csvfile import read_csv, to_csv
@@ -18,6 +19,9 @@ from .records import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+PUBLISHED = "published"
+"""The word that stands for the paper's results, which come with the package."""
 
 _DTYPES = {"text": "string", "integer": "Int64", "number": "float64"}
 
@@ -73,14 +77,15 @@ def read_results(path: Path | str) -> pd.DataFrame:
     """Read results as the tidy table: a results folder, a folder of curated CSV files, or one curated file.
 
     In a folder with a subfolder ``records`` the records count; in any other one all its ``*.csv`` that are tidy tables
-    (so a leaderboard beside them is passed over).
+    (so a leaderboard beside them is passed over). The text :data:`PUBLISHED` always stands for the paper's results; a
+    folder of that name is ``./published``, or a :class:`~pathlib.Path`.
 
     Raises
     ------
     ResultsError
         If there is nothing at ``path``, no record in it, or a file that is no table of results.
     """
-    path = Path(path)
+    path = root_file("results/published/runs.csv") if path == PUBLISHED else Path(path)
     if path.is_file():
         return _read_curated(path)
     if not path.is_dir():
