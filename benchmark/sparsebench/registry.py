@@ -155,6 +155,10 @@ def _check_links(registry: Registry) -> None:
                 error = UnknownNameError("checkpoint", name, registry.checkpoints)
                 raise RegistryError(f"checkpoint {checkpoint.id!r}, field {what}: {error.message}", error.hint)
     for suite in registry.suites.values():
+        for name in suite.checkpoints:
+            if name not in registry.checkpoints:
+                error = UnknownNameError("checkpoint", name, registry.checkpoints)
+                raise RegistryError(f"suite {suite.id!r}: {error.message}", error.hint)
         for task in suite.tasks:
             if task not in registry.tasks:
                 error = UnknownNameError("task", task, registry.tasks)
@@ -171,12 +175,14 @@ class CheckpointFilter:
     methods: Sequence[str] = ()
     sparsities: Sequence[float] = ()
     archs: Sequence[str] = ()
+    variants: Sequence[str] = ()
 
     def select(self, registry: Registry, suite: Suite) -> list[Checkpoint]:
         """Return the selected checkpoints in the registry's order.
 
-        N:M patterns come only when asked for by id or by their sparsity. Every selector must be satisfiable: a name
-        or a sparsity that nothing has is an error rather than an empty plan.
+        A suite may name the checkpoints that it is about; others come when asked for by id or by variant (``all`` takes
+        every one). N:M patterns come only when asked for by id or by their sparsity. Every selector must be
+        satisfiable: a name or a sparsity that nothing has is an error rather than an empty plan.
 
         Raises
         ------
@@ -186,15 +192,10 @@ class CheckpointFilter:
         if self.ids:
             candidates = [registry.checkpoint(name) for name in dict.fromkeys(self.ids)]
             for c in candidates:
-                if self.archs and c.arch not in self.archs:
+                if self.archs and not {c.arch, c.family} & set(self.archs):
                     raise InputError(f"checkpoint {c.id} has architecture {c.arch}", "leave --arch out")
         else:
-            archs = tuple(self.archs) or suite.archs
-            known = {c.arch for c in registry.checkpoints.values()} | set(suite.archs)
-            for arch in archs:
-                if arch not in known:
-                    raise UnknownNameError("architecture", arch, known)
-            candidates = [c for c in registry.checkpoints.values() if c.arch in archs]
+            candidates = self._of_variant(self._of_arch(registry, suite), suite)
         methods = [method_id(name) for name in self.methods]
         for given, name in zip(self.methods, methods, strict=True):
             if name not in registry.methods():
@@ -207,6 +208,26 @@ class CheckpointFilter:
                     f"no checkpoint of method {given!r} is registered here", f"there are: {', '.join(there)}"
                 )
         return self._of_sparsity(of_method)
+
+    def _of_arch(self, registry: Registry, suite: Suite) -> list[Checkpoint]:
+        archs = set(self.archs or suite.archs)
+        known = {a for c in registry.checkpoints.values() for a in (c.arch, c.family)} | set(suite.archs)
+        for arch in archs:
+            if arch not in known:
+                raise UnknownNameError("architecture", arch, known)
+        return [c for c in registry.checkpoints.values() if {c.arch, c.family} & archs]
+
+    def _of_variant(self, candidates: list[Checkpoint], suite: Suite) -> list[Checkpoint]:
+        if "all" in self.variants:
+            return candidates
+        if self.variants:
+            known = sorted({c.variant for c in candidates if c.variant})
+            for variant in self.variants:
+                if variant not in known:
+                    raise UnknownNameError("variant", variant, known)
+            return [c for c in candidates if c.variant in self.variants]
+        own = [c for c in candidates if c.id in suite.checkpoints]
+        return own or candidates
 
     def _of_sparsity(self, candidates: list[Checkpoint]) -> list[Checkpoint]:
         if not self.sparsities:

@@ -126,6 +126,11 @@ class Checkpoint(Strict):
     source: str | None = None
     notes: str | None = None
 
+    @property
+    def family(self) -> str:
+        """What ``--arch`` selects it by, too: its id's first part (``resnet50`` for RigL's ResNet-50)."""
+        return self.id.partition(".")[0]
+
     @model_validator(mode="after")
     def _consistent(self) -> Checkpoint:
         if self.method == "dense" and self.sparsity != 0:

@@ -128,10 +128,14 @@ class SuiteMode(Strict):
 
 
 class Suite(Strict):
-    """Tasks, the architectures selected by default, and a protocol for each mode."""
+    """Tasks, the architectures and checkpoints selected by default, and a protocol for each mode.
+
+    Without ``checkpoints`` a suite takes all that its architectures have.
+    """
 
     id: str
     title: str | None = None
     tasks: tuple[str, ...] = Field(min_length=1)
     archs: tuple[str, ...] = Field(min_length=1)
+    checkpoints: tuple[str, ...] = ()
     modes: dict[Mode, SuiteMode]
