@@ -11,12 +11,15 @@ from .listing import columns
 
 def main(arguments: argparse.Namespace) -> int:
     """Print a checkpoint's description, as text or JSON."""
+    from ..api import fetch_missing
     from ..inspection import describe
     from ..loading import find_entry
     from ..registry import load_registry
 
     registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
-    document = describe(find_entry(arguments.checkpoint, registry, arguments.arch))
+    entry = find_entry(arguments.checkpoint, registry, arguments.arch)
+    fetch_missing(entry, offline=arguments.offline)
+    document = describe(entry)
     print(json.dumps(document, indent=2) if arguments.json else render(document))
     return 0
 
