@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import torch
 from pydantic import ValidationError
 
-from .downloads import Fetcher, Limits, TransferDisplay, find_state, offline_reason
-from .downloads.locating import remedy
+from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .engines.context import device_of
 from .executors import make_executor
 from .loading import Backbone, find_entry, load_entry
@@ -23,10 +22,10 @@ from .registry import Registry, load_registry
 from .resources import cache_dir as default_cache
 from .resources import datasets_dir
 from .runner import Emit, Event, RunOptions
-from .schema import Checkpoint, CheckpointError, InputError, Numerics, PlanFile, RunRecord, RunSpec, UnknownNameError
+from .schema import CheckpointError, InputError, Numerics, PlanFile, RunRecord, RunSpec, UnknownNameError
 from .store import Store, frame, read_results
 from .store.plans import write_plan
-from .supplies import Supplies, fetch_command
+from .supplies import Supplies, fetch_command, fetch_missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,25 +230,6 @@ def load(
     if head and backbone.info.num_classes is None:
         raise CheckpointError(f"{name} has no classifier", "load it without head=True")
     return backbone
-
-
-def fetch_missing(entry: Checkpoint, *, offline: bool = False) -> None:
-    """Fetch a checkpoint's file if an address gives it and it isn't here, unless the network is forbidden.
-
-    Raises
-    ------
-    CheckpointError
-        If it can't be fetched.
-    """
-    if find_state(entry.file) != "fetchable":
-        return
-    if forbidden := offline_reason(offline):
-        raise CheckpointError(
-            f"checkpoint {entry.id} is not here", f"{forbidden} forbids fetching; with a network: {remedy(entry)}"
-        )
-    with TransferDisplay() as display:
-        display.begin(entry.id)
-        Fetcher(progress=display.update, note=display.line).fetch(entry)
 
 
 def run(

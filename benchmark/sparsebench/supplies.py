@@ -9,10 +9,10 @@ from pathlib import Path
 
 from .datasets import can_download, download_task, open_task
 from .datasets.base import TaskData
-from .downloads import ByHandError, Fetcher, FetchError, find_state, offline_reason
+from .downloads import ByHandError, Fetcher, FetchError, TransferDisplay, find_state, offline_reason
 from .downloads.locating import remedy
 from .resources import datasets_dir
-from .schema import Checkpoint, DatasetError, InputError, Task
+from .schema import Checkpoint, CheckpointError, DatasetError, InputError, Task
 
 Note = Callable[[str], None]
 _SHOWN = 5
@@ -78,7 +78,7 @@ class Supplies:
             try:
                 opened[task.id] = self.open(task)
             except DatasetError:
-                if not can_download(task):
+                if not self.can_download(task):
                     raise
                 closed.append(task)
         self._check(absent, closed)
@@ -91,6 +91,10 @@ class Supplies:
     def open(self, task: Task) -> TaskData:
         """Return a task's data, or raise :class:`DatasetError`; nothing is fetched."""
         return open_task(task, self.data_root, self.cache_dir)
+
+    def can_download(self, task: Task) -> bool:
+        """Return whether a task's data set can be fetched."""
+        return can_download(task)
 
     def download(self, task: Task) -> None:
         """Fetch a task's data set, or raise :class:`DatasetError`."""
@@ -146,3 +150,22 @@ def fetch_command(options: Sequence[tuple[str, Sequence[object]]]) -> str:
     return shlex.join(
         ["sparsebench", "fetch", *(part for flag, values in options for v in values for part in (flag, str(v)))]
     )
+
+
+def fetch_missing(entry: Checkpoint, *, offline: bool = False) -> None:
+    """Fetch a checkpoint's file if an address gives it and it isn't here, unless the network is forbidden.
+
+    Raises
+    ------
+    CheckpointError
+        If it can't be fetched.
+    """
+    if find_state(entry.file) != "fetchable":
+        return
+    if forbidden := offline_reason(offline):
+        raise CheckpointError(
+            f"checkpoint {entry.id} is not here", f"{forbidden} forbids fetching; with a network: {remedy(entry)}"
+        )
+    with TransferDisplay() as display:
+        display.begin(entry.id)
+        Fetcher(progress=display.update, note=display.line).fetch(entry)

@@ -40,19 +40,19 @@ def main(arguments: argparse.Namespace) -> int:
             print(render(needs, supplies))
             return 0
         _check_network(needs)
-        failures: list[tuple[Need, SparsebenchError]] = []
+        failures: list[SparsebenchError] = []
         for need in needs:
             try:
                 need.get(supplies)
             except SparsebenchError as error:
-                failures.append((need, error))
+                failures.append(error)
                 display.line(f"{need.name}: failed")
             else:
                 if need.state != "here":
                     display.line(f"{need.name}: here now")
     print(summary(needs, len(failures), supplies))
-    for need, failure in failures:
-        print(f"{need.name}: {_words(failure)}", file=sys.stderr)
+    for failure in failures:
+        print(_words(failure), file=sys.stderr)
     if failures:
         print(f"error: {len(failures)} of {len(needs)} are not here", file=sys.stderr)
     return 1 if failures else 0
@@ -101,12 +101,10 @@ def checkpoint_need(checkpoint: Checkpoint) -> Need:
 
 def task_need(task: Task, supplies: Supplies) -> Need:
     """Return what is needed of a task; its data is opened to see whether it is all there."""
-    from ..datasets import can_download
-
     try:
         supplies.open(task)
     except DatasetError as error:
-        state = "fetchable" if can_download(task) else "by hand"
+        state = "fetchable" if supplies.can_download(task) else "by hand"
         return Need(task, state, None, task.source or "", _words(error))
     return Need(task, "here", None, task.source or "")
 

@@ -8,7 +8,15 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 _EVERY = 30.0
 
@@ -29,20 +37,18 @@ class TransferDisplay:
             transient=True,
             refresh_per_second=4,
         )
-        self._task = self._progress.add_task("fetching", total=None, visible=False)
+        self._task: TaskID | None = None
         self._title = "fetching"
         self._started = self._next = time.monotonic()
         self._first: float | None = None
 
     def __enter__(self) -> TransferDisplay:
-        if self._live:
-            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
+        if self._task is not None:
             self._progress.stop()
 
     def begin(self, title: str) -> None:
@@ -51,7 +57,10 @@ class TransferDisplay:
         self._started = time.monotonic()
         self._next = self._started + _EVERY
         if self._live:
-            self._progress.remove_task(self._task)
+            if self._task is None:
+                self._progress.start()
+            else:
+                self._progress.remove_task(self._task)
             self._task = self._progress.add_task(title, total=None)
         else:
             self.line(f"fetching {title}")
@@ -60,7 +69,7 @@ class TransferDisplay:
         """Show how far the file is, in bytes; an infinite total is unknown."""
         if self._first is None:
             self._first = done
-        if self._live:
+        if self._task is not None:
             self._progress.update(self._task, completed=done, total=None if math.isinf(total) else total)
             return
         now = time.monotonic()

@@ -75,6 +75,7 @@ def _follow(session: requests.Session, wanted: Wanted, headers: dict[str, str], 
             return answer
         target = next_url(url, answer.headers.get("Location"))
         answer.close()
+        session.close()  # keeps the cookies; a connection kept open could end just when it is used again
         if urlsplit(target).netloc != urlsplit(url).netloc:
             own = {}
         url = target
