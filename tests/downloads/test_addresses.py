@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import requests
 from entries import Notes, entry
 from file_server import BODY, FileServer, file, redirect
 
-from sparsebench.downloads import Fetcher, checkpoint_path, find_state, offline_reason
+from sparsebench.downloads import Fetcher, TransferDisplay, checkpoint_path, find_state, offline_reason
 from sparsebench.downloads.addresses import Wanted, resolve
 from sparsebench.downloads.errors import TransferError
 from sparsebench.downloads.http import Limits, ask, next_url, retry_after
@@ -168,3 +169,26 @@ def test_proxies_are_for_other_machines(server: FileServer, monkeypatch: pytest.
     with pytest.raises(TransferError), ask(Wanted("http://elsewhere.invalid/a"), {}, Limits()):
         pass
     assert seen == [False, True]
+
+
+def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with TransferDisplay() as display:
+        display.begin("r50.acdc_s90")
+        display.update(50e6, 150e6)  # resumed: what was there before says nothing about the speed
+        now[0] = 40
+        display.update(70e6, 150e6)
+        display.update(71e6, 150e6)
+        now[0] = 80
+        display.update(90e6, math.inf)
+    assert capsys.readouterr().err.splitlines() == [
+        "fetching r50.acdc_s90",
+        "r50.acdc_s90: 70.0 of 150.0 MB, about 2:40 left",
+        "r50.acdc_s90: 90.0 MB",
+    ]
+
+
+def test_a_host_that_is_not_there_is_named_in_words() -> None:
+    with pytest.raises(TransferError, match=r"^no connection: Failed to establish a new connection: .*refused"):
+        ask(Wanted("http://127.0.0.1:9/x"), {}, Limits()).__enter__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _LOG_IN = {401, 403}
 _START = 4096
+_CONNECTION = re.compile(r"^<?\w[\w.]*Connection(Pool)?[( ].*?[)>]: ")
 
 
 @dataclass(frozen=True)
@@ -162,4 +164,4 @@ def innermost(error: BaseException) -> str:
             break
         error = inner
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return shown(text.rpartition(": ")[2] if text.startswith("<") or "object at 0x" in text else text)
+    return shown(_CONNECTION.sub("", text))
