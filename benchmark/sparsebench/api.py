@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,29 +13,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import torch
 from pydantic import ValidationError
 
+from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .engines.context import device_of
 from .executors import make_executor
 from .loading import Backbone, find_entry, load_entry
 from .plan import OVERWRITE, Overwrite, Places, Plan, Selection, make_plan
 from .registry import Registry, load_registry
+from .resources import cache_dir as default_cache
+from .resources import datasets_dir
 from .runner import Emit, Event, RunOptions
 from .schema import CheckpointError, InputError, Numerics, PlanFile, RunRecord, RunSpec, UnknownNameError
 from .store import Store, frame, read_results
 from .store.plans import write_plan
+from .supplies import Supplies, fetch_command, fetch_missing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Sequence[T] | None
-
-
-def default_cache() -> Path:
-    """Return the cache folder: ``$SPARSEBENCH_CACHE``, else the platform's."""
-    from platformdirs import user_cache_path
-
-    given = os.environ.get("SPARSEBENCH_CACHE")
-    return Path(given).expanduser() if given else user_cache_path("sparsebench", appauthor=False)
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,7 @@ class Request:
     overwrite: Overwrite = "failed"
     save_weights: bool = False
     workers: int = 0
+    offline: bool = False
     command: str = "sparsebench run"
 
     def registry(self) -> Registry:
@@ -74,8 +70,17 @@ class Prepared:
     other_numerics: int = 0
 
 
-def prepare(request: Request, note: Callable[[str], None] | None = None) -> Prepared:
-    """Check a request and make its plan; nothing is written but caches.
+def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_run: bool = False) -> Prepared:
+    """Check a request, fetch what it needs and make its plan; nothing is written but caches and what is fetched.
+
+    Parameters
+    ----------
+    request : Request
+        What is asked for.
+    note : callable, optional
+        Told what is being checked, a line at a time.
+    dry_run : bool
+        Fetch nothing: what is missing is an error.
 
     Raises
     ------
@@ -87,13 +92,46 @@ def prepare(request: Request, note: Callable[[str], None] | None = None) -> Prep
     store = Store(request.results)
     store.check_writable()
     places = Places(request.data_dir, request.cache_dir)
-    plan = make_plan(request.selection, registry, request.numerics, places, note)
+    with TransferDisplay() as display:
+        forbidden = offline_reason(request.offline) or ("--dry-run" if dry_run else None)
+        supplies = make_supplies(request, display, forbidden=forbidden)
+        plan = make_plan(request.selection, registry, request.numerics, places, note, supplies)
     records = {record.run_id: record for record in store.read()} if store.records_dir.is_dir() else {}
     statuses = {run_id: _status(record, request) for run_id, record in records.items()}
     todo = plan.remaining(statuses, request.overwrite)
     left = {run.run_id for run in todo.runs}
     done = [records[run.run_id] for run in plan.runs if run.run_id not in left]
     return Prepared(request, plan, todo, sum(record.spec.numerics != request.numerics for record in done))
+
+
+def make_supplies(
+    request: Request, display: TransferDisplay, *, limits: Limits | None = None, forbidden: str | None = None
+) -> Supplies:
+    """Return what fetches a request's files: ``forbidden`` says what forbids it, if anything does."""
+    return Supplies(
+        data_dir=request.data_dir,
+        cache_dir=request.cache_dir,
+        fetcher=Fetcher(limits or Limits(), display.update, display.line),
+        begin=display.begin,
+        forbidden=forbidden,
+        command=fetch_command(_options(request)),
+    )
+
+
+def _options(request: Request) -> list[tuple[str, Sequence[object]]]:
+    """Return the options that select the same checkpoints and tasks."""
+    selection = request.selection
+    return [
+        ("--suite", [selection.suite] if selection.suite != "mini" else []),
+        ("--arch", selection.archs),
+        ("--method", selection.methods),
+        ("--sparsity", [f"{s:g}" for s in selection.sparsities]),
+        ("--checkpoint", selection.checkpoints),
+        ("--task", selection.tasks),
+        ("--registry", request.registry_files),
+        ("--tasks-dir", request.tasks_dirs),
+        ("--data", [request.data_dir] if request.data_dir else []),
+    ]
 
 
 def _status(record: RunRecord, request: Request) -> str:
@@ -119,7 +157,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     write_plan(store.plans_dir, PlanFile(command=request.command, created=created, groups=prepared.plan.groups))
     options = RunOptions(
         results=request.results.resolve(),
-        data_dir=request.data_dir,
+        data_dir=request.data_dir or datasets_dir(),
         cache_dir=request.cache_dir,
         save_weights=request.save_weights,
         workers=request.workers,
@@ -149,7 +187,12 @@ def _labelled(record: RunRecord, planned: RunSpec) -> RunRecord:
 
 
 def load(
-    id_or_path: str | Path, arch: str | None = None, head: bool = False, *, registry: Path | None = None
+    id_or_path: str | Path,
+    arch: str | None = None,
+    head: bool = False,
+    *,
+    registry: Path | None = None,
+    offline: bool = False,
 ) -> Backbone:
     """Load a checkpoint, registered or a file of your own.
 
@@ -163,6 +206,8 @@ def load(
         Keep the upstream head, so that the module gives logits instead of features.
     registry : Path, optional
         A YAML file with checkpoints of your own.
+    offline : bool
+        Fetch nothing; without it, a published checkpoint that isn't here is fetched.
 
     Returns
     -------
@@ -175,10 +220,12 @@ def load(
     UnknownNameError
         If it is neither a registered id nor a file.
     CheckpointError
-        If the file is damaged, refused, doesn't fit the architecture, or has no head where one is asked for.
+        If the file is missing and can't be fetched, is damaged, refused, doesn't fit the architecture, or has no head
+        where one is asked for.
     """
     name = str(id_or_path)
     entry = find_entry(name, load_registry([registry] if registry else []), arch)
+    fetch_missing(entry, offline=offline)
     backbone = load_entry(entry, head=head)
     if head and backbone.info.num_classes is None:
         raise CheckpointError(f"{name} has no classifier", "load it without head=True")
@@ -213,7 +260,8 @@ def run(
         Told as runs start, progress and end.
     **options
         How to compute: ``threads``, ``device``, ``precision``, ``engine``, ``channels_last``, ``compile``; and the
-        other fields of :class:`Request`: ``data_dir``, ``jobs``, ``overwrite``, ``save_weights``, ``registry_files``...
+        other fields of :class:`Request`: ``data_dir``, ``jobs``, ``overwrite``, ``save_weights``, ``offline``,
+        ``registry_files``...
 
     Returns
     -------

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from . import backbones, masks
 from .backbones import Architecture
-from .download import locate
+from .downloads import locate
 from .formats import RawCheckpoint, complete, read_checkpoint
 from .registry import Registry
 from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, SparsityScope, Upstream, nearest

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from .datasets import open_task
 from .datasets.base import TaskData
 from .datasets.transforms import resolve_transform
 from .engines import check_name
@@ -28,6 +27,7 @@ from .schema import (
     Task,
     UnknownNameError,
 )
+from .supplies import Supplies
 
 Overwrite = Literal["never", "failed", "always"]
 OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
@@ -90,6 +90,7 @@ def make_plan(
     numerics: Numerics,
     places: Places,
     note: Callable[[str], None] | None = None,
+    supplies: Supplies | None = None,
 ) -> Plan:
     """Check everything that can be checked, and expand a selection to runs.
 
@@ -107,6 +108,8 @@ def make_plan(
         Where data sets and caches are.
     note : callable, optional
         Told what is being checked, a line at a time.
+    supplies : Supplies, optional
+        Fetches what is missing.
 
     Raises
     ------
@@ -119,10 +122,7 @@ def make_plan(
     modes = select_modes(selection.modes, suite)
     checkpoints = select_checkpoints(selection, registry, suite)
     tasks = select_tasks(selection.tasks, registry, suite, places)
-    opened: list[TaskData] = []
-    for task in tasks:
-        tell(f"checking task {task.id}")
-        opened.append(open_task(task, places.data_dir, places.cache_dir))
+    opened = (supplies or Supplies(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, tell)
     infos: list[tuple[BackboneInfo, Preprocess]] = []
     for checkpoint in checkpoints:
         tell(f"checking checkpoint {checkpoint.id}")

@@ -1,7 +1,8 @@
-"""Find the files that live at the repository's root: in a checkout beside the source, in a wheel inside the package."""
+"""Find folders and files: those at the repository's root, those inside the package, and the user's caches."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -25,3 +26,25 @@ def root_file(name: str) -> Path:
 def package_file(name: str) -> Path:
     """Return the path of a file inside the package (embedded weights and their logs)."""
     return _PACKAGE / name
+
+
+def cache_dir() -> Path:
+    """Return the cache folder: ``$SPARSEBENCH_CACHE``, else the platform's."""
+    from platformdirs import user_cache_path
+
+    return _given("SPARSEBENCH_CACHE") or user_cache_path("sparsebench", appauthor=False)
+
+
+def checkpoints_dir() -> Path:
+    """Return the folder of fetched checkpoints: ``$SPARSEBENCH_CHECKPOINTS``, else a folder in the cache."""
+    return _given("SPARSEBENCH_CHECKPOINTS") or cache_dir() / "checkpoints"
+
+
+def datasets_dir() -> Path:
+    """Return the folder of data sets where none is named: ``$SPARSEBENCH_DATA``, else a folder in the cache."""
+    return _given("SPARSEBENCH_DATA") or cache_dir() / "datasets"
+
+
+def _given(variable: str) -> Path | None:
+    value = os.environ.get(variable, "").strip()
+    return Path(value).expanduser().absolute() if value else None

@@ -14,9 +14,12 @@ def main(arguments: argparse.Namespace) -> int:
     from ..inspection import describe
     from ..loading import find_entry
     from ..registry import load_registry
+    from ..supplies import fetch_missing
 
     registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
-    document = describe(find_entry(arguments.checkpoint, registry, arguments.arch))
+    entry = find_entry(arguments.checkpoint, registry, arguments.arch)
+    fetch_missing(entry, offline=arguments.offline)
+    document = describe(entry)
     print(json.dumps(document, indent=2) if arguments.json else render(document))
     return 0
 

@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sparsebench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
+    _add_fetch(commands)
     _add_list(commands)
     _add_inspect(commands)
     _add_status(commands)
@@ -68,16 +69,8 @@ def _add_registry(command: argparse.ArgumentParser) -> None:
     group.add_argument("--data", type=_path, metavar="DIR", help="where data sets live")
 
 
-def _add_hardware(group: argparse._ArgumentGroup, precisions: tuple[str, ...]) -> None:
-    group.add_argument("--threads", type=_positive, default=1, metavar="T", help="CPU threads (default: 1)")
-    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
-    group.add_argument("--precision", choices=precisions, default="fp32", help="autocast below fp32 (default: fp32)")
-    group.add_argument("--no-channels-last", action="store_true", help="keep images channels first in memory")
-
-
-def _add_run(commands: argparse._SubParsersAction) -> None:
-    command = _command(commands, "run", "run cells of the benchmark and show how well they did")
-    pick = command.add_argument_group("what to run (repeatable; leaving one out means all that the suite selects)")
+def _add_selection(command: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+    pick = command.add_argument_group(title)
     pick.add_argument("--method", action="append", type=_name, default=[], help="pruning method: acdc, gmp, dense, ...")
     pick.add_argument(
         "--sparsity", action="append", type=float, default=[], metavar="S", help="nominal, a fraction: 0.9"
@@ -97,6 +90,23 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="id, image folder or task file",
     )
     pick.add_argument("--suite", default="mini", help="tasks, architectures and protocols (default: mini)")
+    return pick
+
+
+def _add_offline(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    target.add_argument("--offline", action="store_true", help="fetch nothing (also: SPARSEBENCH_OFFLINE=1)")
+
+
+def _add_hardware(group: argparse._ArgumentGroup, precisions: tuple[str, ...]) -> None:
+    group.add_argument("--threads", type=_positive, default=1, metavar="T", help="CPU threads (default: 1)")
+    group.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ... (default: cpu)")
+    group.add_argument("--precision", choices=precisions, default="fp32", help="autocast below fp32 (default: fp32)")
+    group.add_argument("--no-channels-last", action="store_true", help="keep images channels first in memory")
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "run", "run cells of the benchmark and show how well they did")
+    pick = _add_selection(command, "what to run (repeatable; leaving one out means all that the suite selects)")
     pick.add_argument("--mode", action="append", type=_name, default=[], help="linear or full")
     pick.add_argument("--seed", action="append", type=int, default=[], metavar="K", help="seed of head and order")
     _add_registry(command)
@@ -110,7 +120,25 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--compile", action="store_true", help="torch.compile the network")
     how.add_argument("--engine", default="torch", help="how frozen backbones are run (default: torch)")
     how.add_argument("--workers", type=_natural, default=0, metavar="N", help="image-decoding workers in full mode")
+    _add_offline(how)
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
+
+
+def _add_fetch(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "fetch", "fetch published checkpoints and data sets, to run without a network later")
+    _add_selection(command, "for what (the selectors of run; leaving one out means all that the suite selects)")
+    part = command.add_mutually_exclusive_group()
+    part.add_argument("--checkpoints-only", action="store_true", help="no data sets")
+    part.add_argument("--tasks-only", action="store_true", help="no checkpoints")
+    _add_registry(command)
+    how = command.add_argument_group("how")
+    how.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="seconds without a byte that end a try (default: 60)"
+    )
+    how.add_argument("--tries", type=_positive, metavar="N", help="tries an address (default: 5)")
+    how.add_argument(
+        "--dry-run", action="store_true", help="list what is here, what isn't and where it is; fetch nothing"
+    )
 
 
 def _add_list(commands: argparse._SubParsersAction) -> None:
@@ -124,6 +152,7 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
     command.add_argument("checkpoint", metavar="CHECKPOINT", help="an id, or a .pth/.safetensors file")
     command.add_argument("--arch", help="a file's architecture, where it doesn't name its own")
     command.add_argument("--json", action="store_true", help="print JSON")
+    _add_offline(command)
     _add_registry(command)
 
 
@@ -251,6 +280,16 @@ def _whole(text: str, least: int) -> int:
 
 def _positive(text: str) -> int:
     return _whole(text, 1)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
 
 
 def _natural(text: str) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..api import Prepared, Request
+    from ..plan import Selection
 
 _SHOWN_FAILURES = 5
 
@@ -27,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     request = make_request(arguments)
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
-    prepared = prepare(request, note)
+    prepared = prepare(request, note, dry_run=arguments.dry_run)
     runs, todo = prepared.plan.runs, prepared.todo.runs
     if arguments.dry_run:
         print(render_plan(prepared))
@@ -59,19 +60,8 @@ def main(arguments: argparse.Namespace) -> int:
 def make_request(arguments: argparse.Namespace) -> Request:
     """Return the request that the arguments make."""
     from ..api import Request
-    from ..plan import Selection
     from ..schema import Numerics
 
-    selection = Selection(
-        suite=arguments.suite,
-        methods=arguments.method,
-        sparsities=arguments.sparsity,
-        archs=arguments.arch,
-        checkpoints=arguments.checkpoint,
-        tasks=arguments.task,
-        modes=arguments.mode,
-        seeds=arguments.seed,
-    )
     numerics = Numerics(
         device=arguments.device,
         precision=arguments.precision,
@@ -81,7 +71,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
         compile=arguments.compile,
     )
     return Request(
-        selection=selection,
+        selection=make_selection(arguments),
         registry_files=arguments.registry,
         tasks_dirs=arguments.tasks_dir,
         results=arguments.results,
@@ -91,7 +81,24 @@ def make_request(arguments: argparse.Namespace) -> Request:
         overwrite=arguments.overwrite,
         save_weights=arguments.save_weights,
         workers=arguments.workers,
+        offline=arguments.offline,
         command=shlex.join(["sparsebench", *map(_portable, sys.argv[1:])]),
+    )
+
+
+def make_selection(arguments: argparse.Namespace) -> Selection:
+    """Return the selection that the arguments make."""
+    from ..plan import Selection
+
+    return Selection(
+        suite=arguments.suite,
+        methods=arguments.method,
+        sparsities=arguments.sparsity,
+        archs=arguments.arch,
+        checkpoints=arguments.checkpoint,
+        tasks=arguments.task,
+        modes=getattr(arguments, "mode", ()),
+        seeds=getattr(arguments, "seed", ()),
     )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from ..schema import Task, UnknownNameError
 from .base import Split, TaskData, concatenate
 from .checks import assert_task
+from .fetching import can_download, download_task
 
-__all__ = ["LOADERS", "Split", "TaskData", "concatenate", "open_task"]
+__all__ = ["LOADERS", "Split", "TaskData", "can_download", "concatenate", "download_task", "open_task"]
 
 Loader = Callable[[Task, Path | None, Path | None], TaskData]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -27,6 +28,9 @@ Distribution = Literal["dense", "global", "uniform", "erk", "nm", "learned", "pe
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ADDRESS = r"https?://[^\s/]+(/\S*)?|hf:[\w.-]+/[\w.-]+/[^\s@]+@[\w./-]+|gdrive:[\w-]{10,}"
+"""What an address looks like."""
+
 Fraction = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 
 
@@ -57,24 +61,84 @@ class Preprocess(Strict):
 
 
 class FileSource(Strict):
-    """Where a checkpoint's bytes are.
+    """Where a checkpoint's bytes are, and where they come from.
 
-    ``path`` is relative to the YAML file that holds the entry, or starts with ``package:`` for a file inside the
-    installed package. ``url`` is used when the file is not there yet.
+    Parameters
+    ----------
+    path : str
+        Relative to the YAML file that holds the entry; ``package:NAME`` is a file inside the installed package,
+        ``cache:NAME`` one below the checkpoints folder.
+    sha256, sha256_prefix : str, optional
+        The file's published hash, or its first digits (torchvision's file names carry eight).
+    size : int, optional
+        The file's bytes.
+    url : str, optional
+        Where it is fetched from when it isn't there: ``https://...``, ``hf:REPO/FILE@REVISION`` or ``gdrive:ID``.
+    mirrors : tuple of str
+        Other addresses of the same file, tried in this order.
+    member : str, optional
+        The file inside the archive (.tar, .tar.gz, .zip) that ``url`` gives; ``*`` and ``?`` stand for unknown parts of
+        its name. Hash and size are the member's.
+    manual : str, optional
+        What a person has to get from where, for a file that no address gives.
     """
 
     path: str
     sha256: Sha256 | None = None
+    sha256_prefix: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
+    size: int | None = Field(strict=True, default=None, gt=0)
     url: str | None = None
+    mirrors: tuple[str, ...] = ()
+    member: str | None = None
+    manual: str | None = Field(default=None, min_length=1)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses in the order in which they are tried."""
+        return (self.url, *self.mirrors) if self.url else ()
 
     @field_validator("path")
     @classmethod
     def _inside(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("the path is empty")
-        if value.startswith("package:") and ".." in PurePosixPath(value[8:]).parts:
-            raise ValueError("a package path may not contain '..'")
+        kind, colon, name = value.partition(":")
+        if colon and kind in ("package", "cache"):
+            relative = PurePosixPath(name)
+            if ".." in relative.parts:
+                raise ValueError(f"a {kind} path may not contain '..'")
+            if relative.is_absolute() or not relative.parts or "\\" in name or ":" in name:
+                raise ValueError(f"a {kind} path is relative: {kind}:NAME")
         return value
+
+    @field_validator("url", "mirrors")
+    @classmethod
+    def _known_scheme(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for address in (value,) if isinstance(value, str) else value or ():
+            if not re.fullmatch(ADDRESS, address):
+                raise ValueError(
+                    f"{address!r} is not https://..., http://..., hf:OWNER/REPO/FILE@REVISION or gdrive:ID"
+                )
+        return value
+
+    @field_validator("member")
+    @classmethod
+    def _member_inside(cls, value: str | None) -> str | None:
+        if value is not None and (not value.strip() or value.startswith("/") or ".." in PurePosixPath(value).parts):
+            raise ValueError("a member is a path inside the archive")
+        return value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> FileSource:
+        if self.mirrors and not self.url:
+            raise ValueError("mirrors need a url")
+        if self.member and not self.url:
+            raise ValueError("a member needs the url of its archive")
+        if self.path.startswith("package:") and (self.url or self.manual):
+            raise ValueError("a package file is there already: leave url and manual out")
+        if self.sha256 and self.sha256_prefix and not self.sha256.startswith(self.sha256_prefix):
+            raise ValueError("sha256 doesn't start with sha256_prefix")
+        return self
 
 
 class Upstream(Strict):

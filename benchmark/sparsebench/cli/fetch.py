@@ -1,0 +1,154 @@
+"""``sparsebench fetch``: get what a run reads, to run it without a network later."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..schema import Checkpoint, DatasetError, InputError, SparsebenchError, Task
+from .listing import columns
+from .run import make_selection
+
+if TYPE_CHECKING:
+    from ..downloads import Limits
+    from ..supplies import Supplies
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Fetch what was selected; 0 if everything is here at the end, so that the same selection runs offline; else 1."""
+    from ..api import Request, make_supplies
+    from ..downloads import TransferDisplay
+    from ..plan import Places, select_checkpoints, select_tasks
+
+    request = Request(
+        selection=make_selection(arguments),
+        registry_files=arguments.registry,
+        tasks_dirs=arguments.tasks_dir,
+        data_dir=arguments.data,
+    )
+    registry = request.registry()
+    suite = registry.suite(request.selection.suite)
+    checkpoints = [] if arguments.tasks_only else select_checkpoints(request.selection, registry, suite)
+    places = Places(request.data_dir, request.cache_dir)
+    tasks = [] if arguments.checkpoints_only else select_tasks(request.selection.tasks, registry, suite, places)
+    with TransferDisplay() as display:
+        supplies = make_supplies(request, display, limits=make_limits(arguments))
+        needs = [checkpoint_need(c) for c in checkpoints] + [task_need(t, supplies) for t in tasks]
+        if arguments.dry_run:
+            print(render(needs, supplies))
+            return 0
+        _check_network(needs)
+        failures: list[SparsebenchError] = []
+        for need in needs:
+            try:
+                need.get(supplies)
+            except SparsebenchError as error:
+                failures.append(error)
+                display.line(f"{need.name}: failed")
+            else:
+                if need.state != "here":
+                    display.line(f"{need.name}: here now")
+    print(summary(needs, len(failures), supplies))
+    for failure in failures:
+        print(_words(failure), file=sys.stderr)
+    if failures:
+        print(f"error: {len(failures)} of {len(needs)} are not here", file=sys.stderr)
+    return 1 if failures else 0
+
+
+@dataclass(frozen=True)
+class Need:
+    """A checkpoint file or data set that the selection reads, and whether it is here.
+
+    ``state`` is ``here``, ``fetchable``, ``by hand`` or ``missing``; ``size`` is in bytes, None where it isn't known.
+    """
+
+    subject: Checkpoint | Task
+    state: str
+    size: int | None = None
+    source: str = ""
+    remedy: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for people."""
+        return f"{'checkpoint' if isinstance(self.subject, Checkpoint) else 'task'} {self.subject.id}"
+
+    def get(self, supplies: Supplies) -> None:
+        """Fetch it if it isn't here, and check it, or raise :class:`SparsebenchError`."""
+        if isinstance(self.subject, Checkpoint):
+            supplies.fetch(self.subject)
+        elif self.state != "here":
+            if self.state == "fetchable":
+                supplies.download(self.subject)
+            supplies.open(self.subject)
+
+
+def checkpoint_need(checkpoint: Checkpoint) -> Need:
+    """Return what is needed of a checkpoint; nothing is read."""
+    from ..downloads import checkpoint_path, find_state
+    from ..downloads.locating import remedy
+
+    source, state = checkpoint.file, find_state(checkpoint.file)
+    path = checkpoint_path(source)
+    if state == "here":
+        return Need(checkpoint, state, path.stat().st_size, "the package" if "package:" in source.path else str(path))
+    more = f" and {len(source.mirrors)} more" if source.mirrors else ""
+    return Need(checkpoint, state, source.size, f"{source.url}{more}" if source.url else str(path), remedy(checkpoint))
+
+
+def task_need(task: Task, supplies: Supplies) -> Need:
+    """Return what is needed of a task; its data is opened to see whether it is all there."""
+    try:
+        supplies.open(task)
+    except DatasetError as error:
+        state = "fetchable" if supplies.can_download(task) else "by hand"
+        return Need(task, state, None, task.source or "", _words(error))
+    return Need(task, "here", None, task.source or "")
+
+
+def make_limits(arguments: argparse.Namespace) -> Limits:
+    """Return the limits that the arguments ask for."""
+    from ..downloads import Limits
+
+    standard = Limits()
+    stall = arguments.timeout or standard.stall
+    return Limits(connect=min(stall, standard.connect), stall=stall, tries=arguments.tries or standard.tries)
+
+
+def render(needs: list[Need], supplies: Supplies) -> str:
+    """Return the table of a dry run, and below it what has to be done by hand."""
+    words = {"fetchable": "to fetch"}
+    rows = [["WHAT", "STATE", "BYTES", "FROM"]]
+    rows += [[n.name, words.get(n.state, n.state), "?" if n.size is None else f"{n.size:,}", n.source] for n in needs]
+    lines = [columns(rows), summary(needs, None, supplies)]
+    lines += [f"{n.name}: {n.remedy}" for n in needs if n.state in ("by hand", "missing")]
+    return "\n".join(lines)
+
+
+def summary(needs: list[Need], failed: int | None, supplies: Supplies) -> str:
+    """Return one line on how much is here; ``failed`` is None before anything was fetched."""
+    from ..resources import checkpoints_dir
+
+    before = sum(n.state == "here" for n in needs)
+    if failed is None:
+        known = sum(n.size or 0 for n in needs if n.state == "fetchable")
+        text = f"{len(needs)} needed, {before} here, {sum(n.state == 'fetchable' for n in needs)} to fetch"
+        text += f" ({known:,} bytes of known size)" if known else ""
+    else:
+        text = f"{len(needs)} needed, {len(needs) - failed} here"
+    return f"{text}; checkpoints in {checkpoints_dir()}, data sets in {supplies.data_root}"
+
+
+def _words(error: SparsebenchError) -> str:
+    return error.message + (f"; {error.hint}" if error.hint else "")
+
+
+def _check_network(needs: list[Need]) -> None:
+    from ..downloads.offline import network_forbidden
+
+    forbidden = network_forbidden()
+    if forbidden and any(n.state == "fetchable" for n in needs):
+        raise InputError(f"{forbidden} forbids the network", "unset it to fetch")
