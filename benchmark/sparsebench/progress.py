@@ -11,6 +11,11 @@ INTERVAL = 0.25
 """Least number of seconds between two reports; the last one is always made."""
 
 
+def part(progress: Progress, start: float, end: float) -> Progress:
+    """Return a progress for a part of the work, from fraction ``start`` to ``end`` of it."""
+    return lambda done, total: progress(start + (end - start) * done / total, 1.0)
+
+
 class Throttle:
     """Pass progress on to a callable, but not more often than every :data:`INTERVAL` seconds.
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from ..schema import Task, UnknownNameError
 from .base import Split, TaskData, concatenate
 from .checks import assert_task
+from .fetching import download_task
+from .layouts import LAYOUTS
+from .lock import assert_locked
 
-__all__ = ["LOADERS", "Split", "TaskData", "concatenate", "open_task"]
+__all__ = ["LOADERS", "Split", "TaskData", "concatenate", "download_task", "open_task"]
 
 Loader = Callable[[Task, Path | None, Path | None], TaskData]
 
@@ -20,6 +23,7 @@ LOADERS: dict[str, tuple[str, str]] = {
     "textures": ("textures", "open_textures"),
     "imagefolder": ("imagefolder", "open_imagefolder"),
     "torchvision": ("torchvision_sets", "open_torchvision"),
+    **dict.fromkeys(LAYOUTS, ("published", "open_published")),
 }
 """What a task's ``loader`` may be: the module here and its function, imported when first used."""
 
@@ -34,7 +38,7 @@ def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None =
     data_dir : Path, optional
         Where data sets live; relative roots are looked up there, else in the current folder.
     cache_dir : Path, optional
-        Where the results of slow checks may be remembered.
+        Where the results of slow checks may be remembered, and the fingerprints of published data sets.
 
     Raises
     ------
@@ -51,4 +55,6 @@ def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None =
     loader: Loader = getattr(import_module(f".{module}", __name__), function)
     data = loader(task, data_dir, cache_dir)
     assert_task(data)
+    if data.published and task.split_sha256 is None and cache_dir is not None:
+        assert_locked(data, data_dir, cache_dir)
     return data

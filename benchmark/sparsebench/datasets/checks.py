@@ -39,9 +39,11 @@ def _assert_counts(data: TaskData) -> None:
         raise _differs(task, "number of classes", task.classes, n_classes)
     if n_classes < 2:
         raise DatasetError(f"task {task.id!r}: {n_classes} class(es)", hint="classification needs at least two")
+    found = {str(name): len(split) for name, split in data.splits.items()}
+    found["trainval"] = found["train"] + found["val"]
     for name, expected in (task.sizes or {}).items():
-        if len(data.splits[name]) != expected:
-            raise _differs(task, f"number of {name} images", expected, len(data.splits[name]))
+        if found[name] != expected:
+            raise _differs(task, f"number of {name} images", expected, found[name])
     for name, split in (("train", data.train), ("test", data.test)):
         if len(split) == 0:
             raise DatasetError(
