@@ -30,7 +30,7 @@ def download_task(task: Task, data_dir: Path, progress: Progress | None = None) 
     data_dir : Path
         Where data sets live; created where it isn't there.
     progress : callable, optional
-        ``progress(done, total)``, called with (0, 1) before and (1, 1) after; torchvision shows its own bar for each file.
+        ``progress(done, total)``, called with (0, 1) before and (1, 1) after; torchvision shows its own bars.
 
     Returns
     -------

@@ -11,6 +11,7 @@ a part of a data set, and don't say which file or line is wrong. A test asserts 
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from ..schema import DatasetError, Task
 from .base import Split, TaskData
+from .checks import assert_numbers
 from .decode import read_rgb
 from .folders import list_images
 from .layouts import Layout, Listing, layout_of
@@ -88,7 +90,8 @@ def find_folder(task: Task, layout: Layout, place: Path) -> tuple[Path, bool]:
             return place / name, False
     own = " and ".join(need.replace("|", " or ") for need in layout.needs)
     looked = f"{' or '.join(layout.folders)} with {own + ', or with ' if own else ''}train/ and test/"
-    raise DatasetError(f"task {task.id!r}: not found in {place.absolute()}: looked for {looked}", hint=layout.obtain)
+    hint = layout.obtain + ("; or have torchvision download it: options.download: true" if layout.torchvision else "")
+    raise DatasetError(f"task {task.id!r}: not found in {place.absolute()}: looked for {looked}", hint=hint)
 
 
 def _holds(folder: Path, need: str) -> bool:
@@ -110,6 +113,9 @@ def from_listing(task: Task, folder: Path, listing: Listing, cache_dir: Path | N
         If an image is missing or broken, or a class has no images for training or for test.
     """
     entries = listing.entries
+    counts = Counter(entry.split or "train" for entry in entries)
+    found = {"trainval": counts["train"] + counts["val"], "test": counts["test"]}
+    assert_numbers(task, len(listing.classes), found)  # before all images are read
     _assert_classes(task, folder, listing)
     hashes = check_files(folder, [entry.name for entry in entries], cache_dir)
     number = {label: i for i, label in enumerate(listing.classes)}

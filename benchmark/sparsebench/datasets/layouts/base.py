@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def read_mat(path: Path, *names: str) -> list[np.ndarray]:
     from scipy.io import loadmat
 
     try:
-        content = loadmat(path, squeeze_me=True)
+        content = loadmat(io.BytesIO(path.read_bytes()), squeeze_me=True)
     except Exception as error:  # scipy's reader of damaged files raises nearly anything
         raise unreadable(path, error) from error
     lacking = [name for name in names if name not in content]
