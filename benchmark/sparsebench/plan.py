@@ -214,6 +214,11 @@ class _Context:
 def _group(context: _Context, mode: Mode, info: BackboneInfo, preprocess: Preprocess, data: TaskData) -> Group:
     settings, task = context.suite.modes[mode], data.task
     protocol = context.registry.protocol(settings.protocol, mode, task.overrides.get(mode), f"task {task.id}")
+    if protocol.grid is not None and len(data.val) == 0:
+        raise InputError(
+            f"protocol {protocol.name!r} chooses hyperparameters on val, but task {task.id!r} has no val images",
+            "add a val/ folder, or use another suite",
+        )
     transform = resolve_transform(preprocess, task, protocol)
     first = _first_spec(context, info, data, protocol, transform.sha256)
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(context.seeds or settings.seeds))

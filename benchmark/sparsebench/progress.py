@@ -3,12 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 Progress = Callable[[float, float], None]
 
 INTERVAL = 0.25
 """Least number of seconds between two reports; the last one is always made."""
+
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def telling(listener: Callable[[str], None]) -> Iterator[None]:
+    """Have ``listener`` called with what :func:`tell` is told in the block, a line at a time."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def tell(line: str) -> None:
+    """Tell whoever listens what long work is being done."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(line)
+
+
+def part(progress: Progress, start: float, end: float) -> Progress:
+    """Return a progress for a part of the work, from fraction ``start`` to ``end`` of it."""
+    return lambda done, total: progress(start + (end - start) * done / total, 1.0)
 
 
 class Throttle:

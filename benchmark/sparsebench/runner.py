@@ -23,7 +23,7 @@ from .files import write_bytes
 from .finetune import finetune
 from .loading import Backbone, load_entry
 from .probes.base import cross_entropy, evaluate
-from .progress import Progress
+from .progress import Progress, part
 from .schema import (
     Failure,
     Group,
@@ -32,8 +32,10 @@ from .schema import (
     RunRecord,
     RunSpec,
     Scores,
+    Trial,
     canonical_json,
 )
+from .search import at_best, joined, search_full, search_linear, search_progress, with_choice
 from .store import Predictions, Store
 
 
@@ -100,6 +102,7 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
         status="failed" if outcome is None else "ok",
         spec=spec,
         scores=outcome.scores if outcome else None,
+        trials=outcome.trials if outcome else (),
         mask_proof=outcome.mask_proof if outcome else None,
         failure=failure,
         weights_file=outcome.weights_file if outcome else None,
@@ -138,6 +141,7 @@ class _Outcome:
     mask_proof: MaskProof | None = None
     feature_seconds: float | None = None
     weights_file: str | None = None
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,8 @@ class _Session:
         if spec.mode == "full":
             return self._full(spec, self._loaded, progress)
         if self._features is None:
-            self._features = self._extract(spec, self._loaded, _part(progress, 0.0, 0.5))
-            progress = _part(progress, 0.5, 1.0)
+            self._features = self._extract(spec, self._loaded, part(progress, 0.0, 0.5))
+            progress = part(progress, 0.5, 1.0)
         return self._linear(spec, self._loaded, self._features, progress)
 
     def _load(self, spec: RunSpec) -> _Loaded:
@@ -182,8 +186,9 @@ class _Session:
         return _Loaded(backbone, data, transform)
 
     def _extract(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> list[Features]:
-        """Return the features of the training and test images, and of the validation images where they are held out."""
-        train, held_out = partition(loaded.data, self.group.protocol.train_on)
+        """Return the features of the training and test images, and of validation where it is used."""
+        train_on = "train" if self.group.protocol.grid is not None else self.group.protocol.train_on
+        train, held_out = partition(loaded.data, train_on)
         splits = [train, loaded.data.test] + ([] if held_out is None else [held_out])
         return [
             extract(
@@ -192,7 +197,7 @@ class _Session:
                 loaded.transform,
                 spec.numerics,
                 cache_dir=self.options.cache_dir,
-                progress=_part(progress, k / len(splits), (k + 1) / len(splits)),
+                progress=part(progress, k / len(splits), (k + 1) / len(splits)),
                 workers=self.options.workers,
             )
             for k, split in enumerate(splits)
@@ -201,8 +206,15 @@ class _Session:
     def _linear(self, spec: RunSpec, loaded: _Loaded, features: list[Features], progress: Progress) -> _Outcome:
         train, test, *held_out = features
         data, protocol, device = loaded.data, self.group.protocol, spec.numerics.device
+        classes = len(data.classes)
+        trials: tuple[Trial, ...] = ()
+        if protocol.grid is not None:
+            val = held_out.pop()
+            searching, progress = search_progress(protocol, progress)
+            trials = search_linear(train, val, classes, protocol, spec.seed, device=device, progress=searching)
+            protocol, train = at_best(protocol, trials, spec.metric), joined(train, val)
         fit = probes.get(spec.probe or "")
-        head = fit(train.x, train.y, len(data.classes), protocol, spec.seed, device=device, progress=progress)
+        head = fit(train.x, train.y, classes, protocol, spec.seed, device=device, progress=progress)
         test_logits = head.logits(test.x)
         scores = _scores(
             test_logits,
@@ -212,30 +224,31 @@ class _Session:
             train_loss=cross_entropy(head.logits(train.x), train.y),
         )
         seconds = round(sum(f.seconds for f in features), 4)
-        return _Outcome(scores, _predictions(test_logits, data), feature_seconds=seconds)
+        scores = with_choice(scores, trials, spec.metric, len(data.val))
+        return _Outcome(scores, _predictions(test_logits, data), feature_seconds=seconds, trials=trials)
 
     def _full(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> _Outcome:
-        data = loaded.data
-        result = finetune(
-            loaded.backbone,
-            data,
-            loaded.transform,
-            self.group.protocol,
-            spec.seed,
-            numerics=spec.numerics,
-            progress=progress,
-            workers=self.options.workers,
-        )
+        data, protocol, numerics = loaded.data, self.group.protocol, spec.numerics
+        workers = self.options.workers
+        trials: tuple[Trial, ...] = ()
+        fixed = (loaded.backbone, data, loaded.transform)
+        if protocol.grid is not None:
+            searching, progress = search_progress(protocol, progress)
+            trials = search_full(*fixed, protocol, spec.seed, numerics=numerics, progress=searching, workers=workers)
+            protocol = at_best(protocol, trials, spec.metric)
+        result = finetune(*fixed, protocol, spec.seed, numerics=numerics, progress=progress, workers=workers)
         scores = _scores(
             result.test_logits,
             data,
-            n_train=len(partition(data, self.group.protocol.train_on)[0]),
+            n_train=len(partition(data, protocol.train_on)[0]),
             val_logits=result.val_logits,
             train_loss=result.train_loss,
             best_test=result.best_test,
         )
         weights = self._save_weights(spec, loaded, result.state_dict) if self.options.save_weights else None
-        return _Outcome(scores, _predictions(result.test_logits, data), result.mask_proof, weights_file=weights)
+        predictions = _predictions(result.test_logits, data)
+        scores = with_choice(scores, trials, spec.metric, len(data.val))
+        return _Outcome(scores, predictions, result.mask_proof, weights_file=weights, trials=trials)
 
     def _save_weights(self, spec: RunSpec, loaded: _Loaded, state: dict[str, torch.Tensor]) -> str:
         from safetensors.torch import save
@@ -251,11 +264,6 @@ class _Session:
         name = f"weights/{spec.run_id}.safetensors"
         write_bytes(self.options.results / name, save(tensors, {"finetuned": canonical_json(described)}))
         return name
-
-
-def _part(progress: Progress, start: float, end: float) -> Progress:
-    """Return a progress for a part of the work, from fraction ``start`` to ``end`` of it."""
-    return lambda done, total: progress(start + (end - start) * done / total, 1.0)
 
 
 def _predictions(logits: Any, data: TaskData) -> Predictions:

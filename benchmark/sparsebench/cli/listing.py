@@ -37,11 +37,13 @@ def _checkpoints(registry: Registry) -> list[list[str]]:
 
 
 def _tasks(registry: Registry) -> list[list[str]]:
-    rows = [["TASK", "CLASSES", "TRAIN", "VAL", "TEST", "METRIC", "LOADER", "TITLE"]]
+    rows = [["TASK", "SUITES", "CLASSES", "TRAIN+VAL", "TEST", "METRIC", "LOADER", "TITLE"]]
     for t in registry.tasks.values():
-        sizes: dict[str, int] = {str(split): n for split, n in (t.sizes or {}).items()}
-        counts = [str(sizes.get(split, "")) for split in ("train", "val", "test")]
-        rows.append([t.id, str(t.classes or ""), *counts, t.metric, t.loader, t.title or ""])
+        sizes: dict[str, int] = {str(part): n for part, n in (t.sizes or {}).items()}
+        both = sizes.get("trainval", sizes.get("train", 0) + sizes.get("val", 0))
+        counts = [str(n or "") for n in (t.classes, both, sizes.get("test"))]
+        suites = ", ".join(s.id for s in registry.suites.values() if t.id in s.tasks)
+        rows.append([t.id, suites, *counts, t.metric, t.loader, t.title or ""])
     return rows
 
 

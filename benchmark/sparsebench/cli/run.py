@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..engines.memory import keep_pages
+from ..progress import telling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,8 @@ def main(arguments: argparse.Namespace) -> int:
 
     request = make_request(arguments)
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
-    prepared = prepare(request, note, dry_run=arguments.dry_run)
+    with telling(lambda text: print(text, file=sys.stderr, flush=True)):
+        prepared = prepare(request, note, dry_run=arguments.dry_run)
     runs, todo = prepared.plan.runs, prepared.todo.runs
     if arguments.dry_run:
         print(render_plan(prepared))

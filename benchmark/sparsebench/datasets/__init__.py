@@ -10,6 +10,8 @@ from ..schema import Task, UnknownNameError
 from .base import Split, TaskData, concatenate
 from .checks import assert_task
 from .fetching import can_download, download_task
+from .layouts import LAYOUTS
+from .lock import assert_locked
 
 __all__ = ["LOADERS", "Split", "TaskData", "can_download", "concatenate", "download_task", "open_task"]
 
@@ -21,6 +23,7 @@ LOADERS: dict[str, tuple[str, str]] = {
     "textures": ("textures", "open_textures"),
     "imagefolder": ("imagefolder", "open_imagefolder"),
     "torchvision": ("torchvision_sets", "open_torchvision"),
+    **dict.fromkeys(LAYOUTS, ("published", "open_published")),
 }
 """What a task's ``loader`` may be: the module here and its function, imported when first used."""
 
@@ -35,7 +38,7 @@ def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None =
     data_dir : Path, optional
         Where data sets live; relative roots are looked up there, else in the current folder.
     cache_dir : Path, optional
-        Where the results of slow checks may be remembered.
+        Where the results of slow checks may be remembered, and the fingerprints of published data sets.
 
     Raises
     ------
@@ -52,4 +55,6 @@ def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None =
     loader: Loader = getattr(import_module(f".{module}", __name__), function)
     data = loader(task, data_dir, cache_dir)
     assert_task(data)
+    if data.published and task.split_sha256 is None and cache_dir is not None:
+        assert_locked(data, data_dir, cache_dir)
     return data

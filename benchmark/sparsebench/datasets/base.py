@@ -49,7 +49,8 @@ class TaskData:
     """A task's images, ready to be read; ``val`` is empty (length 0) where the task has none.
 
     ``on_overlap`` says what an image found in two splits means: ``error`` where sparsebench cut the splits, ``warn``
-    where the user did, ``allow`` where they are published so.
+    where the user did, ``allow`` where they are published so. ``published`` data is not expected to change: where the
+    task has no fingerprint, the first one that is seen counts.
     """
 
     task: Task
@@ -58,6 +59,7 @@ class TaskData:
     val: Split
     test: Split
     on_overlap: Literal["error", "warn", "allow"] = "error"
+    published: bool = False
 
     @property
     def splits(self) -> dict[Literal["train", "val", "test"], Split]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from itertools import combinations
 
 from ..schema import DatasetError, Task
@@ -33,15 +34,27 @@ def _differs(task: Task, what: str, expected: object, found: object) -> DatasetE
     )
 
 
-def _assert_counts(data: TaskData) -> None:
-    task, n_classes = data.task, len(data.classes)
+def assert_numbers(task: Task, n_classes: int, found: Mapping[str, int]) -> None:
+    """Check a task's number of classes, and those of its sizes that are among the numbers of images found.
+
+    Raises
+    ------
+    DatasetError
+        If one differs, or there are fewer than two classes.
+    """
     if task.classes is not None and n_classes != task.classes:
         raise _differs(task, "number of classes", task.classes, n_classes)
     if n_classes < 2:
         raise DatasetError(f"task {task.id!r}: {n_classes} class(es)", hint="classification needs at least two")
     for name, expected in (task.sizes or {}).items():
-        if len(data.splits[name]) != expected:
-            raise _differs(task, f"number of {name} images", expected, len(data.splits[name]))
+        if name in found and found[name] != expected:
+            raise _differs(task, f"number of {name} images", expected, found[name])
+
+
+def _assert_counts(data: TaskData) -> None:
+    task = data.task
+    found = {str(name): len(split) for name, split in data.splits.items()}
+    assert_numbers(task, len(data.classes), found | {"trainval": found["train"] + found["val"]})
     for name, split in (("train", data.train), ("test", data.test)):
         if len(split) == 0:
             raise DatasetError(

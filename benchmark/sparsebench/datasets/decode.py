@@ -95,7 +95,7 @@ def check_image(path: Path) -> str:
         with Image.open(io.BytesIO(data)) as image:
             _refuse(image)
             if image.format == "JPEG":
-                image.draft(image.mode, (image.width // 8, image.height // 8))
+                image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
             image.load()
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise _explain(path, error) from error

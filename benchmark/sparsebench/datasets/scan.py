@@ -14,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..files import write_text
+from ..progress import tell
 from ..schema import DatasetError, canonical_json, digest
 from .decode import check_image
 
 _VERSION = 1
+_MANY = 5000  # images: checking more is told of as it goes on
 Known = dict[str, tuple[int, int, str]]
 
 
@@ -40,24 +42,29 @@ def check_files(root: Path, names: Sequence[str], cache_dir: Path | None = None)
     """
     memory = _memory_path(root, cache_dir)
     known = _recall(memory)
-    stats = [_stat(root / name) for name in names]
+    stats = _stats(root, names)
     fresh = [i for i, name in enumerate(names) if known.get(name, ())[:2] != stats[i]]
-    checked = dict(zip(fresh, _check_all([root / names[i] for i in fresh]), strict=True))
+    checked = dict(zip(fresh, _check_all(root, [root / names[i] for i in fresh]), strict=True))
     hashes = [checked[i] if i in checked else known[name][2] for i, name in enumerate(names)]
     if memory is not None and fresh:
         _remember(memory, {name: (*stats[i], hashes[i]) for i, name in enumerate(names)})
     return hashes
 
 
-def _check_all(paths: Sequence[Path]) -> list[str]:
+def _check_all(root: Path, paths: Sequence[Path]) -> list[str]:
     def attempt(path: Path) -> str | DatasetError:
         try:
             return check_image(path)
         except DatasetError as error:
             return error
 
+    results: list[str | DatasetError] = []
+    step = max(_MANY, len(paths) // 10)
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(attempt, paths))
+        for result in pool.map(attempt, paths):
+            if len(paths) > _MANY and len(results) % step == 0:
+                tell(f"checking images in {root}, once: {len(results):,} of {len(paths):,}")
+            results.append(result)
     broken = [result for result in results if isinstance(result, DatasetError)]
     if broken:
         more = f" (and {len(broken) - 1} more files that can't be read)" if len(broken) > 1 else ""
@@ -65,13 +72,23 @@ def _check_all(paths: Sequence[Path]) -> list[str]:
     return [result for result in results if isinstance(result, str)]
 
 
-def _stat(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        reason = error.strerror or "can't be read"
-        raise DatasetError(f"{path}: {reason}", hint="is it a dangling link, or not readable?") from error
-    return found.st_size, found.st_mtime_ns
+def _stats(root: Path, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Return each file's size and modification time, or name the first that has none, and how many more there are."""
+    found: list[tuple[int, int]] = []
+    failed: list[tuple[Path, OSError]] = []
+    for name in names:
+        try:
+            status = (root / name).stat()
+        except OSError as error:
+            failed.append((root / name, error))
+        else:
+            found.append((status.st_size, status.st_mtime_ns))
+    if failed:
+        path, first = failed[0]
+        more = f" (and {len(failed) - 1} more files of {len(names)})" if len(failed) > 1 else ""
+        reason = first.strerror or "can't be read"
+        raise DatasetError(f"{path}: {reason}{more}", hint="is it a dangling link, or not readable?") from first
+    return found
 
 
 def _memory_path(root: Path, cache_dir: Path | None) -> Path | None:

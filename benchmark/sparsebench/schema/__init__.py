@@ -23,8 +23,8 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
-from .run import Failure, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status
-from .task import MODES, Augment, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
+from .run import Failure, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status, Trial
+from .task import MODES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
@@ -36,6 +36,7 @@ __all__ = [
     "Distribution",
     "Failure",
     "FileSource",
+    "Grid",
     "Group",
     "InputError",
     "Interpolation",
@@ -63,6 +64,7 @@ __all__ = [
     "SuiteMode",
     "Task",
     "Training",
+    "Trial",
     "UnknownNameError",
     "Upstream",
     "canonical_json",

@@ -103,14 +103,30 @@ class Failure(Lenient):
     traceback: str = ""
 
 
+class Trial(Lenient):
+    """One point of a protocol's grid, trained on train and scored on val; no scores where the training diverged."""
+
+    lr: float
+    weight_decay: float
+    val_top1: float | None = None
+    val_mean_per_class: float | None = None
+    val_loss: float | None = None
+
+
 class Scores(Lenient):
-    """What a run measured; accuracies are fractions."""
+    """What a run measured; accuracies are fractions.
+
+    Where the protocol has a grid, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
+    alone, and ``chosen_lr`` and ``chosen_weight_decay`` are what the final training used.
+    """
 
     top1: float
     mean_per_class: float
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     best_test: float | None = None
+    chosen_lr: float | None = None
+    chosen_weight_decay: float | None = None
     train_loss: float | None = None
     n_train: int
     n_val: int = 0
@@ -133,6 +149,7 @@ class RunRecord(Lenient):
     status: Status
     spec: RunSpec
     scores: Scores | None = None
+    trials: tuple[Trial, ...] = ()
     mask_proof: MaskProof | None = None
     failure: Failure | None = None
     predictions: str | None = None

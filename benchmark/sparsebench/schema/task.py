@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from itertools import product
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, field_validator, model_validator
 
@@ -12,6 +13,8 @@ from .checkpoint import Sha256
 Mode = Literal["linear", "full"]
 Probe = Literal["sgd"]
 Metric = Literal["top1", "mean_per_class"]
+Rate = Annotated[float, Field(strict=True, ge=0)]
+PositiveRate = Annotated[float, Field(strict=True, gt=0)]
 MODES: tuple[Mode, ...] = ("linear", "full")
 
 
@@ -38,7 +41,8 @@ class Task(Strict):
     """A downstream image-classification task.
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
-    ``sizes`` and ``split_sha256``, where given, are asserted before the first run.
+    ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
+    run.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -48,7 +52,7 @@ class Task(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     metric: Metric = "top1"
     classes: int | None = Field(strict=True, default=None, gt=1)
-    sizes: dict[Literal["train", "val", "test"], int] | None = None
+    sizes: dict[Literal["train", "val", "test", "trainval"], int] | None = None
     split_sha256: Sha256 | None = None
     augment: Augment = Augment(crop="random_resized", flip=True)
     mean: tuple[float, float, float] | None = None
@@ -59,10 +63,27 @@ class Task(Strict):
     notes: str | None = None
 
 
+class Grid(Strict):
+    """Learning rates and weight decays to choose from on the validation split."""
+
+    lr: tuple[PositiveRate, ...] = Field(min_length=1)
+    weight_decay: tuple[Rate, ...] = Field(min_length=1)
+
+    @field_validator("lr", "weight_decay")
+    @classmethod
+    def _distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("the values of a grid are distinct")
+        return value
+
+
 class Protocol(Strict):
     """Every hyperparameter of a mode.
 
     The learning rate is ``lr`` and is multiplied by ``gamma`` at the start of each (0-based) epoch in ``milestones``.
+
+    With a ``grid``, learning rate and weight decay are those of the :meth:`points` that scores best on val when trained
+    on train; with them the run then trains on train and val, and is scored once on test.
     """
 
     name: str
@@ -81,6 +102,7 @@ class Protocol(Strict):
     eval_test: Literal["last", "each_epoch"] = "last"
     normalisation: Literal["checkpoint", "task"] = "checkpoint"
     augment: Literal["none", "task", "published"] = "none"
+    grid: Grid | None = None
     source: str | None = None
 
     @field_validator("milestones")
@@ -100,9 +122,31 @@ class Protocol(Strict):
             raise ValueError("a linear probe is plain SGD scored after its last epoch: no nesterov, eval_test last")
         return self
 
+    @model_validator(mode="after")
+    def _grid_spares_test(self) -> Protocol:
+        if self.grid is not None and (self.train_on != "trainval" or self.eval_test != "last"):
+            raise ValueError("a grid is searched on val before train_on 'trainval', and test is scored last, once")
+        if self.grid is not None and len(self.points()) < 2:
+            raise ValueError("a grid of one point leaves nothing to choose")
+        return self
+
     def resolved(self) -> dict[str, Any]:
-        """Return the hyperparameters that define a run, without the protocol's name and source."""
-        return self.model_dump(mode="json", exclude={"name", "source"})
+        """Return the hyperparameters that define a run, without the protocol's name and source.
+
+        A grid that there isn't is left out: so the ids of runs are those from before there were grids.
+        """
+        unset = {"grid"} if self.grid is None else set()
+        return self.model_dump(mode="json", exclude={"name", "source"} | unset)
+
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """Return the learning rates and weight decays to try: the protocol's own, then the grid's in order."""
+        own = (self.lr, self.weight_decay)
+        grid = [] if self.grid is None else product(self.grid.lr, self.grid.weight_decay)
+        return tuple(dict.fromkeys([own, *grid]))
+
+    def at(self, lr: float, weight_decay: float, **changes: Any) -> Protocol:
+        """Return the protocol at one point of its grid, without the grid."""
+        return self.model_copy(update={"lr": lr, "weight_decay": weight_decay, "grid": None, **changes})
 
     def sha256(self) -> str:
         """Return the digest of :meth:`resolved`."""

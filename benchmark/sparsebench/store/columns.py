@@ -35,6 +35,8 @@ KINDS: dict[str, Kind] = {
     "mean_per_class": "number",
     "val_accuracy": "number",  # the task's metric on validation, where the protocol holds data out
     "best_test": "number",
+    "chosen_lr": "number",  # where the protocol has a grid: what was chosen on validation
+    "chosen_weight_decay": "number",
     "train_loss": "number",
     "n_train": "integer",
     "n_val": "integer",
