@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,20 @@ from sparsebench import backbones, masks
 from sparsebench.pruning.distributions import global_masks
 
 
+def pytest_configure() -> None:
+    """Give each of several test processes one thread, so that they don't fight over the cores."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
+        os.environ["OMP_NUM_THREADS"] = "1"
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep the tests out of the user's cache, and their thread count out of the other tests."""
+    """Keep the tests out of the user's cache and off the network, and their thread count out of the other tests."""
     monkeypatch.setenv("SPARSEBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("SPARSEBENCH_OFFLINE", "1")
+    for name in ("SPARSEBENCH_CHECKPOINTS", "SPARSEBENCH_DATA"):
+        monkeypatch.delenv(name, raising=False)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)

@@ -15,7 +15,7 @@ from sparsebench.schema import Checkpoint, CheckpointError, FileSource, InputErr
 
 
 def embedded() -> list[str]:
-    return list(load_registry().checkpoints)
+    return [c.id for c in load_registry().checkpoints.values() if c.file.path.startswith("package:")]
 
 
 @pytest.mark.parametrize("name", embedded())

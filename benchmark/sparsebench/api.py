@@ -125,6 +125,7 @@ def _options(request: Request) -> list[tuple[str, Sequence[object]]]:
         ("--suite", [selection.suite] if selection.suite != "mini" else []),
         ("--arch", selection.archs),
         ("--method", selection.methods),
+        ("--variant", selection.variants),
         ("--sparsity", [f"{s:g}" for s in selection.sparsities]),
         ("--checkpoint", selection.checkpoints),
         ("--task", selection.tasks),
@@ -243,6 +244,7 @@ def run(
     mode: OneOrMore[str] = None,
     seed: OneOrMore[int] = None,
     results: str | Path = "runs",
+    variant: OneOrMore[str] = None,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -250,7 +252,7 @@ def run(
 
     Parameters
     ----------
-    method, sparsity, arch, checkpoint, task, mode, seed : one or several, optional
+    method, variant, sparsity, arch, checkpoint, task, mode, seed : one or several, optional
         What to select; leaving one out means all that the suite selects.
     suite : str
         The suite.
@@ -277,6 +279,7 @@ def run(
         suite=suite,
         methods=_several(method),
         sparsities=_several(sparsity),
+        variants=_several(variant),
         archs=_several(arch),
         checkpoints=[str(c) for c in _several(checkpoint)],
         tasks=[str(t) for t in _several(task)],

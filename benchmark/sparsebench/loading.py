@@ -106,7 +106,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         backbones.remove_head(model, architecture)  # the file has none: what was built is not the checkpoint's
     found, source = _find_masks(model, raw, checkpoint.exempt, dense=checkpoint.method == "dense")
     masks.apply(model, found)
-    _check_weights(checkpoint, model)
+    _check_weights(checkpoint, model, found if source == "file" else None)
     report = masks.measure(model, found, checkpoint.exempt)
     _check_sparsity(checkpoint, report)
     if classes is not None and not head:
@@ -201,6 +201,7 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
             distribution=meta.get("distribution", "learned") if found else "dense",
             nm=meta.get("nm") if found else None,
             exempt=exempt if found else (),
+            reference=meta.get("reference") if found else None,
             file=FileSource(path=str(path.resolve())),
             preprocess=Preprocess.model_validate(meta["preprocess"]) if "preprocess" in meta else None,
             upstream=Upstream.model_validate(meta["upstream"]) if "upstream" in meta else None,
@@ -312,8 +313,11 @@ def _find_masks(
     return found, "zeros" if found else "none"
 
 
-def _check_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
-    """Check what a loaded model's weights tell about the entry: finite, exempt layers dense, dense ones too."""
+def _check_weights(checkpoint: Checkpoint, model: nn.Module, own: Mapping[str, Tensor] | None) -> None:
+    """Check what a loaded model's weights tell about the entry: finite, exempt layers dense, dense ones too.
+
+    Where the file has masks of its own, they tell whether a layer is dense: dead filters are zeros, too.
+    """
     broken = [name for name, value in model.state_dict().items() if not bool(value.isfinite().all())]
     if broken:
         raise CheckpointError(
@@ -328,7 +332,8 @@ def _check_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
                 f"checkpoint {checkpoint.id} exempts layer {layer!r}, which its architecture doesn't have",
                 "did you mean " + " or ".join(nearest(layer, names) or names[:3]) + "?",
             )
-        if float((weight == 0).float().mean()) > masks.DENSE_BELOW:
+        zeros = float((weight == 0).float().mean()) if own is None else f"{layer}.weight" in own
+        if zeros > masks.DENSE_BELOW:
             raise CheckpointError(
                 f"checkpoint {checkpoint.id} exempts layer {layer!r}, but its weights are pruned",
                 "take the layer out of the entry's 'exempt'",

@@ -49,6 +49,7 @@ class Selection:
     tasks: Sequence[str] = ()
     modes: Sequence[str] = ()
     seeds: Sequence[int] = ()
+    variants: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
     selected: list[Checkpoint] = []
     if ids or not files:
         archs = () if files else selection.archs
-        selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs).select(registry, suite)
+        selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs, selection.variants).select(
+            registry, suite
+        )
     both = [*selected, *own]
     for checkpoint in own:
         if sum(c.id == checkpoint.id for c in both) > 1:
@@ -232,6 +235,7 @@ def _first_spec(
     checkpoint, task = info.checkpoint, data.task
     return RunSpec(
         arch=info.arch,
+        family=checkpoint.family,
         weights_sha256=info.weights_sha256,
         mask_sha256=info.mask_sha256,
         split_sha256=data.split_sha256,

@@ -112,7 +112,7 @@ def _read_checkpoints(registry: Registry, path: Path) -> None:
             entry["method"] = method_id(entry["method"])
         checkpoint = validate(Checkpoint, {"id": name, **entry}, path=path, entry=name)
         source = checkpoint.file
-        if not source.path.startswith(("package:", "cache:")):
+        if not source.path.startswith(("package:", "python:", "cache:")):
             absolute = str((path.parent / Path(source.path).expanduser()).resolve())
             checkpoint = checkpoint.model_copy(update={"file": source.model_copy(update={"path": absolute})})
         registry.checkpoints[name] = checkpoint

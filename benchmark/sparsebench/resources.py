@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def root_file(name: str) -> Path:
 def package_file(name: str) -> Path:
     """Return the path of a file inside the package (embedded weights and their logs)."""
     return _PACKAGE / name
+
+
+def installed_file(name: str) -> Path:
+    """Return the path of ``PACKAGE/NAME`` inside another installed package, found without importing it.
+
+    Where the package isn't installed, it is where its file would be, beside this package.
+    """
+    package, _, rest = name.partition("/")
+    found = importlib.util.find_spec(package)
+    places = list(found.submodule_search_locations or ()) if found else []
+    return Path(places[0] if places else _PACKAGE.parent / package) / rest
 
 
 def cache_dir() -> Path:

@@ -43,7 +43,7 @@ def render(document: dict[str, Any]) -> str:
         ["keys", _keys(document["keys"])],
         ["mask", _mask(document)],
         ["sparsity", f"nominal {sparsity['nominal']:g} ({sparsity['scope']}); measured {measured}"],
-        ["agrees", ", ".join(sparsity["agrees_under"]) or "the nominal sparsity agrees under no scope"],
+        *_agreement(sparsity),
         ["parameters", f"{document['parameters']:,}, of which {document['zeros']:,} zero"],
         ["multiply-adds", f"{flops['dense']:,} dense, {flops['sparse']:,} sparse an image"],
         ["input", _preprocess(document["preprocess"])],
@@ -59,6 +59,12 @@ def render(document: dict[str, Any]) -> str:
         numbers = [f"{layer['weights']:,}", f"{layer['zeros']:,}", f"{layer['sparsity']:.2%}"]
         table.append([layer["name"], shape, *numbers, mask, f"{layer['flops_sparse']:,} of {layer['flops_dense']:,}"])
     return columns(lines) + "\n\n" + columns(table)
+
+
+def _agreement(sparsity: dict[str, Any]) -> list[list[str]]:
+    if not sparsity["nominal"]:
+        return []
+    return [["agrees", ", ".join(sparsity["agrees_under"]) or "under no scope"]]
 
 
 _SOURCES = {"file": "the file's own", "zeros": "where weights are zero", "none": "none"}

@@ -76,6 +76,9 @@ def _add_selection(command: argparse.ArgumentParser, title: str) -> argparse._Ar
         "--sparsity", action="append", type=float, default=[], metavar="S", help="nominal, a fraction: 0.9"
     )
     pick.add_argument(
+        "--variant", action="append", type=_name, default=[], help="a method's variant (erk_5x, uniform, ...), or all"
+    )
+    pick.add_argument(
         "--arch", action="append", type=_name, default=[], help="architecture; with a checkpoint FILE, the file's"
     )
     pick.add_argument(
@@ -209,7 +212,10 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
     )
     spread.add_argument("--nm", type=_pattern, metavar="N:M", help="keep N of M consecutive inputs: 2:4")
     spread.add_argument(
-        "--exempt", action="append", metavar="LAYER", help="leave dense (repeatable; default: the stem and the head)"
+        "--exempt",
+        action="append",
+        metavar="LAYER",
+        help="leave dense (repeatable; none for no layer; default: stem, head)",
     )
     spread.add_argument(
         "--scope",
@@ -218,8 +224,8 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
         help="what --sparsity is a fraction of: all but the exempt layers' weights (default), or every parameter",
     )
     recipe = command.add_argument_group("recipe (defaults are the method's)")
-    recipe.add_argument("--arch", default="mini", help="architecture: mini, or any of timm's (default: mini)")
-    recipe.add_argument("--init", type=_path, metavar="FILE", help="trained dense weights to start from")
+    recipe.add_argument("--arch", help="architecture: mini, or any of timm's (default: that of --init, else mini)")
+    recipe.add_argument("--init", type=_path, metavar="FILE|ID", help="trained dense weights to start from")
     recipe.add_argument(
         "--set",
         action="append",

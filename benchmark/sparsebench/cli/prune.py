@@ -34,12 +34,13 @@ def main(arguments: argparse.Namespace) -> int:
     _check(arguments, method, sparsities)
     settings = dict(arguments.set)
     method(max(sparsities), distribution, arguments.nm, sparsities, **settings)  # impossible choices end here
+    reference = _start(arguments)
     ensure_writable(arguments.out.parent)
     torch.set_num_threads(arguments.threads)
-    size = _input_size(arguments.arch)
+    size = _input_size(arguments.arch, arguments.init)
     print(f"reading {arguments.data}", file=sys.stderr)
     with Bar("reading") as bar:
-        data = open_upstream(arguments.data, size, report=bar.update)
+        data = open_upstream(arguments.data, size, unlabelled=method.one_shot, report=bar.update)
     recipe = make_recipe(
         method.name,
         sparsities,
@@ -48,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
         arch=arguments.arch,
         distribution=distribution,
         nm=arguments.nm,
-        exempt=tuple(arguments.exempt) if arguments.exempt else None,
+        exempt=() if arguments.exempt == ["none"] else tuple(arguments.exempt) if arguments.exempt else None,
         scope=arguments.scope,
         settings=settings,
         epochs=arguments.epochs,
@@ -81,20 +82,50 @@ def main(arguments: argparse.Namespace) -> int:
             data,
             arguments.out,
             init=arguments.init,
+            reference=reference,
             command=command(arguments),
             hardware=hardware,
             report=report,
         )
     for made in pruned.made:
-        print(f"{made.path}: sparsity {made.sparsity:g}, val top-1 {made.top1:.2%}")
+        top1 = "no val top-1: the data only calibrated" if made.top1 is None else f"val top-1 {made.top1:.2%}"
+        print(f"{made.path}: sparsity {made.sparsity:g}, {top1}")
     print(f"log in {pruned.log}")
     return 0
 
 
-def _input_size(arch: str) -> int:
-    from ..backbones import find, preprocess_of
+def _input_size(arch: str, init: Path | None) -> int:
+    from ..backbones import find
+    from ..formats import read_checkpoint
+    from ..pruning.prune import init_preprocess
 
-    return preprocess_of(find(arch)[0]).input_size
+    return init_preprocess(None if init is None else read_checkpoint(init), find(arch)[0]).input_size
+
+
+def _start(arguments: argparse.Namespace) -> str | None:
+    """Settle what ``--init`` and ``--arch`` mean: an id becomes its file, a file's own architecture is the default.
+
+    Returns the id, if it was one.
+    """
+    from ..formats import read_checkpoint
+
+    reference = None
+    if arguments.init is not None and not arguments.init.is_file():
+        from ..downloads import locate
+        from ..registry import load_registry
+
+        known = load_registry().checkpoints
+        entry = known.get(str(arguments.init))
+        if entry is None:
+            raise CheckpointError(
+                f"there is no file {arguments.init}",
+                "give trained dense weights with --init: a file, or a registered id",
+            )
+        arguments.init, arguments.arch, reference = locate(entry), arguments.arch or entry.arch, entry.id
+    if arguments.arch is None and arguments.init is not None:
+        arguments.arch = read_checkpoint(arguments.init).meta.get("arch")
+    arguments.arch = arguments.arch or "mini"
+    return reference
 
 
 def _sparsities(arguments: argparse.Namespace, method: type[PruningMethod]) -> tuple[float, ...]:
@@ -134,8 +165,6 @@ def _check(arguments: argparse.Namespace, method: type[PruningMethod], sparsitie
         raise InputError(f"method {method.name} starts from trained dense weights", "give them with --init")
     if arguments.init is not None and not method.from_dense:
         raise InputError(f"method {method.name} trains from scratch", "leave --init out")
-    if arguments.init is not None and not arguments.init.is_file():
-        raise CheckpointError(f"there is no file {arguments.init}", "give trained dense weights with --init")
     if arguments.epochs is not None:
         check_epochs(method, arguments.epochs)
     find_device(arguments.device)

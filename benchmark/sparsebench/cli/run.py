@@ -96,6 +96,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         suite=arguments.suite,
         methods=arguments.method,
         sparsities=arguments.sparsity,
+        variants=arguments.variant,
         archs=arguments.arch,
         checkpoints=arguments.checkpoint,
         tasks=arguments.task,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..files import sha256_file
-from ..resources import checkpoints_dir, package_file
+from ..resources import checkpoints_dir, installed_file, package_file
 from ..schema import Checkpoint, CheckpointError, FileSource
 from .pins import Pin, new_pin, pins_path, read_pin, write_pin
 
@@ -24,6 +24,8 @@ def checkpoint_path(source: FileSource) -> Path:
     kind, _, name = source.path.partition(":")
     if kind == "package":
         return package_file(name)
+    if kind == "python":
+        return installed_file(name)
     if kind == "cache":
         return checkpoints_dir() / name
     return Path(source.path).expanduser()

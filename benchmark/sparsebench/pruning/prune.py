@@ -16,10 +16,10 @@ from torch import nn
 
 from .. import backbones
 from ..files import sha256_file, write_bytes, write_text
-from ..formats import read_checkpoint, sparse_file
+from ..formats import RawCheckpoint, read_checkpoint, sparse_file
 from ..loading import mismatch
 from ..masks import prunable
-from ..schema import CheckpointError, InputError, RunError
+from ..schema import CheckpointError, InputError, Preprocess, RunError
 from .base import PruningMethod, Result
 from .methods import get_method
 from .trainer import LOG_COLUMNS, Hardware, Recipe, Trainer
@@ -30,11 +30,14 @@ Report = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Made:
-    """A checkpoint file, its nominal sparsity, and the upstream top-1 (a fraction) of what is stored in it."""
+    """A checkpoint file, its nominal sparsity, and the upstream top-1 (a fraction) of what is stored in it.
+
+    There is no top-1 where the data only calibrated: they aren't of the network's classes.
+    """
 
     path: Path
     sparsity: float
-    top1: float
+    top1: float | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def prune(
     out: Path,
     *,
     init: Path | None = None,
+    reference: str | None = None,
     command: str = "",
     hardware: Hardware | None = None,
     report: Report | None = None,
@@ -68,7 +72,10 @@ def prune(
     out : Path
         The checkpoint, a ``.safetensors`` file; the log is written beside it, as ``.log.csv``.
     init : Path, optional
-        Checkpoint of trained dense weights, for methods that start from them.
+        Checkpoint of trained dense weights, for methods that start from them. For a method without training its head
+        may have other classes than the data, which then only calibrate batch norm.
+    reference : str, optional
+        Registered id of those weights, which the result is to be compared with.
     command : str
         The command line that does this, recorded in the file.
     hardware : Hardware, optional
@@ -90,13 +97,16 @@ def prune(
     paths = output_paths(out, method_class, recipe.sparsities)
     check_free(out, paths)
     architecture = backbones.find(recipe.arch)[0]
-    preprocess = backbones.preprocess_of(architecture)
+    start = None if init is None else read_checkpoint(init)
+    preprocess = init_preprocess(start, architecture)
     normalise = Normalise(preprocess.mean, preprocess.std)
+    classes = _head_classes(start, architecture) if start and method_class.one_shot else len(data.classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = backbones.build(architecture, len(data.classes))
-    if init is not None:
-        _load_init(model, init)
+        model = backbones.build(architecture, classes)
+    if start is not None:
+        _load_init(model, start, init)
+    labelled = classes == len(data.classes)
     nominal = {_over_prunable(sparsity, recipe, model): sparsity for sparsity in recipe.sparsities}
     method = method_class(max(nominal), recipe.distribution, recipe.nm, tuple(nominal), **recipe.settings)
     trainer = Trainer(model, method, recipe, data, normalise, hardware)
@@ -116,8 +126,12 @@ def prune(
                 report("epoch", line)
         for result in trainer.results():
             sparsity = nominal.get(result.sparsity, 0.0)
-            meta = _describe(recipe, sparsity, data, preprocess.model_dump(mode="json"), command)
-            made.append(Made(paths[sparsity], sparsity, _write_checkpoint(trainer, paths[sparsity], result, meta)))
+            names = data.classes if labelled else None
+            meta = _describe(recipe, sparsity, names, preprocess.model_dump(mode="json"), command)
+            if reference is not None and sparsity > 0:
+                meta["reference"] = reference
+            top1 = _write_checkpoint(trainer, paths[sparsity], result, meta, labelled)
+            made.append(Made(paths[sparsity], sparsity, top1))
     except RunError as error:
         if not resume.exists():
             raise
@@ -190,9 +204,25 @@ def _over_prunable(sparsity: float, recipe: Recipe, model: nn.Module) -> float:
     return zeros / weights
 
 
-def _load_init(model: nn.Module, path: Path) -> None:
+def init_preprocess(start: RawCheckpoint | None, architecture: backbones.Architecture) -> Preprocess:
+    """Return the preprocessing of a training: that of the weights it starts from, else the architecture's."""
+    own = start.meta.get("preprocess") if start is not None else None
+    return Preprocess.model_validate(own) if own else backbones.preprocess_of(architecture)
+
+
+def _head_classes(start: RawCheckpoint, architecture: backbones.Architecture) -> int:
+    """Return how many classes a checkpoint's head has."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        head = backbones.head_name(backbones.build(architecture, 2), architecture)
+    weight = start.state.get(f"{head}.weight")
+    if weight is None:
+        raise CheckpointError(f"--init has no head {head}", "give weights with the head that they were trained with")
+    return len(weight)
+
+
+def _load_init(model: nn.Module, start: RawCheckpoint, path: Path | None) -> None:
     """Load trained dense weights of the same architecture and classes."""
-    state = read_checkpoint(path).state
+    state = start.state
     problem = mismatch(model, state)
     if problem is not None:
         hint = "it must have the same architecture and number of classes"
@@ -242,9 +272,9 @@ def _log_csv(log: list[dict[str, Any]]) -> str:
 
 
 def _describe(
-    recipe: Recipe, sparsity: float, data: UpstreamData, preprocess: dict[str, Any], command: str
+    recipe: Recipe, sparsity: float, classes: tuple[str, ...] | None, preprocess: dict[str, Any], command: str
 ) -> dict[str, Any]:
-    """Return what a checkpoint file says of itself."""
+    """Return what a checkpoint file says of itself; without class names where the data aren't of its classes."""
     pattern = None if recipe.nm is None or sparsity == 0 else "{}:{}".format(*recipe.nm)
     return {
         "arch": recipe.arch,
@@ -254,17 +284,21 @@ def _describe(
         "distribution": recipe.distribution if sparsity > 0 else "dense",
         "nm": pattern,
         "exempt": list(recipe.exempt),
-        "classes": list(data.classes),
+        **({} if classes is None else {"classes": list(classes)}),
         "preprocess": preprocess,
         "recipe": asdict(recipe),
         "command": command,
     }
 
 
-def _write_checkpoint(trainer: Trainer, path: Path, result: Result, meta: dict[str, Any]) -> float:
-    """Write a checkpoint; the accuracy it records is that of the weights as they are read back."""
+def _write_checkpoint(
+    trainer: Trainer, path: Path, result: Result, meta: dict[str, Any], labelled: bool
+) -> float | None:
+    """Write a checkpoint; the accuracy it records, if any, is that of the weights as they are read back."""
     state, masks = result.state, result.masks
     sparse_file.write(path, state, masks, meta)
+    if not labelled:
+        return None
     trainer.model.load_state_dict(sparse_file.read(path).state)
     top1 = trainer.evaluate()
     trainer.model.load_state_dict(state)
@@ -299,7 +333,7 @@ def make_recipe(
     given.setdefault("distribution", chosen.distribution)
     given.setdefault("lr", chosen.peak_lr)
     given.setdefault("epochs", chosen.default_epochs())
-    given.setdefault("exempt", default_exempt(arch, len(data.classes)))
+    given.setdefault("exempt", default_exempt(arch, len(data.classes) or 2))
     return Recipe(
         method=chosen.name,
         sparsities=chosen.sparsities,

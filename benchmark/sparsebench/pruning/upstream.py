@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..schema import DatasetError
 from .upstream_batches import Batches, Normalise
-from .upstream_files import open_folder, open_npz
+from .upstream_files import is_split, open_folder, open_images, open_npz
 from .upstream_images import Images, OnDemand, Part, Report, decode_all, in_batches
 from .upstream_torchvision import PREFIX, open_torchvision, parse
 
@@ -31,7 +31,10 @@ MEMORY_LIMIT = 4 * 2**30
 
 @dataclass(frozen=True)
 class UpstreamData:
-    """Images ``(n, H, W, 3)`` uint8 with int64 labels, for training and for validation."""
+    """Images ``(n, H, W, 3)`` uint8 with int64 labels, for training and for validation.
+
+    Images without labels, for calibration alone, have no classes and nothing to validate on.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -42,7 +45,12 @@ class UpstreamData:
 
 
 def open_upstream(
-    source: str | Path, size: int, *, memory_limit: int = MEMORY_LIMIT, report: Report | None = None
+    source: str | Path,
+    size: int,
+    *,
+    memory_limit: int = MEMORY_LIMIT,
+    unlabelled: bool = False,
+    report: Report | None = None,
 ) -> UpstreamData:
     """Read a data set to train backbones on.
 
@@ -57,6 +65,8 @@ def open_upstream(
         Height and width in pixels to which images are resized (short side) and cropped (centre).
     memory_limit : int
         Bytes; if all images decoded would be more, they are decoded batch by batch as they are needed.
+    unlabelled : bool
+        Also take a folder without ``train/`` and ``val/``: all images in and below it, to calibrate on.
     report : callable, optional
         ``report(done, total)``, while images are decoded.
 
@@ -75,7 +85,9 @@ def open_upstream(
     else:
         path = Path(source).expanduser()
         name = path.stem if path.is_file() else path.absolute().name
-        if path.is_dir():
+        if path.is_dir() and unlabelled and not is_split(path):
+            classes, train, val = open_images(path)
+        elif path.is_dir():
             classes, train, val = open_folder(path)
         elif path.suffix.lower() == ".npz" and path.is_file():
             classes, train, val = open_npz(path)
@@ -84,7 +96,8 @@ def open_upstream(
                 f"no upstream data at {source}",
                 "give a .npz of JPEGs, a folder with train/ and val/, or torchvision:NAME:FOLDER",
             )
-    _check(text, classes, {"train": train, "val": val})
+    if classes or not unlabelled:
+        _check(text, classes, {"train": train, "val": val})
     images: list[OnDemand] | list[Tensor]
     if (len(train) + len(val)) * 3 * size * size > memory_limit:
         images = [OnDemand(part, size) for part in (train, val)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..datasets.decode import read_rgb
+from ..datasets.decode import is_image, read_rgb
 from ..datasets.folders import list_images
 from ..schema import DatasetError
 from .upstream_images import Part, decode_bytes
@@ -101,6 +101,26 @@ def open_folder(path: Path) -> Parts:
         return Part(labels, partial(_read, path / split, files))
 
     return tuple(classes), part("train"), part("val")
+
+
+def is_split(path: Path) -> bool:
+    """Return whether a folder has ``train/`` and ``val/``."""
+    return (path / "train").is_dir() and (path / "val").is_dir()
+
+
+def open_images(path: Path) -> Parts:
+    """Read all images in and below a folder, whatever they show, for calibration: no classes, nothing to validate on.
+
+    Raises
+    ------
+    DatasetError
+        If there is none.
+    """
+    files = sorted(str(f.relative_to(path)) for f in path.rglob("*") if is_image(f.name) and f.is_file())
+    if not files:
+        raise DatasetError(f"there is no image in or below {path}", "give a folder of photographs")
+    read = partial(_read, path, files)
+    return (), Part(torch.zeros(len(files), dtype=torch.int64), read), Part(torch.zeros(0, dtype=torch.int64), read)
 
 
 def _read(root: Path, files: list[str], i: int) -> Image.Image:

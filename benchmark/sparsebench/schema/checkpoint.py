@@ -67,7 +67,7 @@ class FileSource(Strict):
     ----------
     path : str
         Relative to the YAML file that holds the entry; ``package:NAME`` is a file inside the installed package,
-        ``cache:NAME`` one below the checkpoints folder.
+        ``python:PACKAGE/NAME`` one inside another installed package, ``cache:NAME`` one below the checkpoints folder.
     sha256, sha256_prefix : str, optional
         The file's published hash, or its first digits (torchvision's file names carry eight).
     size : int, optional
@@ -103,7 +103,7 @@ class FileSource(Strict):
         if not value.strip():
             raise ValueError("the path is empty")
         kind, colon, name = value.partition(":")
-        if colon and kind in ("package", "cache"):
+        if colon and kind in ("package", "python", "cache"):
             relative = PurePosixPath(name)
             if ".." in relative.parts:
                 raise ValueError(f"a {kind} path may not contain '..'")
@@ -134,8 +134,10 @@ class FileSource(Strict):
             raise ValueError("mirrors need a url")
         if self.member and not self.url:
             raise ValueError("a member needs the url of its archive")
-        if self.path.startswith("package:") and (self.url or self.manual):
-            raise ValueError("a package file is there already: leave url and manual out")
+        if self.path.startswith(("package:", "python:")) and self.url:
+            raise ValueError("a package's file is installed with it: leave the url out")
+        if self.path.startswith("package:") and self.manual:
+            raise ValueError("a package file is there already: leave manual out")
         if self.sha256 and self.sha256_prefix and not self.sha256.startswith(self.sha256_prefix):
             raise ValueError("sha256 doesn't start with sha256_prefix")
         return self
@@ -192,8 +194,9 @@ class Checkpoint(Strict):
 
     @property
     def family(self) -> str:
-        """What ``--arch`` selects it by, too: its id's first part (``resnet50`` for RigL's ResNet-50)."""
-        return self.id.partition(".")[0]
+        """The architecture that it is listed, selected and compared under: ``resnet50`` for RigL's ResNet-50."""
+        name, first = self.arch.rpartition("/")[2], self.id.partition(".")[0]
+        return first if name.startswith(first) else name
 
     @model_validator(mode="after")
     def _consistent(self) -> Checkpoint:

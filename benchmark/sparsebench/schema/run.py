@@ -42,6 +42,7 @@ class RunSpec(Lenient):
     seed: int
     # labels
     checkpoint: str
+    family: str | None = None
     method: str
     variant: str | None = None
     sparsity: float

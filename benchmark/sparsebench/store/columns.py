@@ -14,7 +14,7 @@ KINDS: dict[str, Kind] = {
     "checkpoint": "text",
     "method": "text",
     "variant": "text",
-    "arch": "text",
+    "arch": "text",  # what it is compared under: resnet50 for RigL's ResNet-50
     "sparsity": "number",  # nominal
     "sparsity_measured": "number",
     "sparsity_scope": "text",
@@ -100,6 +100,7 @@ def row(record: RunRecord) -> dict[str, Any]:
     values |= {
         "run_id": record.run_id,
         "status": record.status,
+        "arch": spec.family or spec.arch,
         "protocol": spec.protocol_name,
         "protocol_sha256": digest(spec.protocol),
         "seconds": record.seconds,
