@@ -111,7 +111,7 @@ class Supplies:
     def _check(self, absent: Sequence[Checkpoint], closed: Sequence[Task]) -> None:
         """Raise if anything is missing that isn't fetched now."""
         others = [c for c in absent if find_state(c.file) in ("by hand", "missing")]
-        if self.forbidden and (absent or closed):
+        if self.forbidden and (len(others) < len(absent) or closed):
             what = _counted("checkpoint", [c.id for c in absent]) + _counted("data set", [t.id for t in closed])
             raise InputError(
                 f"not here: {', '.join(what)}", f"{self.forbidden} forbids fetching; with a network: {self.command}"

@@ -406,7 +406,7 @@ def test_dense_weights_of_another_network_are_refused(
     there = names(tmp_path)
     for init, reason in ((three, r"fc\.weight: \(3, 256\), not \(4, 256\)"), (pruned_resnet18, r"\d+ keys unexpected")):
         with pytest.raises(CheckpointError, match=rf"--init .*{init.name} doesn't fit: .*{reason}") as caught:
-            train(upstream, tmp_path / "a.safetensors", "magnitude", init=init)
+            train(upstream, tmp_path / "a.safetensors", "gmp", init=init)
         assert "same architecture and number of classes" in str(caught.value)
     assert names(tmp_path) == there
 
