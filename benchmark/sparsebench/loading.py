@@ -99,7 +99,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
     if not raw.state:
         if checkpoint.base is None:
             raise CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
-        base = locate(checkpoint.model_copy(update={"file": checkpoint.base}))
+        base = locate(checkpoint.files()[-1])
         raw = complete(raw, read_checkpoint(base))
     model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
     if classes is None:

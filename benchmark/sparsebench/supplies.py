@@ -70,7 +70,7 @@ class Supplies:
         InputError
             If something is missing and can't or may not be fetched; everything that is missing is named.
         """
-        absent = [c for c in checkpoints if find_state(c.file) != "here"]
+        absent = [c for entry in checkpoints for c in entry.files() if find_state(c.file) != "here"]
         opened: dict[str, TaskData] = {}
         closed: list[Task] = []
         for task in tasks:

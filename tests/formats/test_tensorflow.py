@@ -142,3 +142,41 @@ def test_a_checkpoint_of_another_network_says_where_it_lies(tmp_path: Path) -> N
     archive = pack(tmp_path, written())
     with pytest.raises(CheckpointError, match=r"s90\.tar\.gz"):
         sparsebench.load(archive)
+
+
+def test_rigls_mobilenet_by_its_tensorflow_names() -> None:
+    state = random_state("mobilenet.plain")
+    pointwise = [name for name, value in state.items() if value.ndim == 4 and value.shape[2:] == (1, 1)]
+    generator = torch.Generator().manual_seed(5)
+    masks = {name: torch.rand(state[name].shape, generator=generator) < 0.2 for name in pointwise}
+    tensors: dict[str, Tensor] = {}
+    convolutions = [name for name, value in state.items() if value.ndim == 4]
+    for number, name in enumerate(convolutions):
+        block = int(name.split(".")[1])
+        weight = state[name]
+        if number == 0:
+            tensors["resnet_model/initial_conv/kernel"] = weight.permute(2, 3, 1, 0)
+        elif name in masks:
+            at = f"resnet_model/contraction_1x1_{block - 1}"
+            tensors |= {
+                f"{at}/weights": weight.permute(2, 3, 1, 0),
+                f"{at}/mask": masks[name].permute(2, 3, 1, 0).float(),
+            }
+        else:
+            tensors[f"resnet_model/depthwise_nxn_{block - 1}/depthwise_weights"] = weight.permute(2, 3, 0, 1)
+        scope, index, place = f"batch_normalization{f'_{number}' if number else ''}", *name.split(".")[1:3]
+        norm = f"model.{index}.{int(place) + 1}"
+        theirs = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+        tensors |= {f"resnet_model/{scope}/{tf}": state[f"{norm}.{ours}"] for tf, ours in theirs.items()}
+    tensors |= {
+        "resnet_model/final_dense/kernel": state["fc.weight"].T,
+        "resnet_model/final_dense/bias": state["fc.bias"],
+    }
+    raw = rigl_tensorflow.convert(tensors)
+    assert raw.meta["arch"] == "mobilenet_v1"
+    assert raw.masks is not None
+    assert set(raw.masks) == set(pointwise)
+    for name, value in state.items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(raw.state[name], value * masks[name] if name in masks else value), name
+    assert raw.unused == ()

@@ -35,7 +35,9 @@ def main(arguments: argparse.Namespace) -> int:
     tasks = [] if arguments.checkpoints_only else select_tasks(request.selection.tasks, registry, suite, places)
     with TransferDisplay() as display:
         supplies = make_supplies(request, display, limits=make_limits(arguments))
-        needs = [checkpoint_need(c) for c in checkpoints] + [task_need(t, supplies) for t in tasks]
+        needs = [checkpoint_need(c) for entry in checkpoints for c in entry.files()] + [
+            task_need(t, supplies) for t in tasks
+        ]
         if arguments.dry_run:
             print(render(needs, supplies))
             return 0

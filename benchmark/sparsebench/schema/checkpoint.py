@@ -192,6 +192,10 @@ class Checkpoint(Strict):
     source: str | None = None
     notes: str | None = None
 
+    def files(self) -> list[Checkpoint]:
+        """Return this entry, and for a file of masks alone one more, whose file is the base."""
+        return [self, self.model_copy(update={"file": self.base, "base": None})] if self.base else [self]
+
     @property
     def family(self) -> str:
         """The architecture that it is listed, selected and compared under: ``resnet50`` for RigL's ResNet-50."""
