@@ -112,7 +112,7 @@ def test_cifar_missing_says_where_and_how(tmp_path):
         open_task(task)
     with pytest.raises(DatasetError, match=str(tmp_path)) as info:
         open_task(task, data_dir=tmp_path)
-    assert "download: true" in str(info.value)
+    assert "sparsebench fetch --task cifar10" in str(info.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -54,10 +54,6 @@ def open_published(task: Task, data_dir: Path | None = None, cache_dir: Path | N
     layout = layout_of(task.loader)
     options = parse_options(layout.options, task)
     place = data_place(task, data_dir)
-    if options.download:
-        from .fetching import download_task
-
-        download_task(task, data_dir or Path.cwd())
     folder, own = find_folder(task, layout, place)
     listing = layout.read(folder, options) if own and layout.read is not None else class_folders(folder)
     return from_listing(task, folder, listing, cache_dir)
@@ -90,7 +86,7 @@ def find_folder(task: Task, layout: Layout, place: Path) -> tuple[Path, bool]:
             return place / name, False
     own = " and ".join(need.replace("|", " or ") for need in layout.needs)
     looked = f"{' or '.join(layout.folders)} with {own + ', or with ' if own else ''}train/ and test/"
-    hint = layout.obtain + ("; or have torchvision download it: options.download: true" if layout.torchvision else "")
+    hint = layout.obtain + (f"; or get it with: sparsebench fetch --task {task.id}" if layout.torchvision else "")
     raise DatasetError(f"task {task.id!r}: not found in {place.absolute()}: looked for {looked}", hint=hint)
 
 

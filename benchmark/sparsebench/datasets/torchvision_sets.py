@@ -1,8 +1,8 @@
 """``torchvision``: CIFAR-10 and CIFAR-100 as torchvision keeps them, with a fixed tenth of train as val.
 
-torchvision compares the files with their published checksums before it opens them, and downloads only when the task
-says ``download: true``. A copy of other bytes (made anew, or a part) is accepted with ``checksums: false``, and then
-read by :mod:`.cifar_files`. Class folders ``cifar10/train/<class>/`` and ``cifar10/test/<class>/`` will do as well.
+torchvision compares the files with their published checksums before it opens them. A copy of other bytes (made anew, or
+a part) is accepted with ``checksums: false``, and then read by :mod:`.cifar_files`. Class folders
+``cifar10/train/<class>/`` and ``cifar10/test/<class>/`` will do as well.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ OBTAIN = "unpack cifar-10-python.tar.gz or cifar-100-python.tar.gz (www.cs.toron
 
 
 class TorchvisionOptions(Strict):
-    """``dataset``: torchvision's class; ``download``: fetch it when it isn't there; ``checksums``: as published."""
+    """``dataset``: torchvision's class; ``checksums``: insist on the published ones."""
 
     dataset: Literal["CIFAR10", "CIFAR100"]
-    download: StrictBool = False
     checksums: StrictBool = True
 
 
@@ -75,13 +74,13 @@ def _read(task: Task, options: TorchvisionOptions, root: Path, train: bool) -> _
     from torchvision import datasets
 
     try:
-        source: _Source = getattr(datasets, options.dataset)(root, train=train, download=options.download)
+        source: _Source = getattr(datasets, options.dataset)(root, train=train, download=False)
         return source
     except (RuntimeError, OSError, EOFError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise DatasetError(
             f"task {task.id!r}: {options.dataset} is not complete in {root.absolute()}: {reason}",
-            hint="put torchvision's files there, give another folder with --data DIR, or set options.download: true"
+            hint=f"sparsebench fetch --task {task.id} gets it; or put torchvision's files there, or give --data DIR"
             + (
                 "; for a copy of your own, with other bytes, a task file with options.checksums: false"
                 if folder_of(root, options.dataset).is_dir()

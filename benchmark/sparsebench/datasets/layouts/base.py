@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, StrictBool
+from pydantic import Field
 
 from ...schema import DatasetError, Strict
 from ..folders import Entry
@@ -22,9 +22,7 @@ PARTS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 class LayoutOptions(Strict):
-    """``download``: fetch the data set where it isn't there."""
-
-    download: StrictBool = False
+    """A layout's options; most have none."""
 
 
 class PartitionOptions(LayoutOptions):
