@@ -261,8 +261,8 @@ def run(
     emit : callable, optional
         Told as runs start, progress and end.
     **options
-        How to compute: ``threads``, ``device``, ``precision``, ``engine``, ``channels_last``, ``compile``; and the
-        other fields of :class:`Request`: ``data_dir``, ``jobs``, ``overwrite``, ``save_weights``, ``offline``,
+        How to compute: ``threads``, ``device``, ``precision``, ``engine``, ``channels_last``, ``compile``, ``decoder``;
+        and the other fields of :class:`Request`: ``data_dir``, ``jobs``, ``overwrite``, ``save_weights``, ``offline``,
         ``registry_files``...
 
     Returns
@@ -324,7 +324,7 @@ def reference_command(request: Request, reference: str) -> str:
     if request.results != Path("runs"):
         parts += ["--results", str(request.results)]
     default = Numerics()
-    for name in ("device", "precision", "engine", "threads"):
+    for name in ("device", "precision", "engine", "threads", "decoder"):
         if (value := getattr(request.numerics, name)) != getattr(default, name):
             parts += [f"--{name}", str(value)]
     parts += [] if request.numerics.channels_last else ["--no-channels-last"]

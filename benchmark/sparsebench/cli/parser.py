@@ -123,6 +123,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--compile", action="store_true", help="torch.compile the network")
     how.add_argument("--engine", default="torch", help="how frozen backbones are run (default: torch)")
     how.add_argument("--workers", type=_natural, default=0, metavar="N", help="image-decoding workers in full mode")
+    how.add_argument(
+        "--decoder",
+        choices=("fast", "pillow"),
+        default="fast",
+        help="of image files: fast (within a grey level or two) or pillow, pixel for pixel the published pipeline's",
+    )
     _add_offline(how)
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
 

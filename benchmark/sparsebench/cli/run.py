@@ -71,6 +71,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
         threads=arguments.threads,
         channels_last=not arguments.no_channels_last,
         compile=arguments.compile,
+        decoder=arguments.decoder,
     )
     return Request(
         selection=make_selection(arguments),

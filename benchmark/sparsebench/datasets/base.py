@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from ..schema import Task, digest
+from .decode import read_pixels
+
+if TYPE_CHECKING:
+    from .decode import Picture
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,19 @@ class Split:
         A content hash of each image (of its pixels or of its file's bytes).
     load : callable
         ``load(i)`` decodes image ``i`` to an RGB :class:`PIL.Image.Image`.
+    file : callable, optional
+        ``file(i)`` is the path of image ``i``, where images are files.
     """
 
     ids: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     hashes: tuple[str, ...]
     load: Callable[[int], Image.Image] = field(repr=False)
+    file: Callable[[int], Path] | None = field(default=None, repr=False)
+
+    def picture(self, i: int, decoder: str) -> Picture:
+        """Return image ``i``: with the decoder ``fast``, uint8 pixels (3, H, W) where it is a file; else an Image."""
+        return read_pixels(self.file(i)) if decoder == "fast" and self.file is not None else self.load(i)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,7 +105,16 @@ def concatenate(first: Split, second: Split) -> Split:
         labels=np.concatenate([first.labels, second.labels]),
         hashes=first.hashes + second.hashes,
         load=load,
+        file=_joined(first.file, second.file, n),
     )
+
+
+def _joined(
+    first: Callable[[int], Path] | None, second: Callable[[int], Path] | None, n: int
+) -> Callable[[int], Path] | None:
+    if first is None or second is None:
+        return None
+    return lambda i: first(i) if i < n else second(i - n)
 
 
 def partition(data: TaskData, train_on: Literal["train", "trainval"]) -> tuple[Split, Split | None]:

@@ -9,11 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..schema import DatasetError
+
+if TYPE_CHECKING:
+    import torch
+
+    Picture: TypeAlias = Image.Image | torch.Tensor
+    """An RGB image, or its uint8 pixels (3, H, W)."""
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif"}
@@ -76,6 +83,35 @@ def read_rgb(path: Path) -> Image.Image:
             return to_rgb(image)
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise _explain(path, error) from error
+
+
+def read_pixels(path: Path) -> Picture:
+    """Decode an image file to uint8 pixels, shape (3, H, W), JPEGs with torchvision's decoder.
+
+    It is libjpeg-turbo's, as Pillow's is, without the copies. What it doesn't decode alike (other formats, CMYK, an
+    orientation) goes through :func:`read_rgb`.
+
+    Raises
+    ------
+    DatasetError
+        If it can't be read; the message names the file.
+    """
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    try:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            plain = image.format == "JPEG" and image.mode in ("RGB", "L")
+            upright = plain and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+        if upright:
+            pixels: torch.Tensor = decode_jpeg(
+                torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB
+            )
+            return pixels
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise _explain(path, error) from error
+    return torch.from_numpy(np.array(read_rgb(path))).permute(2, 0, 1)
 
 
 def check_image(path: Path) -> str:

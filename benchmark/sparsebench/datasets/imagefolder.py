@@ -125,4 +125,5 @@ def _select(
         labels=labels[list(chosen)],
         hashes=tuple(hashes[i] for i in chosen),
         load=lambda i: read_rgb(root / names[i]),
+        file=lambda i: root / names[i],
     )

@@ -21,6 +21,8 @@ from .transforms import Transform
 if TYPE_CHECKING:
     import torch
 
+    from .decode import Picture
+
 MEMORY = 512 * 2**20
 """Bytes of decoded images that :class:`EpochBatches` keeps by default."""
 
@@ -29,7 +31,7 @@ _WORD = 2**64
 
 
 def evaluation_batches(
-    split: Split, transform: Transform, batch_size: int, *, workers: int = 0
+    split: Split, transform: Transform, batch_size: int, *, workers: int = 0, decoder: str = "pillow"
 ) -> Iterator[torch.Tensor]:
     """Yield a split's images in order, as evaluation sees them.
 
@@ -37,6 +39,8 @@ def evaluation_batches(
     ----------
     workers : int
         Threads that decode (0: decode here); the images don't depend on it. About two batches are held at a time.
+    decoder : str
+        ``pillow``, or ``fast`` (see :meth:`Split.picture`).
 
     Yields
     ------
@@ -45,7 +49,7 @@ def evaluation_batches(
     """
 
     def view(i: int) -> torch.Tensor:
-        return transform.evaluate(split.load(i))
+        return transform.evaluate(split.picture(i, decoder))
 
     yield from _stacked(view, _chunks(np.arange(len(split)), batch_size), workers)
 
@@ -68,6 +72,8 @@ class EpochBatches:
         Threads that decode (0: decode here); no number depends on it.
     memory : int
         Bytes of decoded images that may be kept between epochs.
+    decoder : str
+        ``pillow``, or ``fast`` (see :meth:`Split.picture`).
     """
 
     split: Split
@@ -76,8 +82,9 @@ class EpochBatches:
     seed: int
     workers: int = 0
     memory: int = MEMORY
+    decoder: str = "pillow"
     _views: torch.Tensor | None = field(default=None, init=False, repr=False)
-    _images: dict[int, Image.Image] = field(default_factory=dict, init=False, repr=False)
+    _images: dict[int, Picture] = field(default_factory=dict, init=False, repr=False)
     _held: int = field(default=0, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -109,7 +116,11 @@ class EpochBatches:
 
         if self._views is None:
             self._views = torch.cat(
-                list(evaluation_batches(self.split, self.transform, self.batch_size, workers=self.workers))
+                list(
+                    evaluation_batches(
+                        self.split, self.transform, self.batch_size, workers=self.workers, decoder=self.decoder
+                    )
+                )
             )
         start = 0
         for chosen in chunks:
@@ -126,11 +137,11 @@ class EpochBatches:
 
         return _stacked(view, _chunks(np.arange(len(order)), self.batch_size), self.workers)
 
-    def _image(self, i: int) -> Image.Image:
+    def _image(self, i: int) -> Picture:
         image = self._images.get(i)
         if image is None:
-            image = self.split.load(i)
-            size = 3 * image.width * image.height
+            image = self.split.picture(i, self.decoder)
+            size = 3 * image.width * image.height if isinstance(image, Image.Image) else image.numel()
             if self._held + size <= self.memory:
                 self._held += size
                 self._images[i] = image

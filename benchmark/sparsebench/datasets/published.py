@@ -126,6 +126,7 @@ def from_listing(task: Task, folder: Path, listing: Listing, cache_dir: Path | N
             labels=labels[chosen],
             hashes=tuple(hashes[i] for i in chosen),
             load=lambda i: read_rgb(folder / names[i]),
+            file=lambda i: folder / names[i],
         )
 
     return TaskData(

@@ -19,6 +19,8 @@ from ..schema import Augment, Preprocess, Protocol, RegistryError, Task, digest
 if TYPE_CHECKING:
     import torch
 
+    from .decode import Picture
+
 TRANSFORM_VERSION = 1
 """Part of every transform's digest; raise it when equal settings give different pixels."""
 
@@ -57,29 +59,35 @@ class Transform:
             {"version": TRANSFORM_VERSION, "preprocess": self.preprocess.model_dump(mode="json"), "augment": augment}
         )
 
-    def evaluate(self, image: Image.Image) -> torch.Tensor:
+    def evaluate(self, image: Picture) -> torch.Tensor:
         """Resize the short side and cut out the centre.
 
         Parameters
         ----------
-        image : Image
-            Mode ``RGB``, any size.
+        image : Image or Tensor
+            Mode ``RGB``, any size; or uint8 pixels (3, H, W), which are resized with antialiasing as Pillow does, a
+            pixel in a hundred differing by a grey level.
 
         Returns
         -------
         Tensor
             uint8, shape (3, S, S), S the input size.
         """
-        return _to_tensor(self._centre(image))
+        if isinstance(image, Image.Image):
+            return _to_tensor(self._centre(image))
+        new = self._short_side(image.shape[2], image.shape[1])
+        size = self.preprocess.input_size
+        left, top = (round((side - size) / 2) for side in new)
+        return _resize(image, new, self.preprocess.interpolation)[:, top : top + size, left : left + size].contiguous()
 
-    def train(self, image: Image.Image, rng: np.random.Generator) -> torch.Tensor:
-        """Return an augmented view of an RGB image; uint8, shape (3, S, S).
+    def train(self, image: Picture, rng: np.random.Generator) -> torch.Tensor:
+        """Return an augmented view of an RGB image (or of its pixels); uint8, shape (3, S, S).
 
         Equal generators give equal views.
         """
         augment = self.augment or Augment()
         if augment.crop == "random_resized":
-            view = _to_tensor(self._random_resized(image, augment.scale, rng))
+            view = self._random_resized(image, augment.scale, rng)
         else:
             view = self.evaluate(image)
         return self.vary(view.unsqueeze(0), [rng])[0]
@@ -147,21 +155,28 @@ class Transform:
         return pixels.sub_(mean).div_(std).to(dtype or torch.float32)
 
     def _centre(self, image: Image.Image) -> Image.Image:
-        size, short = self.preprocess.input_size, self.preprocess.resize_size
-        width, height = image.size
-        if min(width, height) != short:
-            # the long side is cut off to whole pixels, as torchvision does
-            new = (short, short * height // width) if width <= height else (short * width // height, short)
-            image = image.resize(new, _RESAMPLING[self.preprocess.interpolation])
-            width, height = image.size
+        size = self.preprocess.input_size
+        width, height = self._short_side(*image.size)
+        if (width, height) != image.size:
+            image = image.resize((width, height), _RESAMPLING[self.preprocess.interpolation])
         left, top = round((width - size) / 2), round((height - size) / 2)
         return image.crop((left, top, left + size, top + size))
 
-    def _random_resized(self, image: Image.Image, scale: tuple[float, float], rng: np.random.Generator) -> Image.Image:
-        left, top, width, height = random_area(image.size, scale, rng)
-        size = self.preprocess.input_size
-        cut = image.crop((left, top, left + width, top + height))
-        return cut.resize((size, size), _RESAMPLING[self.preprocess.interpolation])
+    def _short_side(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size at which the short side is the wanted one, the long side cut to whole pixels."""
+        short = self.preprocess.resize_size
+        if min(width, height) == short:
+            return width, height
+        return (short, short * height // width) if width <= height else (short * width // height, short)
+
+    def _random_resized(self, image: Picture, scale: tuple[float, float], rng: np.random.Generator) -> torch.Tensor:
+        interpolation, size = self.preprocess.interpolation, self.preprocess.input_size
+        if isinstance(image, Image.Image):
+            left, top, width, height = random_area(image.size, scale, rng)
+            cut = image.crop((left, top, left + width, top + height))
+            return _to_tensor(cut.resize((size, size), _RESAMPLING[interpolation]))
+        left, top, width, height = random_area((image.shape[2], image.shape[1]), scale, rng)
+        return _resize(image[:, top : top + height, left : left + width], (size, size), interpolation)
 
 
 def random_area(
@@ -217,6 +232,21 @@ def resolve_transform(preprocess: Preprocess, task: Task, protocol: Protocol) ->
         preprocess = Preprocess(**(preprocess.model_dump() | {"mean": task.mean, "std": task.std}))
     augment = {"none": None, "task": task.augment, "published": PUBLISHED}[protocol.augment]
     return Transform(preprocess, augment)
+
+
+def _resize(pixels: torch.Tensor, new: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """Resize uint8 pixels (3, H, W) to a width and height, with antialiasing; nearest as Pillow does."""
+    if new == (pixels.shape[2], pixels.shape[1]):
+        return pixels
+    if interpolation == "nearest":
+        image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        return _to_tensor(image.resize(new, Image.Resampling.NEAREST))
+    import torch
+    from torch.nn.functional import interpolate
+
+    # channels last is the layout that the 8-bit kernels are fast in, and that JPEGs are decoded to
+    batch = pixels.unsqueeze(0).contiguous(memory_format=torch.channels_last)
+    return interpolate(batch, new[::-1], mode=interpolation, antialias=True, align_corners=False)[0]
 
 
 def _to_tensor(image: Image.Image) -> torch.Tensor:

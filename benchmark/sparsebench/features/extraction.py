@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets.base import Split
-from ..datasets.loading import evaluation_batches
+from ..datasets.crops import evaluation_views
 from ..engines import ENGINES, check_name, prepare
 from ..progress import Progress, Throttle
 from ..schema import SCHEMA_VERSION, Numerics, RunError, digest
@@ -104,7 +104,15 @@ def extract(
         if entry is not None:
             return Features(entry.array, split.labels, split.ids, entry.seconds, cached=True)
     started = time.perf_counter()
-    images = evaluation_batches(split, transform, batch_size, workers=workers)
+    images = evaluation_views(
+        split,
+        transform,
+        batch_size,
+        decoder=numerics.decoder,
+        decoder_version=_decoder(split, numerics),
+        cache_dir=cache_dir,
+        workers=workers,
+    )
     x = _forward(backbone, images, len(split), transform, numerics, Throttle(progress, len(split)))
     seconds = time.perf_counter() - started
     _require_finite(x, backbone.info.arch)
@@ -129,14 +137,21 @@ def cache_key(
         "split": split.sha256,
         "samples": digest(list(split.hashes)),
         "transform": transform.sha256,
-        "decoder": f"pillow {version('pillow')}",
+        "decoder": _decoder(split, numerics),
         "device_class": device_class(device_of(numerics)),
-        "numerics": numerics.model_dump(mode="json", exclude={"device"}),
+        "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder"}),
         "engine": f"{numerics.engine} {ENGINES[numerics.engine]}",
         "batch_norm": "folded",
         "batch_size": batch_size,
         "packages": {name: version(name) for name in ("torch", "torchvision", "timm")},
     }
+
+
+def _decoder(split: Split, numerics: Numerics) -> str:
+    """Return what images are decoded and resized with; images that aren't files are as they are."""
+    pillow = f"pillow {version('pillow')}"
+    fast = numerics.decoder == "fast" and split.file is not None
+    return f"torchvision {version('torchvision')}, torch {version('torch')}, {pillow}" if fast else pillow
 
 
 def _forward(

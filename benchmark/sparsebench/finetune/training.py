@@ -150,7 +150,9 @@ class _Run:
         self._holder = masking.MaskHolder(self._model.features, backbone.masks, self._optimizer)
         self._scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
         train = cell.train
-        self._batches = EpochBatches(train, cell.transform, protocol.batch_size, cell.seed, workers=workers)
+        self._batches = EpochBatches(
+            train, cell.transform, protocol.batch_size, cell.seed, workers=workers, decoder=cell.numerics.decoder
+        )
         tests = protocol.epochs if cell.each_epoch else 1
         evaluated = tests * len(cell.data.test) + (0 if cell.val is None else len(cell.val))
         self._report = Throttle(progress, protocol.epochs * len(train) + evaluated)
@@ -213,7 +215,13 @@ class _Run:
         out = np.empty((len(split), len(self._cell.data.classes)), dtype=np.float32)
         row = 0
         with torch.inference_mode():
-            batches = evaluation_batches(split, self._cell.transform, EVALUATION_BATCH, workers=self._workers)
+            batches = evaluation_batches(
+                split,
+                self._cell.transform,
+                EVALUATION_BATCH,
+                workers=self._workers,
+                decoder=self._cell.numerics.decoder,
+            )
             for images in batches:
                 batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
                 with autocast(self._cell.numerics):

@@ -22,6 +22,7 @@ class Numerics(Lenient):
     threads: int = Field(default=1, gt=0)
     channels_last: bool = True
     compile: bool = False
+    decoder: Literal["fast", "pillow"] = "fast"
 
 
 class RunSpec(Lenient):
