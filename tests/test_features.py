@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import small_world as world
-from sparsebench.features import CacheWarning, cache, extract
+from sparsebench.features import CacheWarning, cache, extract, extraction, stream
 from sparsebench.schema import Numerics, RunError, UnknownNameError
 
 
@@ -229,3 +229,52 @@ def test_progress_ends_at_the_number_of_images():
     run(batch_size=4, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (21, 21)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@pytest.fixture
+def streamed(monkeypatch):
+    for module in (extraction, cache):
+        monkeypatch.setattr(module, "STREAM_ABOVE", 0)
+
+
+def test_large_features_are_streamed_and_mapped(tmp_path, streamed):
+    fresh, cached = run(tmp_path), run(tmp_path)
+    assert isinstance(fresh.x, np.memmap)
+    assert cached.cached
+    np.testing.assert_array_equal(fresh.x, run().x)
+    np.testing.assert_array_equal(cached.x, fresh.x)
+    assert len(entries(tmp_path)) == 1
+
+
+def test_damage_to_streamed_features_is_found(tmp_path, streamed):
+    plain = np.array(run(tmp_path).x)
+    (path,) = tmp_path.rglob("features.npy")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(CacheWarning, match="damaged"):
+        again = run(tmp_path)
+    assert not again.cached
+    np.testing.assert_array_equal(again.x, plain)
+
+
+def test_a_full_disk_ends_the_run_in_words_and_leaves_nothing(tmp_path, streamed, monkeypatch):
+    def full(self, rows):
+        with stream._disk(self.folder):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(stream.Stream, "append", full)
+    with pytest.raises(RunError, match=r"No space left on device.*SPARSEBENCH_CACHE"):
+        run(tmp_path)
+    assert entries(tmp_path) == []
+
+
+def test_a_probe_reads_mapped_features(tmp_path, streamed):
+    import sparsebench
+
+    options = {"checkpoint": "mini.acdc_s90", "task": "textures", "mode": "linear", "seed": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mapped = sparsebench.run(**options, results=tmp_path / "a", cache_dir=tmp_path / "cache")
+        plain = sparsebench.run(**options, results=tmp_path / "b", cache_dir=None)
+    assert list(mapped["accuracy"]) == list(plain["accuracy"])

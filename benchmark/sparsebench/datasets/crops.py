@@ -1,8 +1,8 @@
 """Decoded crops on disk: of a data set of files, decoding is paid once for all checkpoints that see it alike.
 
 An entry is one uint8 array ``(n, 3, S, S)``, mapped into memory when it is read, with a checksum beside it that is
-checked first. It is made while it is used for the first time. Like every cache it may only save time: what is damaged is
-made again, what can't be written is a warning.
+checked first. It is made while it is used for the first time. Like every cache it may only save time: what is damaged
+is made again, what can't be written is a warning.
 """
 
 from __future__ import annotations

@@ -22,10 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..schema import canonical_json, digest
+from .stream import STREAM_ABOVE, Stream
 
 _ARRAY, _META = "features.npy", "meta.json"
 _TEMPORARY = ".tmp-"
 _STALE_SECONDS = 24 * 3600.0
+_BLOCK = 64 * 2**20
 
 
 class CacheWarning(UserWarning):
@@ -85,11 +87,29 @@ def write(cache_dir: Path, key: Mapping[str, Any], array: npt.NDArray[np.float32
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def adopt(cache_dir: Path, key: Mapping[str, Any], stream: Stream, seconds: float) -> Entry:
+    """Make a finished stream the entry of ``key``, and return it, mapped into memory.
+
+    Raises
+    ------
+    RunError
+        If the disk doesn't take it.
+    """
+    folder = entry_dir(cache_dir, key)
+    stream.close()
+    _write_meta(stream.folder, key, stream.shape, stream.sha256.hexdigest(), seconds)
+    if folder.is_dir():
+        _discard(folder)
+    stream.folder.replace(folder)
+    return Entry(np.load(folder / _ARRAY, mmap_mode="c", allow_pickle=False), seconds)
+
+
 def _load(folder: Path, key: Mapping[str, Any], shape: tuple[int, int]) -> Entry:
     meta = json.loads((folder / _META).read_text(encoding="utf-8"))
     if canonical_json(meta["key"]) != canonical_json(key):
         raise _DamagedError("the key in it is another one")
-    array = np.load(folder / _ARRAY, allow_pickle=False)
+    large = (folder / _ARRAY).stat().st_size > STREAM_ABOVE
+    array = np.load(folder / _ARRAY, mmap_mode="c" if large else None, allow_pickle=False)
     if array.dtype != np.float32 or array.shape != shape:
         raise _DamagedError(f"an array of {array.dtype} {array.shape}, not float32 {shape}")
     array = np.ascontiguousarray(array)
@@ -103,7 +123,11 @@ def _save(folder: Path, key: Mapping[str, Any], array: npt.NDArray[np.float32], 
         np.save(file, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
-    meta = {"key": key, "shape": list(array.shape), "sha256": _array_sha256(array), "seconds": seconds}
+    _write_meta(folder, key, array.shape, _array_sha256(array), seconds)
+
+
+def _write_meta(folder: Path, key: Mapping[str, Any], shape: tuple[int, ...], sha256: str, seconds: float) -> None:
+    meta = {"key": key, "shape": list(shape), "sha256": sha256, "seconds": seconds}
     with (folder / _META).open("w", encoding="utf-8") as text:
         json.dump(meta, text, indent=1, sort_keys=True)
         text.flush()
@@ -113,7 +137,10 @@ def _save(folder: Path, key: Mapping[str, Any], array: npt.NDArray[np.float32], 
 
 
 def _array_sha256(array: npt.NDArray[np.float32]) -> str:
-    return hashlib.sha256(cast("Any", array.data)).hexdigest()
+    value = hashlib.sha256()
+    for rows in np.array_split(array, max(1, array.nbytes // _BLOCK)):
+        value.update(cast("Any", np.ascontiguousarray(rows).data))
+    return value.hexdigest()
 
 
 def _sync(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,8 @@ from ..datasets.crops import evaluation_views
 from ..engines import ENGINES, check_name, prepare
 from ..progress import Progress, Throttle
 from ..schema import SCHEMA_VERSION, Numerics, RunError, digest
-from .cache import read, write
+from .cache import adopt, entry_dir, read, write
+from .stream import STREAM_ABOVE, Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,7 @@ class Features:
     Parameters
     ----------
     x : ndarray of float32, shape (n, d), C-contiguous
-        One row an image.
+        One row an image; mapped from the cache (copy on write) where it is large.
     y : ndarray of int64, shape (n,)
         Class indices.
     ids : tuple of str
@@ -113,9 +114,19 @@ def extract(
         cache_dir=cache_dir,
         workers=workers,
     )
-    x = _forward(backbone, images, len(split), transform, numerics, Throttle(progress, len(split)))
+    rows = _forward(backbone, images, transform, numerics, Throttle(progress, len(split)))
+    if cache_dir is not None and key is not None and 4 * shape[0] * shape[1] > STREAM_ABOVE:
+        with Stream(entry_dir(cache_dir, key).parent, shape) as stream:
+            for part in rows:
+                stream.append(part)
+            entry = adopt(cache_dir, key, stream, time.perf_counter() - started)
+        return Features(entry.array, split.labels, split.ids, entry.seconds, cached=False)
+    x = np.empty(shape, dtype=np.float32)
+    row = 0
+    for part in rows:
+        x[row : row + len(part)] = part
+        row += len(part)
     seconds = time.perf_counter() - started
-    _require_finite(x, backbone.info.arch)
     if cache_dir is not None and key is not None:
         write(cache_dir, key, x, seconds)
     return Features(x, split.labels, split.ids, seconds, cached=False)
@@ -155,23 +166,16 @@ def _decoder(split: Split, numerics: Numerics) -> str:
 
 
 def _forward(
-    backbone: Backbone,
-    batches: Iterable[Tensor],
-    count: int,
-    transform: Transform,
-    numerics: Numerics,
-    report: Throttle,
-) -> npt.NDArray[np.float32]:
-    """Run the backbone over ``count`` images in batches of uint8."""
+    backbone: Backbone, batches: Iterable[Tensor], transform: Transform, numerics: Numerics, report: Throttle
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Run the backbone over batches of uint8 images and yield their features, each batch's checked."""
     import torch
 
     from ..engines.context import device_of
 
     dimension = backbone.info.feature_dim
-    out = np.empty((count, dimension), dtype=np.float32)
     device = device_of(numerics)
     run = None
-    row = 0
     for images in batches:
         batch = transform.normalise(images, device=device, dtype=torch.float32, channels_last=numerics.channels_last)
         if run is None:
@@ -183,14 +187,14 @@ def _forward(
                 f"not ({len(images)}, {dimension})",
                 "the backbone must pool its output to one vector an image",
             )
-        out[row : row + len(images)] = features.cpu().numpy()
-        row += len(images)
+        found: npt.NDArray[np.float32] = features.cpu().numpy()
+        _require_finite(found, backbone.info.arch)
+        yield found
         report.advance(len(images))
-    return out
 
 
 def _require_finite(x: npt.NDArray[np.float32], arch: str) -> None:
-    bad = sum(int(np.count_nonzero(~np.isfinite(rows))) for rows in np.array_split(x, max(1, len(x) // 4096)))
+    bad = int(np.count_nonzero(~np.isfinite(x)))
     if bad:
         raise RunError(
             f"{bad} of {x.size} features of {arch} are not finite",
