@@ -1,7 +1,7 @@
 """Measure what holding the mask costs in full finetuning: a step with it to a step without, interleaved, medians.
 
-The network is a ResNet-18 at 224 pixels with 90 % of its weights masked, trained as the published full protocol does (SGD with
-momentum and weight decay).
+The network is a ResNet-18 at 224 pixels with 90 % of its weights masked, trained as the published full protocol does
+(SGD with momentum and weight decay).
 """
 
 from __future__ import annotations
