@@ -77,6 +77,11 @@ class SparseEngine:
         """The name of the instruction set."""
         return self._isa.name
 
+    @property
+    def lanes(self) -> int:
+        """Images a chunk; the last chunk of a batch is padded to it."""
+        return self._isa.lanes
+
     def __call__(self, batch: Tensor) -> Tensor:
         """Return float32 features (B, d) of a float batch (B, C, H, W) on the CPU, in any memory layout.
 

@@ -14,6 +14,10 @@ from .tuning import Choice, Tuner
 from .weights import Nonzeros, Packed, nonzeros, pack_dense, pack_sparse
 
 
+_TUNED_ROWS = 8
+"""Rows of a layer that are run to measure it."""
+
+
 class Program:
     """The operations of a network; made for one instruction set and one team of threads.
 
@@ -110,7 +114,9 @@ class Program:
 
         def run(choice: Choice) -> None:
             apply(choice)
+            self.ops[index].y.height = min(layer.y.height, _TUNED_ROWS)
             self._team.run(self.isa, self.ops, index, 1, None)
+            self.ops[index].y.height = layer.y.height
 
         choice = tuner.choose(layer, len(found.value), self.isa, run)
         apply(choice)
