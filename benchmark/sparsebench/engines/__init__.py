@@ -58,9 +58,7 @@ def prepare(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...])
     return cast("Engine", built)
 
 
-def compile(  # noqa: A001 - what it is called in every framework
-    backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, threads: int | None = None
-) -> Engine:
+def compile(backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, threads: int | None = None) -> Engine:
     """Return a callable from a float batch to features, on the CPU in fp32.
 
     Parameters

@@ -52,7 +52,9 @@ def compiled(backbone: object, input_shape: tuple[int, ...], engine: str, thread
     check_choice(engine)
     module = backbone if isinstance(backbone, nn.Module) else getattr(backbone, "module", None)
     if not isinstance(module, nn.Module):
-        raise InputError(f"{type(backbone).__name__} is not a backbone", "give an nn.Module, or what sparsebench.load gives")
+        raise InputError(
+            f"{type(backbone).__name__} is not a backbone", "give an nn.Module, or what sparsebench.load gives"
+        )
     if len(input_shape) != 4 or min(input_shape) < 1:
         raise InputError(f"input_shape {tuple(input_shape)} is not a batch's", "give (B, C, H, W)")
     count = torch.get_num_threads() if threads is None else threads
@@ -72,7 +74,9 @@ def compiled(backbone: object, input_shape: tuple[int, ...], engine: str, thread
 def installed(engine: str) -> str:
     """Return the engine, or torch with a warning where the kernels of ``sparse`` were not built."""
     if engine == "sparse" and not available():
-        say_once("engine 'sparse' was not built here (no C compiler when sparsebench was installed): torch runs instead")
+        say_once(
+            "engine 'sparse' was not built here (no C compiler when sparsebench was installed): torch runs instead"
+        )
         return "torch"
     return engine
 

@@ -57,7 +57,7 @@ def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
             torch.onnx.export(
                 module,
                 (example,),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # a file object will do
                 input_names=["images"],
                 output_names=["features"],
                 dynamic_axes=names,

@@ -135,9 +135,7 @@ def _norm(b: Builder, name: str, module: nn.BatchNorm2d, x: object) -> Value:
     y = Value(source.channels, source.height, source.width)
     weight = _array(scale.float()[:, None, None, None])
     window, groups = Window((1, 1)), source.channels
-    return b.add(
-        Convolution(name=name, x=source, y=y, weight=weight, bias=_array(shift), window=window, groups=groups)
-    )
+    return b.add(Convolution(name=name, x=source, y=y, weight=weight, bias=_array(shift), window=window, groups=groups))
 
 
 def _linear(b: Builder, name: str, module: nn.Linear, x: object) -> Value:
@@ -175,7 +173,9 @@ def _pool(b: Builder, name: str, x: object, kind: str, **o: Any) -> Value:
 
 
 def _max_module(b: Builder, name: str, m: nn.MaxPool2d, x: object) -> Value:
-    options = {k: getattr(m, k) for k in ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")}
+    options = {
+        k: getattr(m, k) for k in ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+    }
     if type(m).forward is not nn.MaxPool2d.forward:
         if not _is_timm(m, "MaxPool2dSame"):
             raise NotUnderstood
@@ -231,9 +231,7 @@ def _flatten(b: Builder, name: str, x: object, start_dim: int = 0, end_dim: int 
     if source.height == source.width == 1:
         source.flat = True
         return source
-    return b.add(
-        Elementwise(name=name, x=source, y=Value(source.channels, source.height, source.width, flat=True))
-    )
+    return b.add(Elementwise(name=name, x=source, y=Value(source.channels, source.height, source.width, flat=True)))
 
 
 def _clamped(b: Builder, name: str, x: object, low: float, high: float) -> Value:
@@ -254,7 +252,7 @@ def _hardtanh(b: Builder, name: str, x: object, min_val: float = -1.0, max_val: 
     return _clamped(b, name, x, float(min_val), float(max_val))
 
 
-def _clamp(b: Builder, name: str, x: object, min: float | None = None, max: float | None = None) -> Value:  # noqa: A002
+def _clamp(b: Builder, name: str, x: object, min: float | None = None, max: float | None = None) -> Value:
     return _clamped(b, name, x, -math.inf if min is None else float(min), math.inf if max is None else float(max))
 
 

@@ -159,4 +159,6 @@ def check_numerics(numerics: Numerics) -> None:
     if torch.device(numerics.device).type != "cpu":
         raise InputError("engine 'sparse' runs on the CPU", "use --device cpu, or --engine torch")
     if numerics.precision != "fp32" or numerics.compile:
-        raise InputError("engine 'sparse' computes in fp32, without torch.compile", "leave out --precision and --compile")
+        raise InputError(
+            "engine 'sparse' computes in fp32, without torch.compile", "leave out --precision and --compile"
+        )

@@ -140,8 +140,6 @@ def _target(layer: Layer, before: list[Layer], uses: Counter[int]) -> Layer | No
             continue
         if uses[id(candidate.y)] != 1 or not candidate.clamp.off or isinstance(candidate, Mean):
             continue
-        if layer.residual is None or (
-            isinstance(candidate, Convolution | Elementwise) and candidate.residual is None
-        ):
+        if layer.residual is None or (isinstance(candidate, Convolution | Elementwise) and candidate.residual is None):
             return candidate
     return None

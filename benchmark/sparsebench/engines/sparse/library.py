@@ -1,4 +1,4 @@
-"""The compiled kernels through ctypes: the structures of ``csrc/sparse.h``, and the instruction sets of this processor."""
+"""The compiled kernels through ctypes: the structures of ``csrc/sparse.h``, and this processor's instruction sets."""
 
 from __future__ import annotations
 

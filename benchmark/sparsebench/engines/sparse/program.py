@@ -13,7 +13,6 @@ from .library import Arena, Io, Isa, Kind, Map, Op, Team
 from .tuning import Choice, Tuner
 from .weights import Nonzeros, Packed, nonzeros, pack_dense, pack_sparse
 
-
 _TUNED_ROWS = 8
 """Rows of a layer that are run to measure it."""
 
@@ -52,9 +51,9 @@ class Program:
         for index, layer in self._convolutions(network).items():
             self._tune(index, layer, tuner)
 
-    def run(self, io: Io) -> None:
-        """Run all operations on one chunk."""
-        self._team.run(self.isa, self.ops, 0, len(self.ops), io)
+    def run(self, io: Io, first: int = 0, count: int | None = None) -> None:
+        """Run all operations, or ``count`` from ``first`` on, on one chunk."""
+        self._team.run(self.isa, self.ops, first, len(self.ops) if count is None else count, io)
 
     def _map(self, value: Value) -> Map:
         return self.layout.of(value).map(self.arena)
@@ -149,26 +148,3 @@ def io_for(images: Any, output: np.ndarray, first: int, count: int, unusual: np.
     io.count = count
     io.unusual = unusual.ctypes.data + unusual.itemsize * first
     return io
-
-
-def profile(program: Program, io: Io, repeats: int = 3) -> dict[str, float]:
-    """Return the least seconds of each operation of a chunk, by layer (its border's included)."""
-    import time
-
-    times = np.full((repeats, len(program.ops)), np.inf)
-    for k in range(repeats):
-        for i in range(len(program.ops)):
-            started = time.perf_counter()
-            program._team.run(program.isa, program.ops, i, 1, io)
-            times[k, i] = time.perf_counter() - started
-    found: dict[str, float] = {}
-    carried = 0.0
-    for name, seconds in zip(program.names, times.min(0), strict=True):
-        if name == "border":
-            carried += float(seconds)
-            continue
-        found[name] = float(seconds) + carried
-        carried = 0.0
-    return found
-
-

@@ -56,9 +56,9 @@ class Traced:
         result: object = None
         for node in self._graph.nodes:
             if node.op == "placeholder":
-                if env:
+                if env and not node.args:
                     raise InputError("engine 'sparse' runs backbones of one input", HINT)
-                env[node] = source
+                env[node] = node.args[0] if env else source  # an option at its default
             elif node.op == "output":
                 result = _look_up(node.args[0], env)
             else:

@@ -67,7 +67,7 @@ def candidates(layer: Convolution, density: float, isa: Isa, threads: int) -> li
     for rows in (1, 2) if layer.y.height > 1 else (1,):
         most = min(14, isa.tile // 2 if rows == 2 else 14, across)
         shapes += [(rows, tile) for tile in range(units, most + 1, units)]
-    shapes.sort(key=lambda shape: _cost(*shape, across, layer.y.height))
+    shapes.sort(key=lambda shape: _cost(shape[0], shape[1], across, layer.y.height))
     kept: list[Choice] = []
     for rows, tile in shapes[:_SHAPES]:
         for block in _blocks(layer, rows, tile, isa):
@@ -92,7 +92,7 @@ def _cost(rows: int, tile: int, across: int, height: int) -> float:
 
 
 def _blocks(layer: Convolution, rows: int, tile: int, isa: Isa) -> list[int]:
-    """Return numbers of input channels whose part of a tile's input fits into the first cache; all of them at once too."""
+    """Return numbers of input channels whose part of a tile's input fits into the first cache; and all."""
     inputs, w = layer.x.channels, layer.window
     if layer.groups > 1:
         return [inputs]

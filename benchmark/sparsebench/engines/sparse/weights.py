@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from .graph import Convolution
 from .layout import Place
+from .library import Op
 
 GROUP = 6
 """Output channels that a dense tile computes together (``SPB_GROUP``)."""
@@ -28,7 +30,7 @@ class Nonzeros:
 
 @dataclass(frozen=True)
 class Packed:
-    """The arrays of one layer for one way to cut it; ``starts`` and either ``entries`` or ``offsets`` and ``weights``."""
+    """The arrays of one layer for one way to cut it; ``starts``, and ``entries`` or ``offsets`` and ``weights``."""
 
     blocks: int
     starts: npt.NDArray[np.int32]
@@ -81,4 +83,12 @@ def pack_dense(layer: Convolution, x: Place, lanes: int, block: int) -> Packed:
     weights = np.ascontiguousarray(padded.reshape(groups, GROUP, -1).transpose(0, 2, 1))
     firsts = list(range(0, inputs, block))
     starts = np.array([*firsts, inputs], np.int32) * (height * width)
-    return Packed(len(firsts), starts.astype(np.int32), offsets=_offsets(layer, x, lanes, channel, i, j), weights=weights)
+    return Packed(
+        len(firsts), starts.astype(np.int32), offsets=_offsets(layer, x, lanes, channel, i, j), weights=weights
+    )
+
+
+def entries_of(op: Op) -> int:
+    """Return how many nonzero weights a sparse operation holds."""
+    length = op.blocks * (op.y.channels + 1)
+    return int((ctypes.c_int32 * length).from_address(op.starts)[length - 1])
