@@ -36,6 +36,8 @@ def network(name: str, sparsity: float, kind: str, exempt: Sequence[str]) -> nn.
     with torch.no_grad():
         for layer in model.modules():
             if isinstance(layer, nn.BatchNorm2d):
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
                 layer.running_mean.normal_(0, 0.1)
                 layer.running_var.uniform_(0.75, 1.25)
                 layer.weight.uniform_(0.5, 1)

@@ -278,3 +278,12 @@ class Gated(nn.Module):
 def test_a_layer_that_is_not_understood_is_named(module, named):
     with pytest.raises(InputError, match=named):
         SparseEngine(module.eval(), 1, (2, 3, 224, 224), measure=False)
+
+
+def test_an_instruction_set_can_be_chosen(monkeypatch):
+    module = layers(MASKS["uniform"])
+    monkeypatch.setenv("SPARSEBENCH_ISA", list(instruction_sets())[-1])
+    assert SparseEngine(module, 1, (2, 3, 9, 9), measure=False).isa == list(instruction_sets())[-1]
+    monkeypatch.setenv("SPARSEBENCH_ISA", "mmx")
+    with pytest.raises(InputError, match="unknown instruction set 'mmx'"):
+        SparseEngine(module, 1, (2, 3, 9, 9), measure=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import OrderedDict
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...schema import InputError, Numerics
+from ...schema import InputError, Numerics, UnknownNameError
 from .library import Isa, Team, instruction_sets
 from .program import Program, io_for
 from .tracing import Traced
@@ -37,7 +38,7 @@ class SparseEngine:
     input_shape : tuple of int
         Shape (B, C, H, W) of a typical batch; other sizes work, the first batch of a new image size is slow.
     isa : str, optional
-        An instruction set of :func:`library.instruction_sets`; by default the best.
+        An instruction set of :func:`library.instruction_sets`; by default that of ``$SPARSEBENCH_ISA``, or the best.
     measure : bool
         Whether to choose tile sizes by measuring.
 
@@ -63,7 +64,7 @@ class SparseEngine:
             self._traced = Traced(module)
         self.threads = threads
         self._channels = int(input_shape[1])
-        self._isa: Isa = sets[isa] if isa else _fitting(sets, int(input_shape[0]))
+        self._isa = _chosen(sets, isa)
         self._team = Team(threads)
         weakref.finalize(self, Team.close, self._team)
         self._tuner = Tuner(threads, measure=measure)
@@ -137,9 +138,12 @@ class SparseEngine:
         return np.asarray(found.numpy())
 
 
-def _fitting(sets: dict[str, Isa], batch: int) -> Isa:
-    """Return the best instruction set."""
-    return next(iter(sets.values()))
+def _chosen(sets: dict[str, Isa], name: str | None) -> Isa:
+    """Return an instruction set: the one named, that of ``$SPARSEBENCH_ISA``, or the best."""
+    wanted = name or os.environ.get("SPARSEBENCH_ISA") or next(iter(sets))
+    if wanted not in sets:
+        raise UnknownNameError("instruction set", wanted, sets)
+    return sets[wanted]
 
 
 def build(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> SparseEngine:
