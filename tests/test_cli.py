@@ -20,6 +20,8 @@ from PIL import Image
 
 import sparsebench
 from sparsebench.cli import main
+from sparsebench.engines import ENGINES
+from sparsebench.engines.sparse import available
 from sparsebench.files import sha256_file
 from sparsebench.formats import read_checkpoint
 from sparsebench.store import Store
@@ -535,3 +537,25 @@ def test_a_stopped_run_goes_on_from_where_it_was(number: signal.Signals, tasks: 
     assert len(Store(tmp_path / "runs").read()) == 24
     after = {p.name: p.read_bytes() for p in records.rglob("*.json") if not p.name.startswith(".")}
     assert kept.items() <= after.items()
+
+
+@pytest.mark.parametrize("engine", ["sparse", "auto"])
+def test_the_engine_that_ran_is_in_the_records(tasks: Path, tmp_path: Path, engine: str) -> None:
+    results = tmp_path / "runs"
+    assert main([*arguments(tasks, results), "--mode", "linear", "--engine", engine]) == 0
+    ran = {record.spec.numerics.engine for record in Store(results).read()}
+    plans = [json.loads(path.read_text()) for path in (results / "plans").glob("*.json")]
+    assert ran == {run["numerics"]["engine"] for plan in plans for group in plan["groups"] for run in group["runs"]}
+    assert ran <= ({"sparse"} if engine == "sparse" and available() else set(ENGINES))
+
+
+@pytest.mark.skipif(not available(), reason="the kernels are not built")
+@pytest.mark.parametrize(
+    ("option", "message"), [("--precision=bf16", "computes in fp32"), ("--compile", "computes in fp32")]
+)
+def test_what_engine_sparse_can_not_do_is_bad_input(
+    tasks: Path, tmp_path: Path, option: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments(tasks, tmp_path / "runs"), "--mode", "linear", "--engine", "sparse", option]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

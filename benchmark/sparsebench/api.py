@@ -101,7 +101,8 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     todo = plan.remaining(statuses, request.overwrite)
     left = {run.run_id for run in todo.runs}
     done = [records[run.run_id] for run in plan.runs if run.run_id not in left]
-    return Prepared(request, plan, todo, sum(record.spec.numerics != request.numerics for record in done))
+    planned = {run.run_id: run.numerics for run in plan.runs}
+    return Prepared(request, plan, todo, sum(record.spec.numerics != planned[record.run_id] for record in done))
 
 
 def make_supplies(

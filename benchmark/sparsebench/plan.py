@@ -10,8 +10,9 @@ from typing import Literal
 
 from .datasets.base import TaskData
 from .datasets.transforms import resolve_transform
-from .engines import check_name
-from .loading import BackboneInfo, entry_for_file, is_file_name, load_entry
+from .engines import check_choice
+from .engines.choice import pinned
+from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
 from .registry import CheckpointFilter, Registry, read_task
 from .schema import (
     MODES,
@@ -30,6 +31,9 @@ from .schema import (
 from .supplies import Supplies
 
 Overwrite = Literal["never", "failed", "always"]
+_BATCH = 256
+"""Images a batch that an engine is chosen for."""
+
 OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
 
 
@@ -104,7 +108,8 @@ def make_plan(
     registry : Registry
         What there is.
     numerics : Numerics
-        Device, precision, engine and threads, the same for all runs of the plan.
+        Device, precision, engine and threads. Engine ``auto`` is replaced, checkpoint by checkpoint, by the one that is
+        fastest here; full finetuning is always computed in torch.
     places : Places
         Where data sets and caches are.
     note : callable, optional
@@ -118,13 +123,14 @@ def make_plan(
         If a name is unknown, a selection is empty, or a checkpoint, task or protocol can't be used.
     """
     tell = note or (lambda _: None)
-    check_name(numerics.engine)
+    check_choice(numerics.engine)
     suite = registry.suite(selection.suite)
     modes = select_modes(selection.modes, suite)
     checkpoints = select_checkpoints(selection, registry, suite)
     tasks = select_tasks(selection.tasks, registry, suite, places)
     opened = (supplies or Supplies(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, tell)
     infos: list[tuple[BackboneInfo, Preprocess]] = []
+    computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
         tell(f"checking checkpoint {checkpoint.id}")
         backbone = load_entry(checkpoint)
@@ -134,9 +140,22 @@ def make_plan(
             warnings.warn(text, stacklevel=2)
             continue
         infos.append((backbone.info, backbone.preprocess))
-    context = _Context(suite, registry, numerics, tuple(selection.seeds))
+        for mode in modes:
+            computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
+    context = _Context(suite, registry, computed, tuple(selection.seeds))
     groups = [_group(context, mode, *loaded, data) for mode in modes for loaded in infos for data in opened]
     return Plan(tuple(groups))
+
+
+def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, tell: Callable[[str], None]) -> Numerics:
+    """Return how a checkpoint's runs of a mode are computed, with the engine that will run."""
+    if mode == "full" or asked.engine == "torch":
+        return asked.model_copy(update={"engine": "torch"})
+    size = backbone.preprocess.input_size
+    found = pinned(backbone.module, asked, (_BATCH, 3, size, size))
+    if found.engine != asked.engine:
+        tell(f"engine for {backbone.info.id}: {found.engine}")
+    return found
 
 
 def _same(one: BackboneInfo, other: BackboneInfo) -> bool:
@@ -210,7 +229,7 @@ class _Context:
 
     suite: Suite
     registry: Registry
-    numerics: Numerics
+    numerics: dict[tuple[str, Mode], Numerics]
     seeds: tuple[int, ...]
 
 
@@ -259,5 +278,5 @@ def _first_spec(
         suite=context.suite.id if task.id in context.suite.tasks else None,
         protocol_name=protocol.name,
         metric=task.metric,
-        numerics=context.numerics,
+        numerics=context.numerics[checkpoint.id, protocol.mode],
     )

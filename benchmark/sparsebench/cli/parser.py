@@ -121,7 +121,11 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, here)")
     _add_hardware(how, ("fp32", "bf16", "fp16"))
     how.add_argument("--compile", action="store_true", help="torch.compile the network")
-    how.add_argument("--engine", default="torch", help="how frozen backbones are run (default: torch)")
+    how.add_argument(
+        "--engine",
+        default="torch",
+        help="how frozen backbones are run: torch, sparse, onnxruntime, or auto, the fastest (default: torch)",
+    )
     how.add_argument("--workers", type=_natural, default=0, metavar="N", help="image-decoding workers in full mode")
     how.add_argument(
         "--decoder",

@@ -7,6 +7,7 @@ An engine is one module of this package with a function ``build(module, numerics
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
 
     Engine = Callable[[Tensor], Tensor]
 
-ENGINES: dict[str, str] = {"torch": "eager"}
+ENGINES: dict[str, str] = {"torch": "eager", "sparse": "sparse", "onnxruntime": "onnx"}
 """Name of an engine to the module of this package that builds it."""
+
+AUTO = "auto"
+"""Stands for the engine that a measurement finds fastest; a plan holds what it found, never this."""
+
+VERSIONS: dict[str, int] = {"torch": 1, "sparse": 1, "onnxruntime": 1}
+"""Raised when a change of an engine can change its numbers; cached features of another version are not used."""
 
 
 def prepare(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> Engine:
@@ -43,16 +50,73 @@ def prepare(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...])
     ------
     UnknownNameError
         If no engine has the name ``numerics.engine``.
+    InputError
+        If the engine isn't installed, doesn't understand the backbone, or can't compute as asked.
     """
     check_name(numerics.engine)
     built = importlib.import_module(f".{ENGINES[numerics.engine]}", __name__).build(module, numerics, input_shape)
     return cast("Engine", built)
 
 
+def compile(backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, threads: int | None = None) -> Engine:
+    """Return a callable from a float batch to features, on the CPU in fp32.
+
+    Parameters
+    ----------
+    backbone : Backbone or nn.Module
+        What :func:`sparsebench.load` gives, or any module; it is copied, never changed.
+    input_shape : tuple of int
+        Shape (B, C, H, W) of a typical batch; other batch sizes work too.
+    engine : str
+        ``torch``, ``sparse``, ``onnxruntime``, or ``auto``: the fastest of those that are there, measured on this
+        backbone.
+    threads : int, optional
+        CPU threads; by default torch's.
+
+    Returns
+    -------
+    callable
+        From a float batch (B, C, H, W) to float32 features (B, d); its attribute ``engine`` names the choice.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no engine of this name.
+    InputError
+        If the engine doesn't understand the backbone (it names the layer), or isn't installed. Where the kernels of
+        ``sparse`` were not built, that is a warning, given once, and torch runs the backbone.
+    """
+    from .choice import compiled
+
+    return cast("Engine", compiled(backbone, input_shape, engine, threads))
+
+
 def check_name(engine: str) -> None:
     """Raise UnknownNameError unless there is an engine of this name."""
     if engine not in ENGINES:
-        raise UnknownNameError("engine", engine, ENGINES)
+        raise UnknownNameError("engine", engine, (*ENGINES, AUTO))
 
 
-__all__ = ["ENGINES", "check_name", "keep_pages", "prepare"]
+def check_choice(engine: str) -> None:
+    """Raise UnknownNameError unless there is an engine of this name, or it is ``auto``."""
+    if engine != AUTO:
+        check_name(engine)
+
+
+def signature(engine: str) -> str:
+    """Return what a cached feature's key says of its engine."""
+    version = VERSIONS[engine]
+    return f"{engine} {ENGINES[engine]}" + (f" {version}" if engine != "torch" or version > 1 else "")
+
+
+_SAID: set[str] = set()
+
+
+def say_once(text: str) -> None:
+    """Warn, once in a process."""
+    if text not in _SAID:
+        _SAID.add(text)
+        warnings.warn(text, stacklevel=3)
+
+
+__all__ = ["AUTO", "ENGINES", "check_choice", "check_name", "compile", "keep_pages", "prepare", "signature"]

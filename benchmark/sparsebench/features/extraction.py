@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..datasets.base import Split
 from ..datasets.crops import evaluation_views
-from ..engines import ENGINES, check_name, prepare
+from ..engines import check_name, prepare, signature
 from ..progress import Progress, Throttle
 from ..schema import SCHEMA_VERSION, Numerics, RunError, digest
 from .cache import adopt, entry_dir, read, write
@@ -151,7 +151,7 @@ def cache_key(
         "decoder": _decoder(split, numerics),
         "device_class": device_class(device_of(numerics)),
         "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder"}),
-        "engine": f"{numerics.engine} {ENGINES[numerics.engine]}",
+        "engine": signature(numerics.engine),
         "batch_norm": "folded",
         "batch_size": batch_size,
         "packages": {name: version(name) for name in ("torch", "torchvision", "timm")},

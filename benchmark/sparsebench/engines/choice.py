@@ -1,0 +1,165 @@
+"""Which engine runs a backbone: the one asked for, or the fastest of those that are there, measured on the backbone."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ..schema import InputError, Numerics
+from . import AUTO, check_choice, prepare, say_once
+from .sparse import available
+
+Run = Callable[[Tensor], Tensor]
+
+_ROUNDS = 3
+_IMAGES = 16  # most that a measurement runs at once
+
+
+class Compiled:
+    """A backbone in the engine that was chosen; small batches, which ``sparse`` pads, go to torch where it is faster.
+
+    Attributes
+    ----------
+    engine : str
+        The engine's name.
+    smallest : int
+        Number of images left over from whole chunks from which on ``sparse`` runs them.
+    """
+
+    def __init__(self, engine: str, run: Run, threads: int, fallback: Run | None = None, smallest: int = 0) -> None:
+        self.engine, self.smallest = engine, smallest
+        self._run, self._threads, self._fallback = run, threads, fallback
+        self._lanes = int(getattr(run, "lanes", 1))
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """Return float32 features (B, d) of a float batch (B, C, H, W)."""
+        left = batch.shape[0] % self._lanes if batch.ndim == 4 else 0
+        if self._fallback is None or not 0 < left < self.smallest or not batch.is_floating_point():
+            with torch_threads(self._threads):
+                return self._run(batch)
+        with torch_threads(self._threads):
+            rest = self._fallback(batch[len(batch) - left :].float())
+            return rest if left == len(batch) else torch.cat([self._run(batch[: len(batch) - left]), rest])
+
+
+def compiled(backbone: object, input_shape: tuple[int, ...], engine: str, threads: int | None) -> Compiled:
+    """Build the callable of :func:`sparsebench.engines.compile`."""
+    check_choice(engine)
+    module = backbone if isinstance(backbone, nn.Module) else getattr(backbone, "module", None)
+    if not isinstance(module, nn.Module):
+        raise InputError(
+            f"{type(backbone).__name__} is not a backbone", "give an nn.Module, or what sparsebench.load gives"
+        )
+    if len(input_shape) != 4 or min(input_shape) < 1:
+        raise InputError(f"input_shape {tuple(input_shape)} is not a batch's", "give (B, C, H, W)")
+    count = torch.get_num_threads() if threads is None else threads
+    if count < 1:
+        raise InputError(f"threads={threads} can't run anything", "give a whole number from 1 on")
+    shape = tuple(int(n) for n in input_shape)
+    numerics = Numerics(threads=count)
+    with torch_threads(count):
+        name, runs = fastest(module, numerics, shape) if engine == AUTO else (installed(engine), {})
+        run = runs.get(name) or prepare(module, numerics.model_copy(update={"engine": name}), shape)
+        if name != "sparse":
+            return Compiled(name, run, count)
+        fallback = runs.get("torch") or prepare(module, numerics, shape)
+        return Compiled(name, run, count, fallback, _smallest(run, fallback, shape))
+
+
+def installed(engine: str) -> str:
+    """Return the engine, or torch with a warning where the kernels of ``sparse`` were not built."""
+    if engine == "sparse" and not available():
+        say_once(
+            "engine 'sparse' was not built here (no C compiler when sparsebench was installed): torch runs instead"
+        )
+        return "torch"
+    return engine
+
+
+def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> Numerics:
+    """Return the numerics with the engine that will run: what a plan holds.
+
+    Raises
+    ------
+    InputError
+        If the engine asked for can't run the backbone.
+    """
+    if numerics.engine == AUTO:
+        with torch_threads(numerics.threads):
+            return numerics.model_copy(update={"engine": fastest(module, numerics, input_shape)[0]})
+    name = installed(numerics.engine)
+    if name == "sparse":
+        from .sparse import check, check_numerics
+
+        check_numerics(numerics)
+        check(module, input_shape)
+    return numerics.model_copy(update={"engine": name})
+
+
+def fastest(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> tuple[str, dict[str, Run]]:
+    """Return the engine that takes the least time for a batch, and all that were built to find it."""
+    shape = (min(input_shape[0], _IMAGES), *input_shape[1:])
+    runs: dict[str, Run] = {}
+    for name in _candidates(numerics):
+        try:
+            runs[name] = prepare(module, numerics.model_copy(update={"engine": name}), shape)
+        except InputError:
+            if name == "torch":
+                raise
+    if len(runs) == 1:
+        return "torch", runs
+    batch = torch.zeros(shape).normal_(generator=torch.Generator().manual_seed(0))
+    times = _least({name: (run, batch) for name, run in runs.items()})
+    return min(times, key=lambda name: times[name]), runs
+
+
+def _candidates(numerics: Numerics) -> list[str]:
+    """Return the engines that are there and compute as asked, torch first."""
+    plain = torch.device(numerics.device).type == "cpu" and numerics.precision == "fp32" and not numerics.compile
+    found = ["torch"]
+    if plain and available():
+        found.append("sparse")
+    if plain and all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
+        found.append("onnxruntime")
+    return found
+
+
+def _smallest(sparse: Run, eager: Run, shape: tuple[int, ...]) -> int:
+    """Return from how many images on a padded chunk of ``sparse`` is faster than torch."""
+    lanes = int(getattr(sparse, "lanes", 1))
+    counts = [count for count in (1, 2, 4) if count < lanes]
+    images = {count: torch.zeros(count, *shape[1:]) for count in counts}
+    calls: dict[str, tuple[Run, Tensor]] = {str(count): (eager, images[count]) for count in counts}
+    times = _least({"sparse": (sparse, torch.zeros(lanes, *shape[1:])), **calls})
+    slower = [count for count in counts if times[str(count)] < times["sparse"]]
+    return 1 if not slower else 2 * max(slower)
+
+
+def _least(calls: dict[str, tuple[Run, Tensor]]) -> dict[str, float]:
+    """Return the least seconds of each call, in turns."""
+    times = dict.fromkeys(calls, float("inf"))
+    for turn in range(_ROUNDS + 1):
+        for name, (run, batch) in calls.items():
+            started = time.perf_counter()
+            run(batch)
+            if turn:  # the first sets things up
+                times[name] = min(times[name], time.perf_counter() - started)
+    return times
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute on so many threads for a while."""
+    before = torch.get_num_threads()
+    if before != count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if before != count:
+            torch.set_num_threads(before)

@@ -1,0 +1,210 @@
+/* One instruction set: compiled once for each, with V floats a vector and U vectors of lanes. */
+#include <math.h>
+#include <string.h>
+
+#include "sparse.h"
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+#include "tile.h"
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+enum { N = V * U };
+
+typedef void (*sparse_fn)(const spb_op *, int, int, int, const char *, char *, const char *);
+
+#define SPARSE(R, T, S)                                                                                            \
+    static void sparse_##R##_##T##_##S(const spb_op *op, int b, int c0, int c1, const char *x, char *y, const char *r) { \
+        sparse_tile(R, T, S, op, b, c0, c1, x, y, r);                                                              \
+    }
+#define DENSE(T, S)                                                                                                \
+    static void dense_##T##_##S(const spb_op *op, int b, int g0, int g1, const char *x, char *y, const char *r) {  \
+        dense_tile(T, S, op, b, g0, g1, x, y, r);                                                                  \
+    }
+#define EACH7(F, R, S) F(R, 1, S) F(R, 2, S) F(R, 3, S) F(R, 4, S) F(R, 5, S) F(R, 6, S) F(R, 7, S)
+#define EACH14(F, R, S) EACH7(F, R, S) F(R, 8, S) F(R, 9, S) F(R, 10, S) F(R, 11, S) F(R, 12, S) F(R, 13, S) F(R, 14, S)
+EACH14(SPARSE, 1, 1)
+EACH14(SPARSE, 1, 2)
+#ifdef WIDE /* 32 vector registers */
+#define TILE2 14
+#define DENSE_TILE 4
+EACH14(SPARSE, 2, 1)
+EACH14(SPARSE, 2, 2)
+DENSE(3, 1) DENSE(4, 1) DENSE(3, 2) DENSE(4, 2)
+#else
+#define TILE2 7
+#define DENSE_TILE 2
+EACH7(SPARSE, 2, 1)
+EACH7(SPARSE, 2, 2)
+#endif
+DENSE(1, 1) DENSE(2, 1) DENSE(1, 2) DENSE(2, 2)
+
+#define NAME(R, T, S) sparse_##R##_##T##_##S,
+static const sparse_fn one_row[2][14] = {{EACH14(NAME, 1, 1)}, {EACH14(NAME, 1, 2)}};
+#ifdef WIDE
+static const sparse_fn two_rows[2][14] = {{EACH14(NAME, 2, 1)}, {EACH14(NAME, 2, 2)}};
+static const sparse_fn dense[2][4] = {{dense_1_1, dense_2_1, dense_3_1, dense_4_1},
+                                      {dense_1_2, dense_2_2, dense_3_2, dense_4_2}};
+#else
+static const sparse_fn two_rows[2][7] = {{EACH7(NAME, 2, 1)}, {EACH7(NAME, 2, 2)}};
+static const sparse_fn dense[2][2] = {{dense_1_1, dense_2_1}, {dense_1_2, dense_2_2}};
+#endif
+
+static int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+static int items(const spb_op *op) {
+    switch (op->kind) {
+    case SPB_ZERO: return 2;
+    case SPB_SPARSE:
+    case SPB_DENSE: return ceil_div(op->y.height, op->rows) * ceil_div(op->y.width * U, op->tile) * op->parts;
+    case SPB_MEAN: return ceil_div(op->y.channels, 16);
+    case SPB_UNPACK: return 1;
+    default: return op->y.height;
+    }
+}
+
+/* Zero what a reader sees as padding after the last column of `rows` rows, for a range of channels. */
+static void zero_columns(const spb_map *y, char *row, int rows, int c0, int c1) {
+    const int64_t bytes = (int64_t)y->border * N * 4, at = (int64_t)y->width * N * 4;
+    if (bytes == 0) return;
+    for (int i = 0; i < rows; i++)
+        for (int c = c0; c < c1; c++) memset(row + i * y->row + c * y->ch + at, 0, bytes);
+}
+
+static void conv_item(const spb_op *op, int index) {
+    const int is_dense = op->kind == SPB_DENSE, s = op->stride - 1;
+    const int across = ceil_div(op->y.width * U, op->tile);
+    const int part = index % op->parts, column = index / op->parts % across, h = index / op->parts / across * op->rows;
+    const int t0 = column * op->tile, left = op->y.width * U - t0, t = left < op->tile ? left : op->tile;
+    const int rows = op->y.height - h < op->rows ? 1 : op->rows;
+    const char *x = op->x.data + (int64_t)h * op->stride * op->x.row + (int64_t)t0 * op->stride * VB;
+    char *y = op->y.data + h * op->y.row + (int64_t)t0 * VB;
+    const char *r = op->r.data ? op->r.data + h * op->r.row + (int64_t)t0 * VB : 0;
+    const int units = is_dense ? ceil_div(op->y.channels, SPB_GROUP) : op->y.channels;
+    const int u0 = (int64_t)units * part / op->parts, u1 = (int64_t)units * (part + 1) / op->parts;
+    const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
+    for (int block = 0; block < op->blocks; block++) run(op, block, u0, u1, x, y, r);
+    if (column == across - 1) {
+        const int scale = is_dense ? SPB_GROUP : 1, c1 = u1 * scale;
+        zero_columns(&op->y, op->y.data + h * op->y.row, rows, u0 * scale, c1 < op->y.channels ? c1 : op->y.channels);
+    }
+}
+
+/* Images to lanes; where an image's input isn't finite, say so. Missing images are zeros. */
+static void pack_item(const spb_op *op, int h, const spb_io *io) {
+    char *row = op->y.data + h * op->y.row;
+    for (int c = 0; c < op->y.channels; c++) {
+        float *out = (float *)(row + c * op->y.ch);
+        for (int n = 0; n < N; n++) {
+            if (n >= io->count) {
+                for (int w = 0; w < op->y.width; w++) out[w * N + n] = 0;
+                continue;
+            }
+            const float *in = io->input + n * io->stride_n + c * io->stride_c + h * io->stride_h;
+            float sum = 0; /* of x - x: 0, or NaN */
+            for (int w = 0; w < op->y.width; w++) {
+                const float value = in[w * io->stride_w];
+                sum += value - value;
+                out[w * N + n] = value;
+            }
+            if (sum != 0) __atomic_store_n(&io->unusual[n], 1, __ATOMIC_RELAXED);
+        }
+    }
+    zero_columns(&op->y, row, 1, 0, op->y.channels);
+}
+
+/* The zero rows above (0) and below (1) a map, with the columns before its first channel. */
+static void zero_item(const spb_op *op, int index) {
+    const spb_map *y = &op->y;
+    const int64_t before = (int64_t)y->border * N * 4, rows = y->border * y->row;
+    if (index == 0)
+        memset(y->data - rows - before, 0, rows + before);
+    else
+        memset(y->data + y->height * y->row, 0, rows);
+}
+
+static void pool_item(const spb_op *op, int h, int is_max) {
+    const spb_map *x = &op->x, *y = &op->y;
+    const int top = h * op->stride - op->pad_top, bottom = top + op->kernel_h;
+    const int h0 = top < 0 ? 0 : top, h1 = bottom < x->height ? bottom : x->height;
+    const int limit_h = bottom < op->limit_h ? bottom : op->limit_h;
+    const vec low = splat(op->low), high = splat(op->high);
+    for (int c = 0; c < y->channels; c++)
+        for (int w = 0; w < y->width; w++) {
+            const int left = w * op->stride - op->pad_left, right = left + op->kernel_w;
+            const int w0 = left < 0 ? 0 : left, w1 = right < x->width ? right : x->width;
+            const int limit_w = right < op->limit_w ? right : op->limit_w;
+            const int inside = (h1 - h0) * (w1 - w0), whole = (limit_h - top) * (limit_w - left);
+            const float scale = is_max ? 1 : 1.0f / (op->outside ? inside : whole);
+            char *out = y->data + h * y->row + c * y->ch + (int64_t)w * N * 4;
+            for (int u = 0; u < U; u++) {
+                vec s = splat(!is_max || (op->outside && inside < op->kernel_h * op->kernel_w) ? 0 : -INFINITY);
+                for (int i = h0; i < h1; i++) {
+                    const char *in = x->data + i * x->row + c * x->ch + u * VB;
+                    for (int j = w0; j < w1; j++) {
+                        const vec v = *(const vec *)(in + (int64_t)j * N * 4);
+                        s = is_max ? clamp(v, s, splat(INFINITY)) : s + v;
+                    }
+                }
+                *(vec *)(out + u * VB) = clamp(s * scale, low, high);
+            }
+        }
+    zero_columns(y, y->data + h * y->row, 1, 0, y->channels);
+}
+
+static void mean_item(const spb_op *op, int index) {
+    const spb_map *x = &op->x;
+    const int c1 = (index + 1) * 16 < x->channels ? (index + 1) * 16 : x->channels;
+    const float scale = 1.0f / (x->height * x->width);
+    for (int c = index * 16; c < c1; c++)
+        for (int u = 0; u < U; u++) {
+            vec s = {0};
+            for (int h = 0; h < x->height; h++)
+                for (int w = 0; w < x->width; w++)
+                    s += *(const vec *)(x->data + h * x->row + c * x->ch + ((int64_t)w * N + u * V) * 4);
+            *(vec *)(op->y.data + c * op->y.ch + u * VB) = s * scale;
+        }
+}
+
+static void add_item(const spb_op *op, int h) {
+    const vec low = splat(op->low), high = splat(op->high);
+    for (int c = 0; c < op->y.channels; c++) {
+        const vec *x = (const vec *)(op->x.data + h * op->x.row + c * op->x.ch);
+        const vec *r = op->r.data ? (const vec *)(op->r.data + h * op->r.row + c * op->r.ch) : 0;
+        vec *y = (vec *)(op->y.data + h * op->y.row + c * op->y.ch);
+        for (int t = 0; t < op->y.width * U; t++) y[t] = clamp(r ? x[t] + r[t] : x[t], low, high);
+    }
+    zero_columns(&op->y, op->y.data + h * op->y.row, 1, 0, op->y.channels);
+}
+
+static void unpack(const spb_op *op, const spb_io *io) {
+    const spb_map *x = &op->x;
+    float *out = io->output;
+    for (int n = 0; n < io->count; n++)
+        for (int c = 0; c < x->channels; c++)
+            for (int h = 0; h < x->height; h++) {
+                const float *in = (const float *)(x->data + h * x->row + c * x->ch) + n;
+                for (int w = 0; w < x->width; w++) *out++ = in[(int64_t)w * N];
+            }
+}
+
+static void item(const spb_op *op, int index, const spb_io *io) {
+    switch (op->kind) {
+    case SPB_PACK: pack_item(op, index, io); break;
+    case SPB_ZERO: zero_item(op, index); break;
+    case SPB_SPARSE:
+    case SPB_DENSE: conv_item(op, index); break;
+    case SPB_MAXPOOL: pool_item(op, index, 1); break;
+    case SPB_AVGPOOL: pool_item(op, index, 0); break;
+    case SPB_MEAN: mean_item(op, index); break;
+    case SPB_ADD: add_item(op, index); break;
+    case SPB_UNPACK: unpack(op, io); break;
+    default: break;
+    }
+}
+
+const spb_isa JOIN(spb_isa_, ISA) = {TEXT(ISA), V, N, 2 * TILE2, DENSE_TILE, items, item};

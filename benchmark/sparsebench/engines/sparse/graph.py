@@ -1,0 +1,145 @@
+"""A frozen convolutional backbone as a list of layers: what the tracer makes and the planner lays out in memory."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(eq=False)
+class Value:
+    """Maps of one image: ``channels`` x ``height`` x ``width``; ``flat`` says that torch sees a vector of them all."""
+
+    channels: int
+    height: int
+    width: int
+    flat: bool = False
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """The activation, as far as it is a clamp; without limits it is none."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def off(self) -> bool:
+        """Whether it changes nothing."""
+        return self == Clamp()
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where a layer's outputs look: kernel (height, width), stride, padding above and to the left, dilation."""
+
+    kernel: tuple[int, int]
+    stride: int = 1
+    top: int = 0
+    left: int = 0
+    dilation: tuple[int, int] = (1, 1)
+
+
+@dataclass(eq=False, kw_only=True)
+class Layer:
+    """One layer: reads ``x`` and, where there is one, ``residual``; writes ``y``, clamped."""
+
+    name: str
+    x: Value
+    y: Value
+    residual: Value | None = None
+    clamp: Clamp = field(default_factory=Clamp)
+
+    @property
+    def reads(self) -> list[Value]:
+        """The values that it reads."""
+        return [self.x] if self.residual is None else [self.x, self.residual]
+
+
+@dataclass(eq=False, kw_only=True)
+class Convolution(Layer):
+    """``weight`` (outputs, inputs a group, kernel height, kernel width), ``bias`` (outputs); also linear layers."""
+
+    weight: Floats
+    bias: Floats
+    window: Window
+    groups: int = 1
+
+    def border(self) -> int:
+        """Return how many zero rows and columns around its input it reads."""
+        w, x, y = self.window, self.x, self.y
+        below = (y.height - 1) * w.stride + (w.kernel[0] - 1) * w.dilation[0] - w.top - (x.height - 1)
+        right = (y.width - 1) * w.stride + (w.kernel[1] - 1) * w.dilation[1] - w.left - (x.width - 1)
+        return max(0, w.top, w.left, below, right)
+
+
+@dataclass(eq=False, kw_only=True)
+class Pool(Layer):
+    """Max or average pooling.
+
+    ``outside``: for a maximum, whether zeros lie around the input (otherwise minus infinity); for an average, whether
+    only what lies inside counts. ``limits``: height and width up to which padding counts in an average.
+    """
+
+    kind: str
+    window: Window
+    outside: bool = False
+    limits: tuple[int, int] = (0, 0)
+
+
+@dataclass(eq=False, kw_only=True)
+class Mean(Layer):
+    """The mean over all positions."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Elementwise(Layer):
+    """``x`` plus ``residual``, if there is one, clamped."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers in the order in which they run, the value that the images go into and the one that comes out."""
+
+    layers: list[Layer]
+    input: Value
+    output: Value
+
+
+def fuse(network: Network) -> Network:
+    """Put additions and clamps into the layers that they follow, where nothing else reads those layers' outputs."""
+    uses = Counter(id(value) for layer in network.layers for value in layer.reads)
+    uses[id(network.output)] += 1
+    layers: list[Layer] = []
+    for layer in network.layers:
+        target = _target(layer, layers, uses) if isinstance(layer, Elementwise) else None
+        if target is None:
+            layers.append(layer)
+            continue
+        residual = target.residual
+        if layer.residual is not None:
+            residual = layer.residual if target.y is layer.x else layer.x
+        merged = replace(target, y=layer.y, residual=residual, clamp=layer.clamp)
+        layers.remove(target)
+        layers.append(merged)  # at the addition's place: all that it reads is there by then
+    return replace(network, layers=layers)
+
+
+def _target(layer: Layer, before: list[Layer], uses: Counter[int]) -> Layer | None:
+    """Return the layer that can take over an elementwise one: the latest that only it reads."""
+    if layer.residual is layer.x:
+        return None
+    for candidate in reversed(before):
+        if candidate.y not in layer.reads:
+            continue
+        if uses[id(candidate.y)] != 1 or not candidate.clamp.off or isinstance(candidate, Mean):
+            continue
+        if layer.residual is None or (isinstance(candidate, Convolution | Elementwise) and candidate.residual is None):
+            return candidate
+    return None
