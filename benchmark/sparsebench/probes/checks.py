@@ -31,7 +31,8 @@ def features(value: Any, name: str) -> Features:
         raise InputError(f"{name} has shape {array.shape}: there is nothing in it", "give at least one row and column")
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"{name} holds {array.dtype}, not numbers", "give float32 features")
-    result = np.ascontiguousarray(array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is found below
+        result = np.ascontiguousarray(array, dtype=np.float32)
     for low in range(0, len(result), CHUNK):
         rows = result[low : low + CHUNK]
         if not np.isfinite(rows.sum(dtype=np.float64)):

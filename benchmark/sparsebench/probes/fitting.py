@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ..progress import Progress, part
-from ..registry import load_registry
+from ..registry import builtin_protocols
 from ..schema import FewShotScore, InputError, Metric, Protocol, RunError, Trial, UnknownNameError
 from . import checks
 from .base import LinearHead, evaluate
@@ -209,7 +209,7 @@ def _check_data(
 
 
 def _protocol(given: str | Protocol) -> Protocol:
-    protocol = given if isinstance(given, Protocol) else load_registry().protocol(given, "linear")
+    protocol = given if isinstance(given, Protocol) else builtin_protocols().protocol(given, "linear")
     if protocol.probe is None:
         raise InputError(f"protocol {protocol.name!r} has no probe", "give a linear one")
     return protocol

@@ -20,7 +20,7 @@ from .base import LinearHead, cross_entropy
 from .choice import choose, scored
 from .data import Fitted, ProbeData
 from .quasi_newton import PATH_TOLERANCE, TOLERANCE, Optimum, SoftmaxRegression
-from .rotation import RotatedFeatures
+from .rotation import RotatedFeatures, Rotation
 from .softmax import CrossEntropy
 
 _APPROACH = 10.0  # of a first penalty without a start: it is approached from larger ones, by this factor
@@ -46,22 +46,25 @@ def fit_seeds(
     rotation = data.rotation(device)
     features = RotatedFeatures(data.x, rotation)
     report.advance(1)
+    trials: tuple[Trial, ...] = ()
+    best, weights = None, None
+    if len(penalties) > 1:
+        trials, best, weights = _path(data, features, rotation, penalties, report)
+    penalty = penalties[0] if best is None or best.l2 is None else best.l2
     labels = torch.from_numpy(data.y).to(features.device)
-    everything = SoftmaxRegression(features, rotation, CrossEntropy(labels), data.num_classes)
-    if len(penalties) == 1:
-        trials: tuple[Trial, ...] = ()
-        best, optimum = None, solve(everything, penalties[0] / len(data.y))
+    problem = SoftmaxRegression(features, rotation, CrossEntropy(labels), data.num_classes)
+    if weights is None:
+        optimum = solve(problem, penalty / len(data.y))
     else:
-        trials, best, weights = _path(data, features, labels, penalties, everything, report)
-        everything.start(weights)
-        optimum = everything.minimise((best.l2 or 0.0) / len(data.y), tolerance=TOLERANCE)
+        problem.start(weights)
+        optimum = problem.minimise(penalty / len(data.y), tolerance=TOLERANCE)
     if not optimum.converged:
         warnings.warn(
             f"L-BFGS ended after {optimum.iterations} iterations before it had converged",
             ConvergenceWarning,
             stacklevel=2,
         )
-    head = LinearHead(*features.head(everything.weights))
+    head = LinearHead(*features.head(problem.weights))
     report.advance(1)
     one = Fitted(
         head.logits(data.x_test),
@@ -69,7 +72,7 @@ def fit_seeds(
         len(data.y),
         best,
         trials,
-        train_loss=cross_entropy(everything.logits.cpu().numpy(), data.y),
+        train_loss=cross_entropy(problem.logits.cpu().numpy(), data.y),
         head=head,
     )
     return [replace(one, seconds=(time.perf_counter() - started) / len(seeds)) for _ in seeds]
@@ -89,20 +92,15 @@ def solve(problem: SoftmaxRegression, l2: float, *, tolerance: float = TOLERANCE
 
 
 def _path(
-    data: ProbeData,
-    features: RotatedFeatures,
-    labels: torch.Tensor,
-    penalties: Sequence[float],
-    everything: SoftmaxRegression,
-    report: Throttle,
+    data: ProbeData, features: RotatedFeatures, rotation: Rotation, penalties: Sequence[float], report: Throttle
 ) -> tuple[tuple[Trial, ...], Trial, torch.Tensor]:
     """Fit every penalty on the fitted rows; return the trials, the best of them and its weights."""
-    mask = data.fitted
-    loss = CrossEntropy(labels, torch.from_numpy(mask).to(features.device))
-    problem = SoftmaxRegression(features, data.rotation(str(features.device)), loss, data.num_classes)
+    device, mask = features.device, data.fitted
+    loss = CrossEntropy(torch.from_numpy(data.y).to(device), torch.from_numpy(mask).to(device))
+    problem = SoftmaxRegression(features, rotation, loss, data.num_classes)
     trials: list[Trial] = []
-    best, weights = None, everything.weights
-    held_out = torch.from_numpy(~mask).to(features.device)
+    best, weights = None, problem.weights
+    held_out = torch.from_numpy(~mask).to(device)
     for penalty in penalties:
         problem.minimise(penalty / loss.count, tolerance=PATH_TOLERANCE)
         logits = problem.logits[held_out].cpu().numpy()
