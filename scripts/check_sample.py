@@ -12,7 +12,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOLERANCE = {"linear": 0.01, "full": 0.03}
 TASKS = 2
 LABEL = ["checkpoint", "task", "mode", "seed"]
-SHARED = ["suite", "task", "mode", "seed", "engine", "precision", "threads"]
+SHARED = ["suite", "task", "mode", "probe", "seed", "engine", "precision", "threads"]
 """What the cells of one call of ``sparsebench.run`` have in common."""
 
 
@@ -90,6 +90,7 @@ def run_again(sample: pd.DataFrame, results: Path) -> pd.DataFrame:
                 suite=shared["suite"],
                 task=shared["task"],
                 mode=shared["mode"],
+                probe=None if pd.isna(shared["probe"]) else shared["probe"],
                 seed=int(shared["seed"]),
                 checkpoint=cells["checkpoint"].tolist(),
                 numerics=Numerics(
@@ -103,11 +104,11 @@ def run_again(sample: pd.DataFrame, results: Path) -> pd.DataFrame:
 
 def compare(sample: pd.DataFrame, now: pd.DataFrame) -> list[Outcome]:
     """Return one outcome a cell of the sample."""
-    again = {tuple(row[name] for name in LABEL): row for row in now.to_dict("records")}
+    again = {_key(row): row for row in now.to_dict("records")}
     outcomes = []
     for old in sample.sort_values(LABEL).to_dict("records"):
         cell = f"{old['checkpoint']} · {old['task']} · {old['mode']} · seed {old['seed']}"
-        new = again.get(tuple(old[name] for name in LABEL))
+        new = again.get(_key(old))
         accuracy, trouble = math.nan, ""
         if new is None:
             trouble = "did not run"
@@ -119,6 +120,11 @@ def compare(sample: pd.DataFrame, now: pd.DataFrame) -> list[Outcome]:
                 trouble = f"is now run {new['run_id']}, was {old['run_id']}: curate it again"
         outcomes.append(Outcome(cell, old["mode"], old["accuracy"], accuracy, trouble))
     return outcomes
+
+
+def _key(row: dict[Hashable, Any]) -> tuple[Any, ...]:
+    """Return what tells a cell from the others."""
+    return (*(row[name] for name in LABEL), row["probe"] if isinstance(row["probe"], str) else "")
 
 
 def render(outcomes: Sequence[Outcome]) -> str:

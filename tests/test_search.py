@@ -15,9 +15,10 @@ import sparsebench
 from small_world import backbone, full_protocol, task_data, transform
 from sparsebench import search
 from sparsebench.datasets.base import concatenate
-from sparsebench.features import Features
 from sparsebench.probes import sgd
-from sparsebench.probes.many import fit_many
+from sparsebench.probes.choice import choose
+from sparsebench.probes.data import ProbeData
+from sparsebench.probes.rows import Rows
 from sparsebench.registry import load_registry
 from sparsebench.schema import InputError, Numerics, Protocol, RunError, RunRecord, Trial
 from sparsebench.store import Store
@@ -77,49 +78,58 @@ def trial(score: float | None, loss: float | None = 1.0, lr: float = 0.1) -> Tri
 
 def test_the_choice_is_by_the_metric_then_loss_then_order() -> None:
     trials = [trial(0.5, lr=1), trial(0.7, 2.0, lr=2), trial(0.7, 1.5, lr=3), trial(0.7, 1.5, lr=4), trial(None, lr=5)]
-    assert search.choose(trials, "top1").lr == 3
-    assert search.choose(trials, "mean_per_class").lr == 1
+    assert choose(trials, "top1").lr == 3
+    assert choose(trials, "mean_per_class").lr == 1
     with pytest.raises(RunError, match="every point"):
-        search.choose([trial(None), trial(None)], "top1")
+        choose([trial(None), trial(None)], "top1")
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.5, 0.75, 1.0]), st.sampled_from([0.1, 0.2])), min_size=1, max_size=8))
 def test_nothing_beats_the_choice_and_nothing_before_it_equals_it(scores: list[tuple[float, float]]) -> None:
     trials = [trial(score, loss, lr=k + 1) for k, (score, loss) in enumerate(scores)]
-    chosen = int(search.choose(trials, "top1").lr) - 1
+    chosen = int(choose(trials, "top1").lr) - 1
     ranks = [(-score, loss) for score, loss in scores]
     assert ranks[chosen] == min(ranks)
     assert min(ranks) not in ranks[:chosen]
 
 
-def features(count: int, seed: int) -> Features:
+def features(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, count)
-    x = (rng.normal(size=(count, 6)) + 2 * np.eye(3, 6)[y]).astype(np.float32)
-    return Features(x, y.astype(np.int64), tuple(map(str, range(count))), 0.1, cached=True)
+    return (rng.normal(size=(count, 6)) + 2 * np.eye(3, 6)[y]).astype(np.float32), y.astype(np.int64)
+
+
+def probe_data(train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray]) -> ProbeData:
+    y = np.concatenate([train[1], val[1]])
+    return ProbeData(Rows([train[0], val[0]]), y, len(train[1]), *features(20, 9), 3)
 
 
 def test_a_linear_search_trains_on_train_and_scores_val() -> None:
     train, val = features(60, 0), features(30, 1)
     seen: list[tuple[float, float]] = []
-    trials = search.search_linear(train, val, 3, tuned(), 5, progress=lambda *now: seen.append(now))
-    assert [(t.lr, t.weight_decay) for t in trials] == list(tuned().points())
-    alone = sgd.fit(train.x, train.y, 3, tuned().at(0.1, 0.0), 5).logits(val.x)
-    assert trials[1].val_top1 == pytest.approx((alone.argmax(1) == val.y).mean())
-    assert seen[-1] == (1.0, 1.0)
-    both = search.joined(train, val)
-    assert both.x.shape == (90, 6)
-    assert both.y.tolist() == [*train.y.tolist(), *val.y.tolist()]
+    data = probe_data(train, val)
+    both = sgd.search(data, tuned(), [5, 6], progress=lambda *now: seen.append(now))
+    for seed, trials in zip((5, 6), both, strict=True):
+        assert [(t.lr, t.weight_decay) for t in trials] == list(tuned().points())
+        alone = sgd.fit(*train, 3, tuned().at(0.1, 0.0), seed).logits(val[0])
+        assert trials[1].val_top1 == pytest.approx((alone.argmax(1) == val[1]).mean())
+    assert seen[-1] == (3, 3)
+    (fitted, _) = sgd.fit_seeds(data, tuned(), [5, 6])
+    chosen = choose(both[0], "top1")
+    x, y = np.concatenate([train[0], val[0]]), np.concatenate([train[1], val[1]])
+    expected = sgd.fit(x, y, 3, tuned().at(chosen.lr, chosen.weight_decay), 5)
+    assert fitted.chosen == chosen
+    np.testing.assert_allclose(fitted.head.weight, expected.weight, rtol=1e-4, atol=1e-6)
 
 
 def test_a_point_that_diverges_is_not_chosen() -> None:
-    train = features(60, 0)
+    x, y = features(60, 0)
+    huge = (x * 1e8, y)
     wild = tuned(grid={"lr": [1e30], "weight_decay": [0.0005]}, epochs=40)
-    huge = Features(train.x * 1e8, train.y, train.ids, 0.0, cached=True)
-    trials = search.search_linear(huge, huge, 3, wild, 0)
+    (trials,) = sgd.search(probe_data(huge, huge), wild, [0])
     assert [t.val_top1 is None for t in trials][-1]
-    fitted = fit_many("sgd", huge.x, huge.y, 3, [wild.at(1e30, 0.0005)], 0)
-    assert isinstance(fitted[0], RunError)
+    (fitted,) = sgd.fit_seeds(probe_data(huge, huge), wild.at(1e30, 0.0005), [0])
+    assert isinstance(fitted, RunError)
 
 
 def test_a_full_search_never_looks_at_test(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +179,7 @@ def test_a_run_records_what_it_chose_and_trains_on_train_and_val(tasks: Path, tm
     assert table["chosen_weight_decay"].eq(0.0005).all()
     for record in Store(tmp_path / "runs").read():
         assert record.scores is not None
-        chosen = search.choose(record.trials, "mean_per_class")
+        chosen = choose(record.trials, "mean_per_class")
         assert record.scores.chosen_lr == chosen.lr
         assert record.scores.val_mean_per_class == chosen.val_mean_per_class
         assert len(record.trials) == (3 if record.spec.mode == "linear" else 2)

@@ -246,6 +246,7 @@ def run(
     seed: OneOrMore[int] = None,
     results: str | Path = "runs",
     variant: OneOrMore[str] = None,
+    probe: OneOrMore[str] = None,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -253,8 +254,8 @@ def run(
 
     Parameters
     ----------
-    method, variant, sparsity, arch, checkpoint, task, mode, seed : one or several, optional
-        What to select; leaving one out means all that the suite selects.
+    method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
+        What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
     suite : str
         The suite.
     results : path
@@ -286,6 +287,7 @@ def run(
         tasks=[str(t) for t in _several(task)],
         modes=_several(mode),
         seeds=_several(seed),
+        probes=_several(probe),
     )
     return frame(execute(prepare(_request(selection, Path(results), options)), emit))
 
@@ -312,6 +314,7 @@ def reference_command(request: Request, reference: str) -> str:
     for flag, values in (
         ("--task", request.selection.tasks),
         ("--mode", request.selection.modes),
+        ("--probe", request.selection.probes),
         ("--seed", request.selection.seeds),
         ("--registry", request.registry_files),
         ("--tasks-dir", request.tasks_dirs),

@@ -13,9 +13,11 @@ from .datasets.transforms import resolve_transform
 from .engines import check_choice
 from .engines.choice import pinned
 from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
+from .probes import PROBES
 from .registry import CheckpointFilter, Registry, read_task
 from .schema import (
     MODES,
+    SEEDED_PROBES,
     Checkpoint,
     Group,
     InputError,
@@ -42,7 +44,8 @@ class Selection:
     """What a user asked for; an empty field means all that the suite selects.
 
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
-    files or image folders.
+    files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
+    the probe of the suite's protocol.
     """
 
     suite: str = "mini"
@@ -54,6 +57,17 @@ class Selection:
     modes: Sequence[str] = ()
     seeds: Sequence[int] = ()
     variants: Sequence[str] = ()
+    probes: Sequence[str] = ()
+
+
+PROBE_PROTOCOLS = {
+    "sgd": "cvpr22-linear",
+    "lbfgs": "lbfgs-linear",
+    "ridge": "ridge-linear",
+    "knn": "knn-linear",
+    "fewshot": "fewshot-linear",
+}
+"""Probe to the protocol that it is run with where the suite's own linear protocol has another probe."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,10 @@ def make_plan(
     tell = note or (lambda _: None)
     check_choice(numerics.engine)
     suite = registry.suite(selection.suite)
-    modes = select_modes(selection.modes, suite)
+    modes = select_modes(selection.modes or (["linear"] if selection.probes else []), suite)
+    protocols = {mode: select_protocols(mode, selection.probes, registry, suite) for mode in modes}
+    if selection.probes and "linear" not in modes:
+        raise InputError("--probe is for linear mode", "add --mode linear, or leave --probe out")
     checkpoints = select_checkpoints(selection, registry, suite)
     tasks = select_tasks(selection.tasks, registry, suite, places)
     opened = (supplies or Supplies(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, tell)
@@ -143,7 +160,13 @@ def make_plan(
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
     context = _Context(suite, registry, computed, tuple(selection.seeds))
-    groups = [_group(context, mode, *loaded, data) for mode in modes for loaded in infos for data in opened]
+    groups = [
+        _group(context, mode, name, *loaded, data)
+        for mode in modes
+        for name in protocols[mode]
+        for loaded in infos
+        for data in opened
+    ]
     return Plan(tuple(groups))
 
 
@@ -171,6 +194,18 @@ def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
         if name not in suite.modes:
             raise InputError(f"suite {suite.id!r} has no mode {name!r}", f"it has: {', '.join(suite.modes)}")
     return [mode for mode in MODES if mode in (names or suite.modes)]
+
+
+def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, suite: Suite) -> list[str]:
+    """Return the names of a mode's protocols: the suite's own, or in linear mode one a probe that was asked for."""
+    own = suite.modes[mode].protocol
+    if mode != "linear" or not probes:
+        return [own]
+    for name in probes:
+        if name not in PROBES:
+            raise UnknownNameError("probe", name, PROBES)
+    suits = registry.protocol(own, mode).probe
+    return [own if name == suits else PROBE_PROTOCOLS[name] for name in dict.fromkeys(probes)]
 
 
 def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -> list[Checkpoint]:
@@ -233,9 +268,12 @@ class _Context:
     seeds: tuple[int, ...]
 
 
-def _group(context: _Context, mode: Mode, info: BackboneInfo, preprocess: Preprocess, data: TaskData) -> Group:
+def _group(
+    context: _Context, mode: Mode, name: str, info: BackboneInfo, preprocess: Preprocess, data: TaskData
+) -> Group:
     settings, task = context.suite.modes[mode], data.task
-    protocol = context.registry.protocol(settings.protocol, mode, task.overrides.get(mode), f"task {task.id}")
+    overrides = context.registry.protocol(name, mode).without_sgd(task.overrides.get(mode, {}))
+    protocol = context.registry.protocol(name, mode, overrides, f"task {task.id}")
     if protocol.grid is not None and len(data.val) == 0:
         raise InputError(
             f"protocol {protocol.name!r} chooses hyperparameters on val, but task {task.id!r} has no val images",
@@ -243,7 +281,10 @@ def _group(context: _Context, mode: Mode, info: BackboneInfo, preprocess: Prepro
         )
     transform = resolve_transform(preprocess, task, protocol)
     first = _first_spec(context, info, data, protocol, transform.sha256)
-    runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(context.seeds or settings.seeds))
+    seeds: Sequence[int] = context.seeds or settings.seeds
+    if mode == "linear" and protocol.probe not in SEEDED_PROBES:
+        seeds = (0,)  # every seed would give the same numbers
+    runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(seeds))
     return Group(checkpoint=info.checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
 
 

@@ -93,6 +93,13 @@ def load_registry(
     return registry
 
 
+def builtin_protocols() -> Registry:
+    """Return a registry of the built-in protocols alone, which is quick to read."""
+    registry = Registry()
+    _read_protocols(registry, root_file("tasks") / "protocols.yaml")
+    return registry
+
+
 def read_task(path: Path, data_dir: Path | None = None) -> Task:
     """Read one task file; a relative root is relative to ``data_dir``, without it to the file's folder."""
     task = validate(Task, {"id": path.stem, **read_mapping(path)}, path=path, entry=path.stem)
@@ -126,12 +133,21 @@ def _read_tasks_dir(registry: Registry, folder: Path, data_dir: Path | None) -> 
             continue
         task = read_task(path, data_dir)
         _add(registry.tasks, task.id, task, "task", path)
-    for name, fields in _optional(folder / "protocols.yaml").items():
-        protocol = validate(Protocol, _named(fields, "name", name), path=folder / "protocols.yaml", entry=name)
-        _add(registry.protocols, name, protocol, "protocol", folder / "protocols.yaml")
+    _read_protocols(registry, folder / "protocols.yaml")
     for name, fields in _optional(folder / "suites.yaml").items():
         suite = validate(Suite, _named(fields, "id", name), path=folder / "suites.yaml", entry=name)
         _add(registry.suites, name, suite, "suite", folder / "suites.yaml")
+
+
+def _read_protocols(registry: Registry, path: Path) -> None:
+    for name, fields in _optional(path).items():
+        _add(
+            registry.protocols,
+            name,
+            validate(Protocol, _named(fields, "name", name), path=path, entry=name),
+            "protocol",
+            path,
+        )
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from . import probes
@@ -22,8 +23,12 @@ from .features import Features, extract
 from .files import write_bytes
 from .finetune import finetune
 from .loading import Backbone, load_entry
-from .probes.base import cross_entropy, evaluate
-from .progress import Progress, part
+from .probes.base import evaluate
+from .probes.choice import at_best, choose
+from .probes.data import Fitted, ProbeData
+from .probes.fitting import accuracies
+from .probes.rows import Rows
+from .progress import Progress, part, tell
 from .schema import (
     Failure,
     Group,
@@ -35,7 +40,7 @@ from .schema import (
     Trial,
     canonical_json,
 )
-from .search import at_best, joined, search_full, search_linear, search_progress, with_choice
+from .search import search_full, search_progress, with_choice
 from .store import Predictions, Store
 
 
@@ -106,7 +111,7 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
         mask_proof=outcome.mask_proof if outcome else None,
         failure=failure,
         weights_file=outcome.weights_file if outcome else None,
-        seconds=round(time.perf_counter() - clock, 4),
+        seconds=round(time.perf_counter() - clock + (outcome.shared_seconds if outcome else 0.0), 4),
         feature_seconds=outcome.feature_seconds if outcome else None,
         started=started,
         environment=environment(),
@@ -136,12 +141,15 @@ def _failure(error: BaseException) -> Failure:
 
 @dataclass(frozen=True)
 class _Outcome:
+    """What a run gives; ``shared_seconds`` corrects its time where one fit served several runs of the group."""
+
     scores: Scores
     predictions: Predictions
     mask_proof: MaskProof | None = None
     feature_seconds: float | None = None
     weights_file: str | None = None
     trials: tuple[Trial, ...] = ()
+    shared_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +167,8 @@ class _Session:
         self.store = Store(options.results)
         self._loaded: _Loaded | None = None
         self._features: list[Features] | None = None
+        self._fitted: dict[int, Fitted | RunError] = {}  # by seed
+        self._alone = False  # fitting all seeds at once has failed
 
     def run(self, spec: RunSpec, progress: Progress) -> _Outcome:
         """Run one cell."""
@@ -186,9 +196,8 @@ class _Session:
         return _Loaded(backbone, data, transform)
 
     def _extract(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> list[Features]:
-        """Return the features of the training and test images, and of validation where it is used."""
-        train_on = "train" if self.group.protocol.grid is not None else self.group.protocol.train_on
-        train, held_out = partition(loaded.data, train_on)
+        """Return the features of the training and test images, and of validation where that isn't trained on."""
+        train, held_out = partition(loaded.data, self.group.protocol.train_on)
         splits = [train, loaded.data.test] + ([] if held_out is None else [held_out])
         return [
             extract(
@@ -205,37 +214,58 @@ class _Session:
 
     def _linear(self, spec: RunSpec, loaded: _Loaded, features: list[Features], progress: Progress) -> _Outcome:
         train, test, *held_out = features
-        data, protocol, device = loaded.data, self.group.protocol, spec.numerics.device
-        classes = len(data.classes)
-        trials: tuple[Trial, ...] = ()
-        if protocol.grid is not None:
-            val = held_out.pop()
-            searching, progress = search_progress(protocol, progress)
-            trials = search_linear(train, val, classes, protocol, spec.seed, device=device, progress=searching)
-            protocol, train = at_best(protocol, trials, spec.metric), joined(train, val)
-        fit = probes.get(spec.probe or "")
-        head = fit(train.x, train.y, classes, protocol, spec.seed, device=device, progress=progress)
-        test_logits = head.logits(test.x)
-        scores = _scores(
-            test_logits,
-            data,
-            n_train=len(train.y),
-            val_logits=head.logits(held_out[0].x) if held_out else None,
-            train_loss=cross_entropy(head.logits(train.x), train.y),
+        data = loaded.data
+        probe_data = ProbeData(
+            x=Rows([train.x, *(f.x for f in held_out)]),
+            y=np.concatenate([train.y, *(f.y for f in held_out)]),
+            n_train=len(data.train),
+            x_test=test.x,
+            y_test=test.y,
+            num_classes=len(data.classes),
+            metric=spec.metric,
         )
-        seconds = round(sum(f.seconds for f in features), 4)
-        scores = with_choice(scores, trials, spec.metric, len(data.val))
-        return _Outcome(scores, _predictions(test_logits, data), feature_seconds=seconds, trials=trials)
+        started = time.perf_counter()
+        fitted = self._fit(spec, probe_data, progress)
+        passed = time.perf_counter() - started
+        if isinstance(fitted, RunError):
+            raise fitted
+        return _Outcome(
+            _probe_scores(fitted, probe_data, data),
+            _predictions(fitted.test_logits, data),
+            feature_seconds=round(sum(f.seconds for f in features), 4),
+            trials=fitted.trials,
+            shared_seconds=fitted.seconds - passed,
+        )
+
+    def _fit(self, spec: RunSpec, data: ProbeData, progress: Progress) -> Fitted | RunError:
+        """Return a run's fit; the first one asked for fits all runs of the group together.
+
+        Where that fails as a whole, each run is fitted alone, so that what is wrong with one is its own failure.
+        """
+        if spec.seed not in self._fitted:
+            fit, seeds = probes.get(spec.probe or ""), [run.seed for run in self.group.runs]
+            options: dict[str, Any] = {"device": spec.numerics.device, "progress": progress}
+            if len(seeds) > 1 and not self._alone:
+                try:
+                    self._fitted = dict(zip(seeds, fit(data, self.group.protocol, seeds, **options), strict=True))
+                except Exception as error:
+                    tell(f"{self.group.label}: {type(error).__name__} with {len(seeds)} seeds at once; now one by one")
+                    self._alone = True
+            if spec.seed not in self._fitted:
+                (self._fitted[spec.seed],) = fit(data, self.group.protocol, [spec.seed], **options)
+        return self._fitted.pop(spec.seed)
 
     def _full(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> _Outcome:
         data, protocol, numerics = loaded.data, self.group.protocol, spec.numerics
         workers = self.options.workers
         trials: tuple[Trial, ...] = ()
+        chosen: Trial | None = None
         fixed = (loaded.backbone, data, loaded.transform)
         if protocol.grid is not None:
             searching, progress = search_progress(protocol, progress)
             trials = search_full(*fixed, protocol, spec.seed, numerics=numerics, progress=searching, workers=workers)
-            protocol = at_best(protocol, trials, spec.metric)
+            chosen = choose(trials, spec.metric)
+            protocol = at_best(protocol, chosen)
         result = finetune(*fixed, protocol, spec.seed, numerics=numerics, progress=progress, workers=workers)
         scores = _scores(
             result.test_logits,
@@ -247,7 +277,7 @@ class _Session:
         )
         weights = self._save_weights(spec, loaded, result.state_dict) if self.options.save_weights else None
         predictions = _predictions(result.test_logits, data)
-        scores = with_choice(scores, trials, spec.metric, len(data.val))
+        scores = with_choice(scores, chosen, len(data.val))
         return _Outcome(scores, predictions, result.mask_proof, weights_file=weights, trials=trials)
 
     def _save_weights(self, spec: RunSpec, loaded: _Loaded, state: dict[str, torch.Tensor]) -> str:
@@ -268,6 +298,25 @@ class _Session:
 
 def _predictions(logits: Any, data: TaskData) -> Predictions:
     return Predictions(data.test.ids, data.test.labels, logits)
+
+
+def _probe_scores(fitted: Fitted, probed: ProbeData, data: TaskData) -> Scores:
+    classes = len(data.classes)
+    top1, per_class = accuracies(fitted, probed)
+    val = None if fitted.val_logits is None else evaluate(fitted.val_logits, data.val.labels, classes)
+    scores = Scores(
+        top1=top1,
+        mean_per_class=per_class,
+        val_top1=val.top1 if val else None,
+        val_mean_per_class=val.mean_per_class if val else None,
+        train_loss=fitted.train_loss,
+        few_shot=tuple(fitted.few_shot),
+        n_train=fitted.n_train,
+        n_val=len(data.val) if val else 0,
+        n_test=len(data.test),
+        n_classes=classes,
+    )
+    return with_choice(scores, fitted.chosen, int((~probed.fitted).sum()))
 
 
 def _scores(

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsebench.probes import base
+from sparsebench.probes import base, rows
 
 
 def test_logits_are_the_affine_map_over_any_number_of_rows(monkeypatch):
-    monkeypatch.setattr(base, "_ROWS", 4)
+    monkeypatch.setattr(rows, "CHUNK", 4)
     rng = np.random.default_rng(0)
     head = base.LinearHead(rng.normal(size=(3, 5)).astype(np.float32), rng.normal(size=3).astype(np.float32))
     x = rng.normal(size=(11, 5)).astype(np.float32)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparsebench import probes
-from sparsebench.probes import sgd
+from sparsebench.probes import heads, sgd
 from sparsebench.probes.base import default_linear, generator
 from sparsebench.schema import InputError, Protocol, RunError, UnknownNameError
 
@@ -101,7 +101,7 @@ def test_seeds_differ_in_start_and_order():
 def test_how_much_is_permuted_at_a_time_does_not_matter(monkeypatch):
     x, y = problem(n=150)
     whole = sgd.fit(x, y, 5, protocol(batch_size=16), 3)
-    monkeypatch.setattr(sgd, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(heads, "_CHUNK_BYTES", 1)
     np.testing.assert_array_equal(sgd.fit(x, y, 5, protocol(batch_size=16), 3).weight, whole.weight)
 
 
@@ -155,6 +155,6 @@ def test_progress_counts_epochs():
 
 
 def test_the_table_finds_the_probe_and_names_the_nearest():
-    assert probes.get("sgd") is sgd.fit
+    assert probes.get("sgd") is sgd.fit_seeds
     with pytest.raises(UnknownNameError, match="did you mean sgd"):
         probes.get("sdg")

@@ -111,6 +111,15 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "run", "run cells of the benchmark and show how well they did")
     pick = _add_selection(command, "what to run (repeatable; leaving one out means all that the suite selects)")
     pick.add_argument("--mode", action="append", type=_name, default=[], help="linear or full")
+    pick.add_argument(
+        "--probe",
+        action="append",
+        type=_name,
+        default=[],
+        metavar="NAME",
+        help="linear mode's classifier: sgd, lbfgs, ridge, knn or fewshot (default: the suite's); without --mode,"
+        " linear mode alone",
+    )
     pick.add_argument("--seed", action="append", type=int, default=[], metavar="K", help="seed of head and order")
     _add_registry(command)
     where = command.add_argument_group("where to")

@@ -103,6 +103,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         tasks=arguments.task,
         modes=getattr(arguments, "mode", ()),
         seeds=getattr(arguments, "seed", ()),
+        probes=getattr(arguments, "probe", ()),
     )
 
 

@@ -11,8 +11,7 @@ import torch
 
 from ..metrics import mean_per_class, top1
 from ..schema import digest
-
-_ROWS = 8192  # rows of features that are multiplied at a time; bounds the memory of a memory-mapped array
+from .rows import Rows
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class LinearHead:
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
 
-    def logits(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def logits(self, x: npt.NDArray[np.float32] | Rows) -> npt.NDArray[np.float32]:
         """Return the logits (n, C) of features (n, d)."""
+        rows = x if isinstance(x, Rows) else Rows([x])
         weight, bias = torch.from_numpy(self.weight), torch.from_numpy(self.bias)
-        out = torch.empty(len(x), len(self.bias))
-        for start in range(0, len(x), _ROWS):
-            rows = torch.from_numpy(np.ascontiguousarray(x[start : start + _ROWS]))
-            torch.addmm(bias, rows, weight.T, out=out[start : start + len(rows)])
+        out = torch.empty(len(rows), len(self.bias))
+        for at, part in rows.chunks():
+            torch.addmm(bias, part, weight.T, out=out[at])
         return out.numpy()
 
 

@@ -1,26 +1,21 @@
-"""The published linear protocol: softmax regression by SGD with momentum, on features in memory.
-
-The gradient is written by hand. With features extended by a one, X = [x, 1], and W = [weight, bias], a step on a batch
-of B images is P = softmax(X W^T) - onehot(y), M <- mu M + (P^T X) / B + lambda W, W <- W - lr M: what torch.optim.SGD
-does to nn.Linear under cross-entropy (weight decay on the bias too, no Nesterov), without autograd, its allocations and
-a loader.
-"""
+"""The published linear protocol, and a grid of learning rates and weight decays around it chosen on validation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from ..progress import Progress, Throttle
-from ..schema import InputError, Protocol, RunError
-from .base import LinearHead, default_linear, generator
-
-_CHUNK_BYTES = 2**20  # of permuted features held at a time: they are read from the cache they were written to
-_ALIGN = 16  # columns are padded to a multiple of this with zeros: odd row lengths slow matrix products down
+from ..progress import Progress, part
+from ..schema import InputError, Protocol, RunError, Trial
+from .base import LinearHead, cross_entropy
+from .choice import at_best, choose, scored
+from .data import Fitted, ProbeData
+from .heads import fit_heads
+from .rows import Rows
 
 
 def fit(
@@ -36,8 +31,7 @@ def fit(
     """Fit a linear classifier by the published SGD protocol.
 
     The seed's own generators draw the initial weights (as ``nn.Linear`` does) and a fresh permutation each epoch; the
-    last, smaller batch of an epoch is kept. Nothing is shared between seeds, so a seed gives the same bits alone or
-    with others.
+    last, smaller batch of an epoch is kept. Nothing is shared between seeds.
 
     Parameters
     ----------
@@ -63,85 +57,111 @@ def fit(
     RunError
         If the weights stop being finite.
     """
-    _check(x, y, num_classes)
-    problem = _Problem(x, y, num_classes, protocol, torch.device(device))
-    problem.start(*default_linear(num_classes, x.shape[1], seed))
-    order = generator(seed, "order")
-    report = Throttle(progress, protocol.epochs)
-    for epoch in range(protocol.epochs):
-        problem.epoch(torch.randperm(len(x), generator=order), protocol.lr_at(epoch))
-        if not bool(torch.isfinite(problem.weights).all()):
-            raise RunError(
-                f"the linear classifier diverged in epoch {epoch} of {protocol.epochs} (seed {seed}, "
-                f"learning rate {protocol.lr_at(epoch):g})",
-                "try a lower learning rate, or check the scale of the features",
-            )
-        report.advance(1)
-    return problem.head()
-
-
-def _check(x: npt.NDArray[np.float32], y: npt.NDArray[np.int64], num_classes: int) -> None:
     if x.ndim != 2 or y.shape != (len(x),) or len(x) == 0:
         raise InputError(f"features of shape {x.shape} and labels of shape {y.shape}", "give (n, d) and (n,), n > 0")
-    if y.min() < 0 or y.max() >= num_classes:
-        raise InputError(f"labels run from {y.min()} to {y.max()}", f"{num_classes} classes are 0 to {num_classes - 1}")
+    head = fit_heads(Rows([x]), y, num_classes, [protocol], [seed], device=device, progress=progress)[0][0]
+    if isinstance(head, RunError):
+        raise head
+    return head
 
 
-class _Problem:
-    """The state of one fit and its buffers, allocated once."""
+def fit_seeds(
+    data: ProbeData,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> list[Fitted | RunError]:
+    """Fit a head a seed, all in one program; with a grid each seed first chooses its point, in one program again.
 
-    def __init__(
-        self,
-        x: npt.NDArray[np.float32],
-        y: npt.NDArray[np.int64],
-        num_classes: int,
-        protocol: Protocol,
-        device: torch.device,
-    ) -> None:
-        self._protocol = protocol
-        self._dimension = x.shape[1]
-        self._x = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)).to(device)
-        self._y = torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64)).to(device)
-        columns = -(-(self._dimension + 1) // _ALIGN) * _ALIGN
-        batch = protocol.batch_size
-        rows = min(len(x), max(1, _CHUNK_BYTES // (4 * columns * batch)) * batch)
-        self._chunk = torch.zeros(rows, columns, device=device)
-        self._chunk[:, self._dimension] = 1.0
-        self._logits = torch.empty(batch, num_classes, device=device)
-        self._errors = torch.empty(batch, num_classes, device=device)
-        self._minus_one = torch.full((batch, 1), -1.0, device=device)
-        self.weights = torch.zeros(num_classes, columns, device=device)
-        self._momentum = torch.zeros_like(self.weights)
+    ``train_on: train`` scores the held-out rows instead of training on them.
+    """
+    started = time.perf_counter()
+    searching, training = progress, progress
+    if progress is not None and protocol.grid is not None:
+        share = 1 - 1 / (len(protocol.points()) + 1)
+        searching, training = part(progress, 0.0, share), part(progress, share, 1.0)
+    trials = search(data, protocol, seeds, device=device, progress=searching) if protocol.grid is not None else []
+    kept = data.n_train if protocol.train_on == "train" else len(data.y)
+    x, y = data.x.head(kept), data.y[:kept]
+    fitted: list[Fitted | RunError] = []
+    for seed, own in zip(seeds, trials or [()] * len(seeds), strict=True):
+        try:
+            fitted.append(Fitted(_EMPTY, 0.0, kept, choose(own, data.metric) if own else None, trials=own))
+        except RunError as error:
+            fitted.append(RunError(f"{error.message} (seed {seed})", error.hint))
+    for settings, members in _alike(protocol, fitted).items():
+        heads = fit_heads(
+            x, y, data.num_classes, [settings], [seeds[i] for i in members], device=device, progress=training
+        )
+        for i, (head,) in zip(members, heads, strict=True):
+            fitted[i] = head if isinstance(head, RunError) else _with_head(fitted[i], head, data, x, y)
+    seconds = (time.perf_counter() - started) / max(1, len(seeds))
+    return [f if isinstance(f, RunError) else replace(f, seconds=seconds) for f in fitted]
 
-    def start(self, weight: Tensor, bias: Tensor) -> None:
-        """Set the initial weight (C, d) and bias (C,)."""
-        self.weights[:, : self._dimension] = weight
-        self.weights[:, self._dimension] = bias
 
-    def epoch(self, order: Tensor, lr: float) -> None:
-        """Take one step a batch, in the given order of images."""
-        mu, decay = self._protocol.momentum, self._protocol.weight_decay
-        weights, momentum, transposed = self.weights, self._momentum, self.weights.T
-        for x, y in self._batches(order):
-            count = len(x)
-            logits, errors = self._logits[:count], self._errors[:count]
-            torch.mm(x, transposed, out=logits)
-            torch.softmax(logits, 1, out=errors)
-            errors.scatter_add_(1, y, self._minus_one[:count])
-            torch.addmm(momentum, errors.T, x, beta=mu, alpha=1.0 / count, out=momentum)
-            momentum.add_(weights, alpha=decay)
-            weights.add_(momentum, alpha=-lr)
+def search(
+    data: ProbeData,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> list[tuple[Trial, ...]]:
+    """Fit every point of the grid for every seed on the fitted rows, and score each on the validation rows."""
+    points = protocol.points()
+    settings = [protocol.at(*point) for point in points]
+    mask = data.fitted
+    count = int(mask.sum())
+    prefix = bool(mask[:count].all())
+    heads = fit_heads(
+        data.x.head(count) if prefix else data.x,
+        data.y[:count] if prefix else data.y,
+        data.num_classes,
+        settings,
+        seeds,
+        rows=None if prefix else np.flatnonzero(mask),
+        device=device,
+        progress=progress,
+    )
+    held_out, labels = data.x.where(~mask), data.y[~mask]
+    return [
+        tuple(
+            scored(
+                Trial(lr=lr, weight_decay=decay),
+                None if isinstance(head, RunError) else head.logits(held_out),
+                labels,
+                data.num_classes,
+            )
+            for (lr, decay), head in zip(points, row, strict=True)
+        )
+        for row in heads
+    ]
 
-    def _batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, (B, columns) and (B, 1), as slices of chunks that are permuted as a whole."""
-        rows, batch = len(self._chunk), self._protocol.batch_size
-        for index in order.to(self._x.device).split(rows):
-            chunk = self._chunk[: len(index)]
-            torch.index_select(self._x, 0, index, out=chunk[:, : self._dimension])
-            labels = self._y[index].unsqueeze(1)
-            yield from zip(chunk.split(batch), labels.split(batch), strict=True)
 
-    def head(self) -> LinearHead:
-        """Return the weights as they are."""
-        weights = self.weights.cpu().numpy()
-        return LinearHead(weights[:, : self._dimension].copy(), weights[:, self._dimension].copy())
+_EMPTY = np.zeros((0, 0), np.float32)
+
+
+def _alike(protocol: Protocol, fitted: Sequence[Fitted | RunError]) -> dict[Protocol, list[int]]:
+    """Return the seeds that train at one learning rate and weight decay, by these settings."""
+    groups: dict[Protocol, list[int]] = {}
+    for i, entry in enumerate(fitted):
+        if not isinstance(entry, RunError):
+            settings = at_best(protocol, entry.chosen) if entry.chosen else protocol
+            groups.setdefault(settings, []).append(i)
+    return groups
+
+
+def _with_head(
+    entry: Fitted | RunError, head: LinearHead, data: ProbeData, x: Rows, y: npt.NDArray[np.int64]
+) -> Fitted:
+    assert isinstance(entry, Fitted)  # noqa: S101 - only these are trained
+    rest = data.x.where(np.arange(len(data.y)) >= len(y))
+    return replace(
+        entry,
+        test_logits=head.logits(data.x_test),
+        train_loss=cross_entropy(head.logits(x), y),
+        val_logits=head.logits(rest) if len(rest) else None,
+        head=head,
+    )

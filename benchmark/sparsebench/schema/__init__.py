@@ -23,18 +23,22 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
-from .run import Failure, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status, Trial
-from .task import MODES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
+from .probe import FewShot, Neighbours, Strengths
+from .run import Failure, FewShotScore, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status, Trial
+from .task import MODES, SEEDED_PROBES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
     "SCHEMA_VERSION",
+    "SEEDED_PROBES",
     "Augment",
     "Checkpoint",
     "CheckpointError",
     "DatasetError",
     "Distribution",
     "Failure",
+    "FewShot",
+    "FewShotScore",
     "FileSource",
     "Grid",
     "Group",
@@ -45,6 +49,7 @@ __all__ = [
     "MaskProof",
     "Metric",
     "Mode",
+    "Neighbours",
     "Numerics",
     "PlanFile",
     "Preprocess",
@@ -59,6 +64,7 @@ __all__ = [
     "SparsebenchError",
     "SparsityScope",
     "Status",
+    "Strengths",
     "Strict",
     "Suite",
     "SuiteMode",

@@ -106,20 +106,40 @@ class Failure(Lenient):
 
 
 class Trial(Lenient):
-    """One point of a protocol's grid, trained on train and scored on val; no scores where the training diverged."""
+    """One of the hyperparameters to choose from, fitted on train and scored on val; no scores where it diverged.
 
-    lr: float
-    weight_decay: float
+    ``lr`` and ``weight_decay`` are a grid's, ``l2`` and ``k`` those of the probes that choose a penalty or a number of
+    neighbours.
+    """
+
+    lr: float | None = None
+    weight_decay: float | None = None
+    l2: float | None = None
+    k: int | None = None
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     val_loss: float | None = None
 
 
+class FewShotScore(Lenient):
+    """Accuracy over random draws of ``shots`` images a class: mean and Student's 95 % interval, as fractions."""
+
+    shots: int
+    draws: int
+    top1: float
+    top1_low: float
+    top1_high: float
+    mean_per_class: float
+    mean_per_class_low: float
+    mean_per_class_high: float
+
+
 class Scores(Lenient):
     """What a run measured; accuracies are fractions.
 
-    Where the protocol has a grid, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
-    alone, and ``chosen_lr`` and ``chosen_weight_decay`` are what the final training used.
+    Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
+    alone, and ``chosen_lr``, ``chosen_weight_decay``, ``chosen_l2`` and ``chosen_k`` are what the final training used.
+    A few-shot probe's accuracies are the means over the draws of most images a class; ``few_shot`` has them all.
     """
 
     top1: float
@@ -129,6 +149,9 @@ class Scores(Lenient):
     best_test: float | None = None
     chosen_lr: float | None = None
     chosen_weight_decay: float | None = None
+    chosen_l2: float | None = None
+    chosen_k: int | None = None
+    few_shot: tuple[FewShotScore, ...] = ()
     train_loss: float | None = None
     n_train: int
     n_val: int = 0

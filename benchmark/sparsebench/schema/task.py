@@ -9,13 +9,29 @@ from pydantic import Field, StrictBool, field_validator, model_validator
 
 from .base import Strict, digest
 from .checkpoint import Sha256
+from .probe import FewShot, Neighbours, Strengths
 
 Mode = Literal["linear", "full"]
-Probe = Literal["sgd"]
+Probe = Literal["sgd", "lbfgs", "ridge", "knn", "fewshot"]
 Metric = Literal["top1", "mean_per_class"]
 Rate = Annotated[float, Field(strict=True, ge=0)]
 PositiveRate = Annotated[float, Field(strict=True, gt=0)]
 MODES: tuple[Mode, ...] = ("linear", "full")
+
+SEEDED_PROBES: tuple[Probe, ...] = ("sgd", "fewshot")
+"""The probes that a seed changes; the others give the same numbers for every seed."""
+
+_SGD_FIELDS = (
+    "optimizer", "lr", "momentum", "nesterov", "weight_decay", "batch_size", "epochs", "milestones", "gamma",
+    "eval_test", "grid",
+)  # fmt: skip
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "lbfgs": ("l2",),
+    "ridge": ("l2",),
+    "knn": ("neighbours",),
+    "fewshot": ("few_shot",),
+}
+_OPTIONAL = ("grid", "l2", "neighbours", "few_shot")
 
 
 class Augment(Strict):
@@ -80,6 +96,9 @@ class Grid(Strict):
 class Protocol(Strict):
     """Every hyperparameter of a mode.
 
+    ``sgd`` and full mode use the fields from ``optimizer`` to ``gamma``, ``eval_test`` and ``grid``; another probe has
+    none of them but ``l2`` (``lbfgs``, ``ridge``), ``neighbours`` (``knn``) or ``few_shot`` (``fewshot``).
+
     The learning rate is ``lr`` and is multiplied by ``gamma`` at the start of each (0-based) epoch in ``milestones``.
 
     With a ``grid``, learning rate and weight decay are those of the :meth:`points` that scores best on val when trained
@@ -90,12 +109,12 @@ class Protocol(Strict):
     mode: Mode
     probe: Probe | None = None
     optimizer: Literal["sgd"] = "sgd"
-    lr: float = Field(strict=True, gt=0)
+    lr: float = Field(strict=True, default=0.0, ge=0)
     momentum: float = Field(strict=True, default=0.9, ge=0, lt=1)
     nesterov: StrictBool = False
     weight_decay: float = Field(strict=True, default=5e-4, ge=0)
     batch_size: int = Field(strict=True, default=64, gt=0)
-    epochs: int = Field(strict=True, gt=0)
+    epochs: int = Field(strict=True, default=0, ge=0)
     milestones: tuple[int, ...] = ()
     gamma: float = Field(strict=True, default=0.1, gt=0)
     train_on: Literal["train", "trainval"] = "trainval"
@@ -103,6 +122,9 @@ class Protocol(Strict):
     normalisation: Literal["checkpoint", "task"] = "checkpoint"
     augment: Literal["none", "task", "published"] = "none"
     grid: Grid | None = None
+    l2: Strengths | None = None
+    neighbours: Neighbours | None = None
+    few_shot: FewShot | None = None
     source: str | None = None
 
     @field_validator("milestones")
@@ -123,6 +145,26 @@ class Protocol(Strict):
         return self
 
     @model_validator(mode="after")
+    def _fields_of_its_probe(self) -> Protocol:
+        own = _SETTINGS.get(self.probe or "", ())
+        for name in ("l2", "neighbours", "few_shot"):
+            if name not in own and getattr(self, name) is not None:
+                raise ValueError(f"{self.probe or self.mode} has no {name!r}")
+            if name in own and getattr(self, name) is None:
+                raise ValueError(f"{self.probe} needs {name!r}; {{}} takes its defaults")
+        if not own:
+            for name in ("lr", "epochs"):
+                if getattr(self, name) <= 0:
+                    raise ValueError(f"{name!r} is missing or not above 0")
+            return self
+        for name in _SGD_FIELDS:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name!r} is SGD's; {self.probe} has {', '.join(own)}")
+        if self.chooses and self.train_on != "trainval":
+            raise ValueError(f"{self.probe} chooses on val, then trains on both: train_on is 'trainval'")
+        return self
+
+    @model_validator(mode="after")
     def _grid_spares_test(self) -> Protocol:
         if self.grid is not None and (self.train_on != "trainval" or self.eval_test != "last"):
             raise ValueError("a grid is searched on val before train_on 'trainval', and test is scored last, once")
@@ -133,10 +175,21 @@ class Protocol(Strict):
     def resolved(self) -> dict[str, Any]:
         """Return the hyperparameters that define a run, without the protocol's name and source.
 
-        A grid that there isn't is left out: so the ids of runs are those from before there were grids.
+        What isn't set, or isn't the probe's, is left out: so the ids of runs are those from before there was more.
         """
-        unset = {"grid"} if self.grid is None else set()
-        return self.model_dump(mode="json", exclude={"name", "source"} | unset)
+        unset = {name for name in _OPTIONAL if getattr(self, name) is None}
+        others = set(_SGD_FIELDS) if self.probe in _SETTINGS else set()
+        return self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether something is chosen on val."""
+        candidates = self.l2.count if self.l2 else len(self.neighbours.k) if self.neighbours else 1
+        return self.grid is not None or candidates > 1
+
+    def without_sgd(self, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Return those of a task's overrides that this protocol's probe has a use for."""
+        return {k: v for k, v in overrides.items() if self.probe not in _SETTINGS or k not in _SGD_FIELDS}
 
     def points(self) -> tuple[tuple[float, float], ...]:
         """Return the learning rates and weight decays to try: the protocol's own, then the grid's in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..schema import RunRecord, digest
+from ..schema import Metric, RunRecord, Scores, digest
 
 Kind = Literal["text", "integer", "number"]
 
@@ -37,6 +37,9 @@ KINDS: dict[str, Kind] = {
     "best_test": "number",
     "chosen_lr": "number",  # where the protocol has a grid: what was chosen on validation
     "chosen_weight_decay": "number",
+    "chosen_l2": "number",  # likewise, of the probes that choose a penalty or a number of neighbours
+    "chosen_k": "integer",
+    "few_shot": "text",  # images a class: accuracy [95 % interval over draws]; ...
     "train_loss": "number",
     "n_train": "integer",
     "n_val": "integer",
@@ -111,8 +114,18 @@ def row(record: RunRecord) -> dict[str, Any]:
         values |= scores.model_dump(include=set(COLUMNS))
         values["accuracy"] = getattr(scores, spec.metric)
         values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
+        values["few_shot"] = _few_shot(scores, spec.metric)
     if proof is not None:
         values |= {"masked": proof.masked, "masked_nonzero": proof.nonzero}
     if failure is not None:
         values["error"] = f"{failure.type}: {failure.message}"
     return values
+
+
+def _few_shot(scores: Scores, metric: Metric) -> str | None:
+    """Return few-shot accuracies as text, for example ``1: 0.4120 [0.4019, 0.4221]; 5: ...``; None without any."""
+    parts = []
+    for score in scores.few_shot:
+        mean, low, high = (getattr(score, name) for name in (metric, f"{metric}_low", f"{metric}_high"))
+        parts.append(f"{score.shots}: {mean:.4f} [{low:.4f}, {high:.4f}]")
+    return "; ".join(parts) or None
