@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_pages()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    model = backbones.build(backbones.find(arguments.arch)[0], 37).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = backbones.build(backbones.find(arguments.arch)[0], 37).to(memory_format=torch.channels_last)
     kept = {name: torch.rand(w.shape) < 0.1 for name, w in masks.prunable(model).items()}
     masks.apply(model, kept)
     optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=5e-4, foreach=True)
