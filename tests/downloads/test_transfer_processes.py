@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,6 +50,21 @@ def slowly(handler: Handler) -> None:
     handler.wfile.write(BODY[150_000:])
 
 
+def halfway(handler: Handler) -> None:
+    """Half the file, and no more for as long as the client waits."""
+    handler.send_response(200)
+    handler.send_header("ETag", '"v1"')
+    handler.send_header("Content-Length", str(len(BODY)))
+    handler.end_headers()
+    handler.wfile.write(BODY[:150_000])
+    handler.wfile.flush()
+    for _ in range(600):
+        with contextlib.suppress(BlockingIOError):
+            if handler.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"":
+                return
+        time.sleep(0.05)
+
+
 def part_size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.part"))
 
@@ -74,7 +91,7 @@ def test_two_processes_fetch_a_file_once(server: FileServer, checkpoints: Path) 
 def test_a_process_that_ends_early_leaves_what_it_has(
     server: FileServer, checkpoints: Path, fetcher: Fetcher, notes: Notes, blow: signal.Signals
 ) -> None:
-    url = server.on("/r50.pth", slowly, file())
+    url = server.on("/r50.pth", halfway, file())
     process = start(url)
     wait_for_part(checkpoints)
     os.kill(process.pid, blow)
