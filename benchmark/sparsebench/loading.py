@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from . import backbones, masks
 from .backbones import Architecture
 from .downloads import locate
-from .formats import RawCheckpoint, complete, read_checkpoint
+from .formats import RawCheckpoint, architecture_of, complete, read_checkpoint
 from .registry import Registry
 from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, SparsityScope, Upstream, nearest
 
@@ -98,7 +98,7 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
     raw = read_checkpoint(path, checkpoint.format, checkpoint.sparsity or None, checkpoint.nm)
     if not raw.state:
         if checkpoint.base is None:
-            raise CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
+            raise _without_weights(path)
         base = locate(checkpoint.files()[-1])
         raw = complete(raw, read_checkpoint(base))
     model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
@@ -182,9 +182,9 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
     """
     raw = read_checkpoint(path)
     if not raw.state:
-        raise CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
-    name = arch or raw.meta.get("arch")
-    if not isinstance(name, str):
+        raise _without_weights(path)
+    name = arch or architecture_of(raw)
+    if name is None:
         raise CheckpointError(f"{path} doesn't say which architecture it is", "name it with --arch (or arch=...)")
     model, architecture, head_name, _ = _fit(name, raw, path)
     found, _ = _find_masks(model, raw, (), dense=False)
@@ -208,6 +208,10 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
         )
     except (ValidationError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} describes itself wrongly: {str(error).splitlines()[0]}") from error
+
+
+def _without_weights(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
 
 
 def _dense_ends(model: nn.Module, head_name: str) -> tuple[str, ...]:

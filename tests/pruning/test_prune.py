@@ -22,6 +22,7 @@ from sparsebench.files import sha256_file
 from sparsebench.formats import RawCheckpoint, read_checkpoint
 from sparsebench.pruning.acdc import ACDC
 from sparsebench.pruning.base import TrainState
+from sparsebench.pruning.initial import Initial
 from sparsebench.pruning.methods import METHODS, get_method
 from sparsebench.pruning.prune import Pruned, Report, make_recipe, output_paths, prune
 from sparsebench.pruning.trainer import LOG_COLUMNS, Hardware
@@ -70,8 +71,9 @@ def train(
 ) -> Pruned:
     wanted = sparsities or ((0.0,) if method == "dense" else (0.8,))
     choices = {"epochs": 0 if method == "magnitude" else 2, "batch_size": 16} | choices
-    recipe = make_recipe(method, wanted, data, init=init, **choices)
-    return prune(recipe, data, out, init=init, command=COMMAND, hardware=hardware, report=report)
+    initial = None if init is None else Initial.read(init)
+    recipe = make_recipe(method, wanted, data, init=initial, **choices)
+    return prune(recipe, data, out, init=initial, command=COMMAND, hardware=hardware, report=report)
 
 
 def start_from(method: str, dense: Path) -> Path | None:
@@ -164,9 +166,10 @@ def test_one_training_leaves_a_file_for_each_sparsity_that_says_what_it_is(
     method: str, epochs: int, upstream: UpstreamData, dense: Path, tmp_path: Path
 ) -> None:
     init = start_from(method, dense)
+    initial = None if init is None else Initial.read(init)
     out = tmp_path / "mini.x.safetensors"
-    recipe = make_recipe(method, (0.9, 0.8), upstream, init=init, epochs=epochs, batch_size=16, seed=3)
-    result = prune(recipe, upstream, out, init=init, command=COMMAND)
+    recipe = make_recipe(method, (0.9, 0.8), upstream, init=initial, epochs=epochs, batch_size=16, seed=3)
+    result = prune(recipe, upstream, out, init=initial, command=COMMAND)
     twin = ["mini.x_dense"] if method == "cram" else []
     files = [f"{stem}.safetensors" for stem in (*twin, "mini.x_s80", "mini.x_s90")]
     assert [made.path.name for made in result.made] == files

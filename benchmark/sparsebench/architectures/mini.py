@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from .pooled import PooledNetwork
+
 __all__ = ["MiniResNet", "mini"]
 
 
@@ -36,8 +38,8 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
-class MiniResNet(nn.Module):
-    """A ResNet for small images with timm's interface (``forward_features``, ``forward_head``, ``reset_classifier``).
+class MiniResNet(PooledNetwork):
+    """A ResNet for small images.
 
     Parameters
     ----------
@@ -59,8 +61,6 @@ class MiniResNet(nn.Module):
         blocks: tuple[int, ...] = (1, 1, 1, 1),
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.num_features = self.head_hidden_size = widths[-1]
         self.conv1 = nn.Conv2d(in_chans, widths[0], 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         inputs = widths[0]
@@ -71,19 +71,10 @@ class MiniResNet(nn.Module):
                 inputs = width
             self.add_module(f"layer{stage}", nn.Sequential(*layers))
         self.stages = tuple(f"layer{stage}" for stage in range(1, len(widths) + 1))
-        self.fc: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.add_head(widths[-1], num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def get_classifier(self) -> nn.Module:
-        """Return the head."""
-        return self.fc
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head by a new one (0 classes: by none)."""
-        self.num_classes = num_classes
-        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map ``(B, 3, H, W)`` to the last feature map ``(B, d, H/16, W/16)``."""
@@ -91,15 +82,6 @@ class MiniResNet(nn.Module):
         for stage in self.stages:
             x = getattr(self, stage)(x)
         return x
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool a feature map and apply the head."""
-        x = x.mean((2, 3))
-        return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, 3, H, W)`` to logits ``(B, num_classes)``, or to features ``(B, d)`` without a head."""
-        return self.forward_head(self.forward_features(x))
 
 
 default_cfgs = generate_default_cfgs(

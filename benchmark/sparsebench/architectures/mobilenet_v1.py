@@ -12,6 +12,8 @@ from typing import Any
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
+from .pooled import PooledNetwork
+
 __all__ = ["MobileNetV1", "mobilenet_v1"]
 
 BLOCKS = (
@@ -37,8 +39,8 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) 
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
-class MobileNetV1(nn.Module):
-    """MobileNetV1 of width 1 with timm's interface (``forward_features``, ``forward_head``, ``reset_classifier``).
+class MobileNetV1(PooledNetwork):
+    """MobileNetV1 of width 1.
 
     Parameters
     ----------
@@ -50,8 +52,6 @@ class MobileNetV1(nn.Module):
 
     def __init__(self, num_classes: int = 1000, in_chans: int = 3) -> None:
         super().__init__()
-        self.num_classes = num_classes
-        self.num_features = self.head_hidden_size = BLOCKS[-1][0]
         inputs = 32
         layers = [nn.Sequential(*_conv(in_chans, inputs, 3, 2))]
         for outputs, stride in BLOCKS:
@@ -59,30 +59,12 @@ class MobileNetV1(nn.Module):
             layers.append(nn.Sequential(*depthwise, *pointwise))
             inputs = outputs
         self.model = nn.Sequential(*layers)
-        self.fc: nn.Module = nn.Linear(inputs, num_classes) if num_classes else nn.Identity()
-
-    def get_classifier(self) -> nn.Module:
-        """Return the head."""
-        return self.fc
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace the head by a new one; 0 classes remove it."""
-        self.num_classes = num_classes
-        self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        self.add_head(inputs, num_classes)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Map images ``(B, 3, H, W)`` to the last feature map ``(B, 1024, H/32, W/32)``."""
         result: Tensor = self.model(x)
         return result
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Pool a feature map over space; then the head, unless ``pre_logits``."""
-        x = x.mean((2, 3))
-        return x if pre_logits else self.fc(x)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images to logits, or to features where there is no head."""
-        return self.forward_head(self.forward_features(x))
 
 
 default_cfgs = generate_default_cfgs(

@@ -14,6 +14,7 @@ from .display import Bar
 
 if TYPE_CHECKING:
     from ..pruning.base import PruningMethod
+    from ..pruning.initial import Initial
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -21,9 +22,10 @@ def main(arguments: argparse.Namespace) -> int:
     keep_pages()
     import torch
 
+    from ..backbones import find
     from ..engines.context import emulated
     from ..pruning.methods import get_method
-    from ..pruning.prune import make_recipe, prune
+    from ..pruning.prune import make_recipe, preprocess_of, prune
     from ..pruning.trainer import Hardware
     from ..pruning.upstream import open_upstream
     from ..store import ensure_writable
@@ -34,10 +36,10 @@ def main(arguments: argparse.Namespace) -> int:
     _check(arguments, method, sparsities)
     settings = dict(arguments.set)
     method(max(sparsities), distribution, arguments.nm, sparsities, **settings)  # impossible choices end here
-    reference = _start(arguments)
+    init = _start(arguments)
     ensure_writable(arguments.out.parent)
     torch.set_num_threads(arguments.threads)
-    size = _input_size(arguments.arch, arguments.init)
+    size = preprocess_of(init, find(arguments.arch)[0]).input_size
     print(f"reading {arguments.data}", file=sys.stderr)
     with Bar("reading") as bar:
         data = open_upstream(arguments.data, size, unlabelled=method.one_shot, report=bar.update)
@@ -45,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
         method.name,
         sparsities,
         data,
-        init=arguments.init,
+        init=init,
         arch=arguments.arch,
         distribution=distribution,
         nm=arguments.nm,
@@ -81,8 +83,7 @@ def main(arguments: argparse.Namespace) -> int:
             recipe,
             data,
             arguments.out,
-            init=arguments.init,
-            reference=reference,
+            init=init,
             command=command(arguments),
             hardware=hardware,
             report=report,
@@ -94,38 +95,29 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _input_size(arch: str, init: Path | None) -> int:
-    from ..backbones import find
-    from ..formats import read_checkpoint
-    from ..pruning.prune import init_preprocess
+def _start(arguments: argparse.Namespace) -> Initial | None:
+    """Settle what ``--init`` and ``--arch`` mean: an id becomes its file, a file's own architecture is the default."""
+    from ..pruning.initial import Initial
 
-    return init_preprocess(None if init is None else read_checkpoint(init), find(arch)[0]).input_size
+    init = None
+    if arguments.init is not None:
+        reference = None
+        if not arguments.init.is_file():
+            from ..downloads import locate
+            from ..registry import load_registry
 
-
-def _start(arguments: argparse.Namespace) -> str | None:
-    """Settle what ``--init`` and ``--arch`` mean: an id becomes its file, a file's own architecture is the default.
-
-    Returns the id, if it was one.
-    """
-    from ..formats import read_checkpoint
-
-    reference = None
-    if arguments.init is not None and not arguments.init.is_file():
-        from ..downloads import locate
-        from ..registry import load_registry
-
-        known = load_registry().checkpoints
-        entry = known.get(str(arguments.init))
-        if entry is None:
-            raise CheckpointError(
-                f"there is no file {arguments.init}",
-                "give trained dense weights with --init: a file, or a registered id",
-            )
-        arguments.init, arguments.arch, reference = locate(entry), arguments.arch or entry.arch, entry.id
-    if arguments.arch is None and arguments.init is not None:
-        arguments.arch = read_checkpoint(arguments.init).meta.get("arch")
+            known = load_registry().checkpoints
+            entry = known.get(str(arguments.init))
+            if entry is None:
+                raise CheckpointError(
+                    f"there is no file {arguments.init}",
+                    "give trained dense weights with --init: a file, or a registered id",
+                )
+            arguments.init, arguments.arch, reference = locate(entry), arguments.arch or entry.arch, entry.id
+        init = Initial.read(arguments.init, reference)
+        arguments.arch = arguments.arch or init.arch
     arguments.arch = arguments.arch or "mini"
-    return reference
+    return init
 
 
 def _sparsities(arguments: argparse.Namespace, method: type[PruningMethod]) -> tuple[float, ...]:

@@ -6,7 +6,6 @@ sparsity is (masks, thresholds, scores, zeros), the names (``layouts``), the arc
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from ..schema import CheckpointError, UnknownNameError
@@ -15,7 +14,7 @@ from .base import RawCheckpoint
 from .masked import complete
 from .recognition import recognise
 
-__all__ = ["FORMATS", "RawCheckpoint", "complete", "read_checkpoint"]
+__all__ = ["FORMATS", "RawCheckpoint", "architecture_of", "complete", "read_checkpoint"]
 
 FORMATS = (
     "auto",
@@ -73,6 +72,12 @@ def read_checkpoint(
     return raw
 
 
+def architecture_of(raw: RawCheckpoint) -> str | None:
+    """Return the architecture that a file names, or that its tensors are recognised as; None if neither."""
+    named = raw.meta.get("arch")
+    return named if isinstance(named, str) else recognise(raw.state)
+
+
 def _open(path: Path) -> RawCheckpoint:
     head = _first_bytes(path)
     if head.lstrip()[:1] == b"<":
@@ -103,10 +108,7 @@ def _interpret(raw: RawCheckpoint, path: Path, sparsity: float | None) -> RawChe
         raw = thresholds.apply_thresholds(raw)
     if scores.has_scores(raw.state):
         raw = scores.apply_scores(raw, sparsity if sparsity is not None else scores.sparsity_in(path.name))
-    raw = layouts.normalise(raw)
-    if "arch" not in raw.meta and (arch := recognise(raw.state)) is not None:
-        raw = replace(raw, meta={**raw.meta, "arch": arch})
-    return raw
+    return layouts.normalise(raw)
 
 
 def _first_bytes(path: Path) -> bytes:

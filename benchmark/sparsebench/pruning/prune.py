@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from .. import backbones
-from ..files import sha256_file, write_bytes, write_text
-from ..formats import RawCheckpoint, read_checkpoint, sparse_file
-from ..loading import mismatch
+from ..files import write_bytes, write_text
+from ..formats import sparse_file
 from ..masks import prunable
 from ..schema import CheckpointError, InputError, Preprocess, RunError
 from .base import PruningMethod, Result
+from .initial import Initial
 from .methods import get_method
 from .trainer import LOG_COLUMNS, Hardware, Recipe, Trainer
 from .upstream import Normalise, UpstreamData
@@ -53,8 +53,7 @@ def prune(
     data: UpstreamData,
     out: Path,
     *,
-    init: Path | None = None,
-    reference: str | None = None,
+    init: Initial | None = None,
     command: str = "",
     hardware: Hardware | None = None,
     report: Report | None = None,
@@ -71,11 +70,9 @@ def prune(
         What to train on.
     out : Path
         The checkpoint, a ``.safetensors`` file; the log is written beside it, as ``.log.csv``.
-    init : Path, optional
-        Checkpoint of trained dense weights, for methods that start from them. For a method without training its head
-        may have other classes than the data, which then only calibrate batch norm.
-    reference : str, optional
-        Registered id of those weights, which the result is to be compared with.
+    init : Initial, optional
+        Trained dense weights, for methods that start from them. For a method without training its head may have other
+        classes than the data, which then only calibrate batch norm.
     command : str
         The command line that does this, recorded in the file.
     hardware : Hardware, optional
@@ -97,15 +94,14 @@ def prune(
     paths = output_paths(out, method_class, recipe.sparsities)
     check_free(out, paths)
     architecture = backbones.find(recipe.arch)[0]
-    start = None if init is None else read_checkpoint(init)
-    preprocess = init_preprocess(start, architecture)
+    preprocess = preprocess_of(init, architecture)
     normalise = Normalise(preprocess.mean, preprocess.std)
-    classes = _head_classes(start, architecture) if start and method_class.one_shot else len(data.classes)
+    classes = init.head_classes(architecture) if init and method_class.one_shot else len(data.classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = backbones.build(architecture, classes)
-    if start is not None:
-        _load_init(model, start, init)
+    if init is not None:
+        init.load_into(model)
     labelled = classes == len(data.classes)
     nominal = {_over_prunable(sparsity, recipe, model): sparsity for sparsity in recipe.sparsities}
     method = method_class(max(nominal), recipe.distribution, recipe.nm, tuple(nominal), **recipe.settings)
@@ -128,8 +124,8 @@ def prune(
             sparsity = nominal.get(result.sparsity, 0.0)
             names = data.classes if labelled else None
             meta = _describe(recipe, sparsity, names, preprocess.model_dump(mode="json"), command)
-            if reference is not None and sparsity > 0:
-                meta["reference"] = reference
+            if init is not None and init.reference is not None and sparsity > 0:
+                meta["reference"] = init.reference
             top1 = _write_checkpoint(trainer, paths[sparsity], result, meta, labelled)
             made.append(Made(paths[sparsity], sparsity, top1))
     except RunError as error:
@@ -204,30 +200,10 @@ def _over_prunable(sparsity: float, recipe: Recipe, model: nn.Module) -> float:
     return zeros / weights
 
 
-def init_preprocess(start: RawCheckpoint | None, architecture: backbones.Architecture) -> Preprocess:
+def preprocess_of(init: Initial | None, architecture: backbones.Architecture) -> Preprocess:
     """Return the preprocessing of a training: that of the weights it starts from, else the architecture's."""
-    own = start.meta.get("preprocess") if start is not None else None
-    return Preprocess.model_validate(own) if own else backbones.preprocess_of(architecture)
-
-
-def _head_classes(start: RawCheckpoint, architecture: backbones.Architecture) -> int:
-    """Return how many classes a checkpoint's head has."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        head = backbones.head_name(backbones.build(architecture, 2), architecture)
-    weight = start.state.get(f"{head}.weight")
-    if weight is None:
-        raise CheckpointError(f"--init has no head {head}", "give weights with the head that they were trained with")
-    return len(weight)
-
-
-def _load_init(model: nn.Module, start: RawCheckpoint, path: Path | None) -> None:
-    """Load trained dense weights of the same architecture and classes."""
-    state = start.state
-    problem = mismatch(model, state)
-    if problem is not None:
-        hint = "it must have the same architecture and number of classes"
-        raise CheckpointError(f"--init {path} doesn't fit: {problem.text}", hint)
-    model.load_state_dict(state, strict=False)
+    own = None if init is None else init.preprocess
+    return own or backbones.preprocess_of(architecture)
 
 
 def _save_state(trainer: Trainer, path: Path) -> None:
@@ -316,7 +292,7 @@ def default_exempt(arch: str, classes: int) -> tuple[str, ...]:
 
 
 def make_recipe(
-    method: str, sparsities: Sequence[float], data: UpstreamData, *, init: Path | None = None, **choices: Any
+    method: str, sparsities: Sequence[float], data: UpstreamData, *, init: Initial | None = None, **choices: Any
 ) -> Recipe:
     """Return a method's recipe with its own defaults for what ``choices`` leaves out (None counts as left out).
 
@@ -339,7 +315,7 @@ def make_recipe(
         sparsities=chosen.sparsities,
         arch=arch,
         settings=chosen.chosen_settings(),
-        init_sha256=None if init is None else sha256_file(init),
+        init_sha256=None if init is None else init.sha256,
         data=json.dumps([data.name, len(data.train_labels), len(data.val_labels), len(data.classes)]),
         **given,
     )
