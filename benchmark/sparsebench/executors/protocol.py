@@ -10,7 +10,6 @@ from typing import Any
 from ..runner import Event, RunOptions
 from ..schema import Group, RunRecord
 
-
 _PATHS = ("results", "data_dir", "cache_dir")
 
 
