@@ -26,6 +26,7 @@ from .schema import CheckpointError, InputError, Numerics, PlanFile, RunRecord, 
 from .store import Store, frame, read_results
 from .store.plans import write_plan
 from .supplies import Supplies, fetch_command, fetch_missing
+from .turns import lacks_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
         forbidden = offline_reason(request.offline) or ("--dry-run" if dry_run else None)
         supplies = make_supplies(request, display, forbidden=forbidden)
         plan = make_plan(request.selection, registry, request.numerics, places, note, supplies)
-    records = {record.run_id: record for record in store.read()} if store.records_dir.is_dir() else {}
+    records = {record.run_id: record for record in store.read([run.run_id for run in plan.runs])}
     statuses = {run_id: _status(record, request) for run_id, record in records.items()}
     todo = plan.remaining(statuses, request.overwrite)
     left = {run.run_id for run in todo.runs}
@@ -138,10 +139,8 @@ def _options(request: Request) -> list[tuple[str, Sequence[object]]]:
 
 def _status(record: RunRecord, request: Request) -> str:
     """Return a record's status; a finished run whose weights are asked for but weren't kept is still to do."""
-    wanted = request.save_weights and record.spec.mode == "full" and request.overwrite != "never"
-    if record.status == "ok" and wanted and not (request.results / (record.weights_file or "?")).is_file():
-        return "without weights"
-    return record.status
+    wanted = request.save_weights and request.overwrite != "never"
+    return "without weights" if wanted and lacks_weights(record, request.results) else record.status
 
 
 def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
@@ -156,13 +155,17 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     store = Store(request.results)
     store.sweep()
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    write_plan(store.plans_dir, PlanFile(command=request.command, created=created, groups=prepared.plan.groups))
+    written = write_plan(
+        store.plans_dir, PlanFile(command=request.command, created=created, groups=prepared.plan.groups)
+    )
     options = RunOptions(
         results=request.results.resolve(),
         data_dir=request.data_dir or datasets_dir(),
         cache_dir=request.cache_dir,
         save_weights=request.save_weights,
         workers=request.workers,
+        overwrite=request.overwrite,
+        since=written.stat().st_mtime_ns,
     )
     failures: dict[str, RunRecord] = {}
 
@@ -179,7 +182,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         finally:
             torch.set_num_threads(before)
     planned = {run.run_id: run for run in prepared.plan.runs}
-    records = {record.run_id: record for record in store.read() if record.run_id in planned}
+    records = {record.run_id: record for record in store.read(planned)}
     return [_labelled(record, planned[record.run_id]) for record in (records | failures).values()]
 
 

@@ -23,6 +23,7 @@ from .features import Features, extract
 from .files import write_bytes
 from .finetune import finetune
 from .loading import Backbone, load_entry
+from .plan import Overwrite
 from .probes.base import evaluate
 from .probes.choice import at_best, choose
 from .probes.data import Fitted, ProbeData
@@ -41,23 +42,35 @@ from .schema import (
     canonical_json,
 )
 from .search import search_full, search_progress, with_choice
-from .store import Predictions, Store
+from .store import LEASE_SECONDS, Claims, Predictions, Store
+from .turns import Turns
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where a run reads and writes, and what else it leaves."""
+    """Where a run reads and writes, what else it leaves, and which records it leaves as they are.
+
+    ``since`` is the date of the command's plan file, in nanoseconds by the clock of the results' file system: a record
+    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds`` is
+    how long a run stays claimed for a process that is not heard of any more.
+    """
 
     results: Path
     data_dir: Path | None = None
     cache_dir: Path | None = None
     save_weights: bool = False
     workers: int = 0
+    overwrite: Overwrite = "failed"
+    since: int | None = None
+    lease_seconds: float = LEASE_SECONDS
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a runner tells while it works: a run ``started``, made ``progress``, or is ``done`` (with its record)."""
+    """What a runner tells while it works: a run ``started``, made ``progress``, or is ``done`` (with its record).
+
+    A run that another process has done is ``done`` without having started.
+    """
 
     kind: Literal["started", "progress", "done"]
     run_id: str
@@ -69,10 +82,11 @@ class Event:
 Emit = Callable[[Event], None]
 
 
-def run_group(group: Group, options: RunOptions, emit: Emit) -> None:
-    """Run every run of a group and write its record.
+def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = True) -> tuple[RunSpec, ...]:
+    """Do every run of a group that isn't done, and write its record.
 
-    What fails becomes a failure record, and the next run goes on; interrupts pass through.
+    What fails becomes a failure record, and the next run goes on; interrupts pass through. Each run is claimed first;
+    one that another process holds comes last, and is reported with that process's record.
 
     Parameters
     ----------
@@ -82,12 +96,46 @@ def run_group(group: Group, options: RunOptions, emit: Emit) -> None:
         Where to read and write.
     emit : callable
         Told as runs start, progress and end.
+    wait : bool
+        Wait for the runs that other processes hold; without it they are returned.
+
+    Returns
+    -------
+    tuple of RunSpec
+        The runs that are still held by others; none after waiting.
     """
     torch.set_num_threads(group.runs[0].numerics.threads)
     session = _Session(group, options)
-    for spec in group.runs:
-        emit(Event("started", spec.run_id))
-        emit(Event("done", spec.run_id, record=_run(session, spec, emit)))
+    left = group.runs
+    with Claims(options.results, options.lease_seconds) as claims:
+        turns = Turns(session.store, claims, options.overwrite, options.since, options.save_weights)
+        while left:
+            # the seeds of a probe are fitted together, so they are claimed together
+            taken = turns.take(left, at_once=len(left) if group.mode == "linear" else 1)
+            for record in taken.done:
+                emit(Event("done", record.run_id, record=record))
+            for spec, error in taken.refused:
+                emit(Event("done", spec.run_id, record=_refused(session, spec, error)))
+            session.take(tuple(spec for spec, _ in taken.mine))
+            for spec, held in taken.mine:
+                emit(Event("started", spec.run_id))
+                record = _run(session, spec, emit)
+                claims.release(held)
+                emit(Event("done", spec.run_id, record=record))
+            left = taken.left
+            if left and not taken.moved:
+                if not wait:
+                    break
+                turns.pause(group.label, len(left))
+    return left
+
+
+def _refused(session: _Session, spec: RunSpec, error: RunError) -> RunRecord:
+    """Return the failure record of a run that could not be claimed."""
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    record = RunRecord(run_id=spec.run_id, status="failed", spec=spec, failure=_failure(error), started=started,
+                       environment=environment())  # fmt: skip
+    return _write(session.store, record, None)
 
 
 def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
@@ -169,6 +217,10 @@ class _Session:
         self._features: list[Features] | None = None
         self._fitted: dict[int, Fitted | RunError] = {}  # by seed
         self._alone = False  # fitting all seeds at once has failed
+
+    def take(self, runs: tuple[RunSpec, ...]) -> None:
+        """Let ``runs`` be those of the group that are done here, next and together."""
+        self.group = self.group.model_copy(update={"runs": runs})
 
     def run(self, spec: RunSpec, progress: Progress) -> _Outcome:
         """Run one cell."""

@@ -17,6 +17,7 @@ from sparsebench import files
 from sparsebench.schema import SCHEMA_VERSION, ResultsError, RunError
 from sparsebench.store import DamagedRecordWarning, Predictions, Store, ensure_writable
 from sparsebench.store.names import safe_name
+from sparsebench.store.recordfile import to_json
 
 
 def tree(root):
@@ -119,16 +120,34 @@ def test_a_rewrite_under_another_name_replaces_the_older(tmp_path, ok):
     assert Store(tmp_path).predictions(stored).ids == some_predictions().ids
 
 
-def test_one_run_under_two_names_reads_as_the_later_one(tmp_path, ok):
+def test_two_writers_under_two_names_leave_one_file_the_later_one(tmp_path, ok, monkeypatch):
     early, late = ok(checkpoint="b", started="2026-01-01"), ok(checkpoint="a", started="2026-01-02")
-    one, two = Store(tmp_path), Store(tmp_path)
-    assert one.statuses() == two.statuses() == {}
-    one._older(early.run_id, one.path_of(early))
-    two._older(late.run_id, two.path_of(late))
-    two.write(late)
-    one.write(early)
-    assert len(tree(tmp_path)) == 2
+    for order in ((early, late), (late, early)):
+        root = tmp_path / order[0].spec.checkpoint
+        stores = Store(root), Store(root)
+        with monkeypatch.context() as patch:  # neither sees the other's file before it writes
+            patch.setattr(Store, "_older", lambda *_: {})
+            for store, record in zip(stores, order, strict=True):
+                store.write(record, some_predictions(shift=float(record is late)))
+        (record,) = Store(root).read()
+        assert record.started == late.started
+        assert Store(root).predictions(record).logits[0, 0] == 1
+        assert len(tree(root)) == 2, "a record and its predictions"
+
+
+def test_what_a_killed_writer_left_under_another_name_is_passed_over_and_goes(tmp_path, ok, failed):
+    store = Store(tmp_path)
+    store.write(ok(checkpoint="a", started="2026-01-01"))
+    for other in (ok(checkpoint="b", started="2026-01-02"), failed(checkpoint="c", started="2026-01-03")):
+        files.write_bytes(store.path_of(other), to_json(other))
+    late = ok(checkpoint="b", started="2026-01-02")
     assert Store(tmp_path).read() == [late]
+    assert Store(tmp_path).statuses() == {late.run_id: "ok"}
+    assert Store(tmp_path).find(ok(checkpoint="z").spec).record == late
+    Store(tmp_path).write(ok(checkpoint="a", started="2026-01-04"))
+    assert [n for n in tree(tmp_path) if n.startswith("records/")] == [
+        f"records/a/digits/linear.sgd.seed0.{late.run_id}.json"
+    ]
 
 
 NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -144,11 +144,11 @@ def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
 
     from ..api import reference_command
     from ..report.terminal import render_terminal
-    from ..store import frame
-    from ..store.records import Store
+    from ..store import gather
 
     ids = set(table["run_id"])
-    everything = pd.concat([table, frame(r for r in Store(prepared.request.results).read() if r.run_id not in ids)])
+    stored = gather(prepared.request.results)
+    everything = pd.concat([table, stored[~stored["run_id"].isin(ids)]])
     return render_terminal(
         everything.reset_index(drop=True),
         run_ids=ids,

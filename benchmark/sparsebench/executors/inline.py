@@ -10,6 +10,11 @@ class InlineExecutor:
     """Runs groups here."""
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
-        """Run all groups of ``plan`` in their order."""
+        """Run all groups of ``plan`` in their order; what other processes hold is waited for at the very end."""
+        held = []
         for group in plan.groups:
+            left = run_group(group, options, emit, wait=False)
+            if left:
+                held.append(group.model_copy(update={"runs": left}))
+        for group in held:
             run_group(group, options, emit)

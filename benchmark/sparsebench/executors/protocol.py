@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,34 +10,21 @@ from typing import Any
 from ..runner import Event, RunOptions
 from ..schema import Group, RunRecord
 
+_PATHS = ("results", "data_dir", "cache_dir")
+
 
 def encode_job(group: Group, options: RunOptions) -> str:
     """Return the line that asks a worker to run a group."""
-    return json.dumps(
-        {
-            "group": group.model_dump(mode="json"),
-            "options": {
-                "results": str(options.results),
-                "data_dir": None if options.data_dir is None else str(options.data_dir),
-                "cache_dir": None if options.cache_dir is None else str(options.cache_dir),
-                "save_weights": options.save_weights,
-                "workers": options.workers,
-            },
-        }
-    )
+    plain = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()}
+    return json.dumps({"group": group.model_dump(mode="json"), "options": plain})
 
 
 def decode_job(line: str) -> tuple[Group, RunOptions]:
     """Return the group and options of a worker's input line."""
     document = json.loads(line)
     options = document["options"]
-    return Group.model_validate(document["group"]), RunOptions(
-        results=Path(options["results"]),
-        data_dir=None if options["data_dir"] is None else Path(options["data_dir"]),
-        cache_dir=None if options["cache_dir"] is None else Path(options["cache_dir"]),
-        save_weights=options["save_weights"],
-        workers=options["workers"],
-    )
+    paths = {name: Path(options[name]) for name in _PATHS if options[name] is not None}
+    return Group.model_validate(document["group"]), RunOptions(**options | paths)
 
 
 def encode_event(event: Event) -> str:

@@ -4,36 +4,42 @@ Layout below the root::
 
     records/<checkpoint>/<task>/<mode>[.<probe>].seed<k>.<run id>.json
     predictions/<run id>.<first digits of its sha256>.npz
-    plans/
+    plans/  claims/  index.npz
 
 Any number of processes may write into one folder. A file's name is made of its run, so writers of one run replace each
-other's file. Predictions are named by content: a record that is being replaced keeps its own until the new one stands.
+other's file; where they call its checkpoint or task by different names, each looks afterwards and one file stays.
+Predictions are named by content: a record that is being replaced keeps its own until the new one stands.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import os
-import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from .. import files
-from ..schema import SCHEMA_VERSION, ResultsError, RunError, RunRecord, Status
+from ..schema import ResultsError, RunError, RunRecord, RunSpec, Status
+from . import index
+from .listing import Listing
 from .names import safe_name
 from .predictions import Predictions
+from .recordfile import load, predictions_named_by, preference, to_json
+from .servertime import server_time_ns
 from .writable import ensure_writable
 
+_CLAIM_DAYS = 1.0
 
-class DamagedRecordWarning(UserWarning):
-    """A record file that can't be read; its run counts as missing and is run again."""
+
+@dataclass(frozen=True)
+class Found:
+    """A run's record on disk, and the file's date in nanoseconds, by the file system's clock."""
+
+    record: RunRecord
+    written_ns: int
 
 
 class Store:
@@ -50,7 +56,8 @@ class Store:
         self.records_dir = self.root / "records"
         self.predictions_dir = self.root / "predictions"
         self.plans_dir = self.root / "plans"
-        self._known: dict[str, Path] | None = None
+        self.claims_dir = self.root / "claims"
+        self._listing = Listing(self.records_dir)
 
     def check_writable(self) -> None:
         """Check that records can be written, before any is; leave nothing behind.
@@ -60,25 +67,50 @@ class Store:
         ResultsError
             If the folder, or one that it needs inside, can't be created or written to.
         """
-        for folder in (self.root, self.records_dir, self.predictions_dir, self.plans_dir):
+        for folder in (self.root, self.records_dir, self.predictions_dir, self.plans_dir, self.claims_dir):
             ensure_writable(folder)
 
     def sweep(self, older_than: float = 3600.0) -> int:
-        """Remove what killed writers left: temporary files older than so many seconds. Return how many there were."""
-        count, oldest = 0, time.time() - older_than
-        for path in self.root.rglob(".*.tmp"):
+        """Remove what killed processes left; return how many files that were.
+
+        That is: temporary files that are older than so many seconds, and claims that nobody has renewed for a day.
+        """
+        now, count = server_time_ns(self.root), 0
+        oldest = dict.fromkeys(self.root.rglob(".*.tmp"), now - older_than * 1e9)
+        oldest |= dict.fromkeys(self.claims_dir.glob("*.json"), now - _CLAIM_DAYS * 86400e9)
+        for path, limit in oldest.items():
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < oldest:
+                if path.stat().st_mtime_ns < limit:
                     path.unlink()
                     count += 1
         return count
 
     def path_of(self, record: RunRecord) -> Path:
         """Return where a record belongs."""
-        spec = record.spec
+        return self._path(record.spec, record.run_id)
+
+    def _path(self, spec: RunSpec, run_id: str) -> Path:
         kind = spec.mode if spec.probe is None else f"{spec.mode}.{spec.probe}"
-        name = f"{kind}.seed{spec.seed}.{safe_name(record.run_id)}.json"
+        name = f"{kind}.seed{spec.seed}.{safe_name(run_id)}.json"
         return self.records_dir / safe_name(spec.checkpoint) / safe_name(spec.task) / name
+
+    def find(self, spec: RunSpec) -> Found | None:
+        """Return the record that a run has at this moment, whoever has written it and under whatever names.
+
+        Raises
+        ------
+        ResultsError
+            If the folder can't be listed, or the record is of a newer schema than this version reads.
+        """
+        run_id = spec.run_id
+        self._listing.refresh(certainly=self._path(spec, run_id).parent)
+        found: list[tuple[tuple[bool, str, str], Found]] = []
+        for path in self._listing.of(safe_name(run_id)):
+            record = load(path)
+            if record is not None:
+                with contextlib.suppress(OSError):
+                    found.append((preference(record, path), Found(record, path.stat().st_mtime_ns)))
+        return max(found, key=lambda pair: pair[0])[1] if found else None
 
     def write(self, record: RunRecord, predictions: Predictions | None = None) -> RunRecord:
         """Write a record, its predictions first, and replace the run's older record if there is one.
@@ -102,19 +134,18 @@ class Store:
         try:
             if predictions is not None:
                 record, created = self._write_predictions(record, predictions)
-            files.write_bytes(path, _to_json(record))
+            files.write_bytes(path, to_json(record))
             _sync_folder(path.parent)
         except OSError as error:
-            if created is not None and created.name not in _predictions_named_by(path):
+            if created is not None and created.name not in predictions_named_by(path):
                 with contextlib.suppress(OSError):
                     created.unlink()
             raise RunError(
                 f"can't write the record {str(path)!r}: {error.strerror or error}",
                 f"free space on, or repair access to, {str(self.root)!r}, then run the same command again",
             ) from error
-        if self._known is not None:
-            self._known[record.run_id] = path
         self._remove_older(older, path, record.predictions)
+        self._leave_one(record, path)
         return record
 
     def write_failure(self, record: RunRecord) -> None:
@@ -125,33 +156,51 @@ class Store:
         RunError
             If it can't be written.
         """
-        path = self.path_of(record)
-        before = _load(path) if path.exists() else None
-        if before is None or before.status != "ok":
+        before = self.find(record.spec)
+        if before is None or before.record.status != "ok":
             self.write(record)
 
-    def read(self) -> list[RunRecord]:
-        """Return all records, sorted by checkpoint, task, mode, probe, seed and id; a damaged one gives a warning.
+    def read(self, run_ids: Collection[str] | None = None) -> list[RunRecord]:
+        """Return all records, or those of some runs, sorted by checkpoint, task, mode, probe, seed and id.
+
+        A damaged one gives a warning and is left out. Reading all takes a while where there are very many;
+        :meth:`rows` and :meth:`statuses` have an index.
 
         Raises
         ------
         ResultsError
             If a record is of a newer schema than this version reads.
         """
-        found: dict[str, RunRecord] = {}
-        for path in self._paths():
-            record = _load(path)
-            if record is None:
-                continue
-            other = found.get(record.run_id)
-            # one run under two labels, as two writers may leave it: the one that started last counts
-            if other is None or (other.started, _to_json(other)) < (record.started, _to_json(record)):
-                found[record.run_id] = record
-        return sorted(found.values(), key=_order)
+        self._listing.refresh()
+        if run_ids is None:
+            paths = list(self._listing.files())
+        else:
+            paths = [path for run_id in run_ids for path in self._listing.of(safe_name(run_id))]
+        found: dict[str, tuple[tuple[bool, str, str], RunRecord]] = {}
+        for path in paths:
+            record = load(path)
+            if record is not None:
+                rank = preference(record, path)
+                # one run under two labels, as a killed writer may leave it: one of them counts
+                if record.run_id not in found or found[record.run_id][0] < rank:
+                    found[record.run_id] = rank, record
+        return sorted((record for _, record in found.values()), key=_order)
+
+    def rows(self) -> index.Rows:
+        """Return the columns of the tidy table, a row a run, in no order; quick by an index, kept beside the records.
+
+        Raises
+        ------
+        ResultsError
+            If a record is of a newer schema than this version reads.
+        """
+        self._listing.refresh()
+        return index.gather(self.root, list(self._listing.files()))
 
     def statuses(self) -> dict[str, Status]:
         """Return the status of every run that has a (readable) record."""
-        return {record.run_id: record.status for record in self.read()}
+        rows = self.rows()
+        return dict(zip(rows["run_id"].tolist(), rows["status"].tolist(), strict=True))
 
     def predictions(self, record: RunRecord) -> Predictions:
         """Return the predictions that a stored record names.
@@ -191,15 +240,32 @@ class Store:
 
     def _older(self, run_id: str, path: Path) -> dict[Path, tuple[int, int]]:
         """Return the files that a new record of the run makes obsolete, each with its inode and time of change."""
-        if self._known is None:
-            self._known = {p.name.split(".")[-2]: p for p in self._paths()}
+        self._listing.refresh(certainly=path.parent)
         older: dict[Path, tuple[int, int]] = {}
-        for file in {path, self._known.get(safe_name(run_id), path)}:
-            names = _predictions_named_by(file)
+        for file in {path, *self._listing.of(safe_name(run_id))}:
+            names = predictions_named_by(file)
             for candidate in [file, *(self.predictions_dir / name for name in names)]:
                 with contextlib.suppress(OSError):
                     older[candidate] = _identity(candidate)
         return older
+
+    def _leave_one(self, record: RunRecord, path: Path) -> None:
+        """Remove all but one of the files that the run has by now, should others have written it under other names.
+
+        Whoever writes last sees them all, and everyone chooses alike, so that just one stays.
+        """
+        self._listing.refresh(certainly=path.parent)
+        others = [other for other in self._listing.of(safe_name(record.run_id)) if other != path]
+        known = [(preference(other, file), file) for file in others if (other := load(file)) is not None]
+        if not known:
+            return
+        *rest, (_, keep) = sorted([(preference(record, path), path), *known])
+        kept = set(predictions_named_by(keep))
+        for _, file in rest:
+            unused = [self.predictions_dir / name for name in predictions_named_by(file) if name not in kept]
+            for obsolete in [file, *unused]:
+                with contextlib.suppress(OSError):
+                    obsolete.unlink()
 
     def _remove_older(self, older: dict[Path, tuple[int, int]], path: Path, predictions: str | None) -> None:
         """Delete what the new record replaced, unless another writer has renewed it in the meantime."""
@@ -208,92 +274,6 @@ class Store:
             with contextlib.suppress(OSError):
                 if file not in keep and _identity(file) == identity:
                     file.unlink()
-
-    def _paths(self) -> Iterator[Path]:
-        """Yield the record files, sorted; temporary files (with a leading dot) are none.
-
-        Raises
-        ------
-        ResultsError
-            If the folder exists and can't be listed.
-        """
-        try:
-            for checkpoint in _subfolders(self.records_dir):
-                for task in _subfolders(checkpoint):
-                    with os.scandir(task) as entries:
-                        names = sorted(e.name for e in entries)
-                    yield from (task / n for n in names if n.endswith(".json") and not n.startswith("."))
-        except OSError as error:
-            raise ResultsError(f"can't list the records in {str(self.records_dir)!r}: {error.strerror}") from error
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith("."))
-    except FileNotFoundError:
-        return []
-
-
-def _to_json(record: RunRecord) -> bytes:
-    data = _finite(record.model_dump(mode="json"))
-    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode()
-
-
-def _finite(value: Any) -> Any:
-    """Return ``value`` with null in place of what JSON has no number for (the infinite loss of a diverged run)."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _load(path: Path) -> RunRecord | None:
-    """Read one record; a damaged one gives a warning and None, one that has just gone gives None."""
-    try:
-        data = json.loads(path.read_bytes())
-        if not isinstance(data, dict):
-            raise ValueError("it holds no JSON object")
-        _refuse_newer(data, path)
-        record = RunRecord.model_validate(data)
-        if record.status == "ok" and record.scores is None:
-            raise ValueError("it is finished but has no scores")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        warnings.warn(
-            f"the record {str(path)!r} is damaged and counts as missing: {_reason(error)}",
-            DamagedRecordWarning,
-            stacklevel=4,
-        )
-        return None
-    return record
-
-
-def _refuse_newer(data: dict[str, Any], path: Path) -> None:
-    version = data.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ResultsError(
-            f"the record {str(path)!r} has schema version {version}, this sparsebench reads up to {SCHEMA_VERSION}",
-            "upgrade sparsebench, or use another results folder",
-        )
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
-
-
-def _predictions_named_by(path: Path) -> list[str]:
-    """Return the name (without folder) of the predictions that a record file names, if it is readable and names any."""
-    try:
-        name = json.loads(path.read_bytes())["predictions"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return []
-    return [Path(name).name] if isinstance(name, str) and name else []
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -1,0 +1,83 @@
+"""Which record files there are: a folder is listed again when its date has changed, so looking often costs little."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..schema import ResultsError
+
+_RACY_NS = 3_000_000_000
+"""A folder changed so shortly before it was listed may have changed again without a new date."""
+
+
+class Listing:
+    """The record files below a folder, ``<checkpoint>/<task>/<name>.<run id>.json``, by run id.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder ``records``, which may not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cells: dict[Path, tuple[int, list[Path]]] = {}  # folder to its date and files
+        self._by_id: dict[str, list[Path]] | None = None
+
+    def refresh(self, certainly: Path | None = None) -> None:
+        """Look for what other processes have written or removed; list the folder ``certainly`` in any case.
+
+        Raises
+        ------
+        ResultsError
+            If a folder exists and can't be listed.
+        """
+        try:
+            cells = [task for checkpoint in _subfolders(self.folder) for task in _subfolders(checkpoint)]
+            for gone in self._cells.keys() - set(cells):
+                del self._cells[gone]
+                self._by_id = None
+            for cell in cells:
+                self._look_at(cell, cell == certainly)
+        except OSError as error:
+            raise ResultsError(f"can't list the records in {str(self.folder)!r}: {error.strerror}") from error
+
+    def files(self) -> Iterator[Path]:
+        """Yield all files, sorted by folder and name, as of the last refresh."""
+        for cell in sorted(self._cells):
+            yield from self._cells[cell][1]
+
+    def of(self, run_id: str) -> list[Path]:
+        """Return the files of a run, as of the last refresh: one a name that its checkpoint and task go by."""
+        if self._by_id is None:
+            self._by_id = {}
+            for file in self.files():
+                self._by_id.setdefault(file.name.split(".")[-2], []).append(file)
+        return self._by_id.get(run_id, [])
+
+    def _look_at(self, cell: Path, certainly: bool) -> None:
+        try:
+            with os.scandir(cell) as entries:  # opening it makes a network file system ask its server for the date
+                date = cell.stat().st_mtime_ns
+                known, before = self._cells.get(cell, (None, []))
+                if date == known and not certainly:
+                    return
+                names = sorted(entry.name for entry in entries)
+        except FileNotFoundError:
+            names, date, before = [], 0, self._cells.get(cell, (None, []))[1]
+        files = [cell / name for name in names if name.endswith(".json") and not name.startswith(".")]
+        racy = abs(time.time_ns() - date) < _RACY_NS
+        self._cells[cell] = (-1 if racy else date, files)
+        if files != before:
+            self._by_id = None
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith("."))
+    except FileNotFoundError:
+        return []

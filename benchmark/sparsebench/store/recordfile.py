@@ -1,0 +1,95 @@
+"""One record's file: JSON that is the same for the same record, read with a warning where it is damaged."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
+
+
+class DamagedRecordWarning(UserWarning):
+    """A record file that can't be read; its run counts as missing and is run again."""
+
+
+def to_json(record: RunRecord) -> bytes:
+    """Return a record as it is stored."""
+    data = _finite(record.model_dump(mode="json"))
+    return (json.dumps(data, indent=1, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """Return ``value`` with null in place of what JSON has no number for (the infinite loss of a diverged run)."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def load(path: Path) -> RunRecord | None:
+    """Read one record; a damaged one gives a warning and None, one that has just gone gives None."""
+    try:
+        data = json.loads(_read(path))
+        if not isinstance(data, dict):
+            raise ValueError("it holds no JSON object")
+        _refuse_newer(data, path)
+        record = RunRecord.model_validate(data)
+        if record.status == "ok" and record.scores is None:
+            raise ValueError("it is finished but has no scores")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        warnings.warn(
+            f"the record {str(path)!r} is damaged and counts as missing: {_reason(error)}",
+            DamagedRecordWarning,
+            stacklevel=4,
+        )
+        return None
+    return record
+
+
+def preference(record: RunRecord, path: Path) -> tuple[bool, str, str]:
+    """Return what the greatest of counts where a run has several files: a finished one, then the one started last."""
+    return record.status == "ok", record.started, str(path)
+
+
+def _read(path: Path) -> bytes:
+    """Read a file; once more where a network file system has lost it because it was replaced meanwhile."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+    return path.read_bytes()
+
+
+def _refuse_newer(data: dict[str, Any], path: Path) -> None:
+    version = data.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ResultsError(
+            f"the record {str(path)!r} has schema version {version}, this sparsebench reads up to {SCHEMA_VERSION}",
+            "upgrade sparsebench, or use another results folder",
+        )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(error)
+
+
+def predictions_named_by(path: Path) -> list[str]:
+    """Return the name (without folder) of the predictions that a record file names, if it is readable and names any."""
+    try:
+        name = json.loads(path.read_bytes())["predictions"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return [Path(name).name] if isinstance(name, str) and name else []
