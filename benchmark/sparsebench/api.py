@@ -16,7 +16,10 @@ from pydantic import ValidationError
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .engines.context import device_of
 from .executors import make_executor
+from .failures import RETRIES
+from .finetune.midrun import EVERY_SECONDS
 from .loading import Backbone, find_entry, load_entry
+from .logs import check_logger
 from .plan import OVERWRITE, Overwrite, Places, Plan, Selection, make_plan
 from .registry import Registry, load_registry
 from .resources import cache_dir as default_cache
@@ -50,6 +53,9 @@ class Request:
     overwrite: Overwrite = "failed"
     save_weights: bool = False
     workers: int = 0
+    checkpoint_seconds: float = EVERY_SECONDS
+    retries: int = RETRIES
+    logger: str | None = None
     offline: bool = False
     command: str = "sparsebench run"
 
@@ -166,6 +172,9 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         workers=request.workers,
         overwrite=request.overwrite,
         since=written.stat().st_mtime_ns,
+        checkpoint_seconds=request.checkpoint_seconds,
+        retries=request.retries,
+        logger=request.logger,
     )
     failures: dict[str, RunRecord] = {}
 
@@ -377,6 +386,11 @@ def _check(request: Request) -> None:
     for sparsity in request.selection.sparsities:
         if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not math.isfinite(sparsity):
             raise InputError(f"--sparsity {sparsity!r} is not a sparsity", "give a fraction such as 0.9")
+    check_logger(request.logger)
+    if not request.retries >= 0:
+        raise InputError(f"--retries {request.retries!r} is not a number of tries", "give 0 or more")
+    if not request.checkpoint_seconds > 0:
+        raise InputError(f"--checkpoint-every {request.checkpoint_seconds!r} is no time", "give seconds above 0")
     if request.overwrite not in OVERWRITE:
         raise UnknownNameError("overwrite strategy", request.overwrite, OVERWRITE)
     if request.data_dir is not None and not request.data_dir.is_dir():

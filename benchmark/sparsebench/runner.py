@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,15 @@ from . import probes
 from .datasets import TaskData, open_task
 from .datasets.base import partition
 from .datasets.transforms import Transform, resolve_transform
+from .environment import PACKAGES as VERSIONED
 from .environment import environment
+from .failures import RETRIES, RETRY_SECONDS, is_infrastructure, pause_before, wait
 from .features import Features, extract
 from .files import write_bytes
-from .finetune import finetune
+from .finetune import EpochReport, MidRun, finetune
+from .finetune.midrun import EVERY_SECONDS
 from .loading import Backbone, load_entry
+from .logs import RunLogs
 from .plan import Overwrite
 from .probes.base import evaluate
 from .probes.choice import at_best, choose
@@ -45,6 +49,8 @@ from .search import search_full, search_progress, with_choice
 from .store import LEASE_SECONDS, Claims, Predictions, Store
 from .turns import Turns
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -52,7 +58,9 @@ class RunOptions:
 
     ``since`` is the date of the command's plan file, in nanoseconds by the clock of the results' file system: a record
     written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds`` is
-    how long a run stays claimed for a process that is not heard of any more.
+    how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often a
+    finetuning writes down how far it is; ``retries`` and ``retry_seconds`` say how often, and after how long, a run is
+    tried again that the disk or the network failed; ``logger`` is one of :data:`sparsebench.logs.LOGGERS`.
     """
 
     results: Path
@@ -63,6 +71,10 @@ class RunOptions:
     overwrite: Overwrite = "failed"
     since: int | None = None
     lease_seconds: float = LEASE_SECONDS
+    checkpoint_seconds: float = EVERY_SECONDS
+    retries: int = RETRIES
+    retry_seconds: float = RETRY_SECONDS
+    logger: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,9 +145,9 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
 def _refused(session: _Session, spec: RunSpec, error: RunError) -> RunRecord:
     """Return the failure record of a run that could not be claimed."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    record = RunRecord(run_id=spec.run_id, status="failed", spec=spec, failure=_failure(error), started=started,
+    record = RunRecord(run_id=spec.run_id, status="failed", spec=spec, failure=_failure(error, spec), started=started,
                        environment=environment())  # fmt: skip
-    return _write(session.store, record, None)
+    return _write(session, record, None, RunLogs(session.options.results, spec))
 
 
 def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
@@ -144,12 +156,17 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
     def progress(done: float, total: float) -> None:
         emit(Event("progress", spec.run_id, done, total))
 
+    logs = RunLogs(session.options.results, spec, session.options.logger)
+    resume = _midrun(session.options, spec)
     outcome: _Outcome | None = None
     failure: Failure | None = None
     try:
-        outcome = session.run(spec, progress)
+        outcome = _persist(session, logs, lambda: session.run(spec, progress, _Kept(resume, logs)))
     except Exception as error:  # whatever it is, it belongs into the record
-        failure = _failure(error)
+        failure = _failure(error, spec)
+    except BaseException as stop:
+        logs.stopped(str(stop) or type(stop).__name__)
+        raise
     record = RunRecord(
         run_id=spec.run_id,
         status="failed" if outcome is None else "ok",
@@ -164,27 +181,78 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
         started=started,
         environment=environment(),
     )
-    return _write(session.store, record, outcome.predictions if outcome else None)
+    written = _write(session, record, outcome.predictions if outcome else None, logs)
+    if written.status == "ok":
+        resume.remove()
+    logs.end(written)
+    return written
 
 
-def _write(store: Store, record: RunRecord, predictions: Predictions | None) -> RunRecord:
+def _midrun(options: RunOptions, spec: RunSpec) -> MidRun:
+    """Return where a run keeps how far it is; the processor may be another one when it goes on."""
+    versions = {name: found for name, found in environment().items() if name in VERSIONED}
+    identity = {"run": spec.run_id, "numerics": spec.numerics.model_dump(mode="json"), "versions": versions}
+    return MidRun(options.results / "unfinished" / spec.run_id, identity, options.checkpoint_seconds)
+
+
+def _persist(session: _Session, logs: RunLogs, act: Callable[[], T]) -> T:
+    """Do something, and again after a while where what it stands on has failed, as often as the options say."""
+    options = session.options
+    for attempt in range(1, options.retries + 1):
+        try:
+            return act()
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            seconds = pause_before(attempt, options.retry_seconds)
+            text = f"{type(error).__name__}: {error}"
+            logs.event("retry", attempt=attempt, of=options.retries, error=text, pause=seconds)
+            tell(f"{session.group.label}: {text}; try {attempt} of {options.retries} in {seconds:g} s")
+            session.forget()
+        wait(seconds)
+    return act()
+
+
+def _write(session: _Session, record: RunRecord, predictions: Predictions | None, logs: RunLogs) -> RunRecord:
     """Write a record; where that fails, a small failure record in its place, if the disk takes it."""
+    store = session.store
     if record.status == "ok":
         try:
-            return store.write(record, predictions)
+            return _persist(session, logs, lambda: store.write(record, predictions))
         except RunError as error:
-            update = {"status": "failed", "scores": None, "failure": _failure(error), "weights_file": None}
+            update = {"status": "failed", "scores": None, "failure": _failure(error, record.spec), "weights_file": None}
             record = record.model_copy(update=update)
     with contextlib.suppress(RunError):  # the disk itself is full: the caller is told of the failure all the same
         store.write_failure(record)
     return record
 
 
-def _failure(error: BaseException) -> Failure:
+def _failure(error: BaseException, spec: RunSpec) -> Failure:
     message = str(error) or type(error).__name__
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        message = f"out of device memory: {message.splitlines()[0]}; choose a protocol with a smaller batch"
+    if isinstance(error, torch.OutOfMemoryError):
+        message = f"out of device memory: {message.splitlines()[0]}; {_smaller(spec)}"
     return Failure(type=type(error).__name__, message=message, traceback="".join(traceback.format_exception(error)))
+
+
+def _smaller(spec: RunSpec) -> str:
+    """Return what to try where the device's memory doesn't take a run."""
+    batch = spec.numerics.microbatch or spec.protocol.get("batch_size")
+    if spec.mode == "full" and isinstance(batch, int) and batch >= 4:
+        return f"{batch} images at once are too many: try --microbatch {batch // 2}, or a device with more memory"
+    return "try a device with more memory, or --device cpu"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Where a run keeps how far it is, and who is told of its epochs."""
+
+    resume: MidRun
+    logs: RunLogs
+
+    def observe(self, report: EpochReport) -> None:
+        """Log an epoch."""
+        values = {"loss": report.loss, "lr": report.lr, "seconds": round(report.seconds, 3)}
+        self.logs.epoch(report.epoch + 1, values if report.test is None else values | {"test": report.test})
 
 
 @dataclass(frozen=True)
@@ -222,12 +290,16 @@ class _Session:
         """Let ``runs`` be those of the group that are done here, next and together."""
         self.group = self.group.model_copy(update={"runs": runs})
 
-    def run(self, spec: RunSpec, progress: Progress) -> _Outcome:
+    def forget(self) -> None:
+        """Load anew what is shared, when it is next needed: what it was read from has failed."""
+        self._loaded, self._features = None, None
+
+    def run(self, spec: RunSpec, progress: Progress, kept: _Kept) -> _Outcome:
         """Run one cell."""
         if self._loaded is None:
             self._loaded = self._load(spec)
         if spec.mode == "full":
-            return self._full(spec, self._loaded, progress)
+            return self._full(spec, self._loaded, progress, kept)
         if self._features is None:
             self._features = self._extract(spec, self._loaded, part(progress, 0.0, 0.5))
             progress = part(progress, 0.5, 1.0)
@@ -307,7 +379,7 @@ class _Session:
                 (self._fitted[spec.seed],) = fit(data, self.group.protocol, [spec.seed], **options)
         return self._fitted.pop(spec.seed)
 
-    def _full(self, spec: RunSpec, loaded: _Loaded, progress: Progress) -> _Outcome:
+    def _full(self, spec: RunSpec, loaded: _Loaded, progress: Progress, kept: _Kept) -> _Outcome:
         data, protocol, numerics = loaded.data, self.group.protocol, spec.numerics
         workers = self.options.workers
         trials: tuple[Trial, ...] = ()
@@ -315,10 +387,27 @@ class _Session:
         fixed = (loaded.backbone, data, loaded.transform)
         if protocol.grid is not None:
             searching, progress = search_progress(protocol, progress)
-            trials = search_full(*fixed, protocol, spec.seed, numerics=numerics, progress=searching, workers=workers)
+            trials = search_full(
+                *fixed,
+                protocol,
+                spec.seed,
+                numerics=numerics,
+                progress=searching,
+                workers=workers,
+                resume=kept.resume,
+            )
             chosen = choose(trials, spec.metric)
             protocol = at_best(protocol, chosen)
-        result = finetune(*fixed, protocol, spec.seed, numerics=numerics, progress=progress, workers=workers)
+        result = finetune(
+            *fixed,
+            protocol,
+            spec.seed,
+            numerics=numerics,
+            progress=progress,
+            workers=workers,
+            resume=kept.resume,
+            observe=kept.observe,
+        )
         scores = _scores(
             result.test_logits,
             data,

@@ -20,7 +20,11 @@ from .schema import Numerics, Protocol, RunError, Scores, Trial
 
 if TYPE_CHECKING:
     from .datasets.transforms import Transform
+    from .finetune.midrun import MidRun
     from .loading import Backbone
+
+
+_TRIALS = "trials"
 
 
 def search_full(
@@ -33,23 +37,39 @@ def search_full(
     numerics: Numerics,
     progress: Progress | None = None,
     workers: int = 0,
+    resume: MidRun | None = None,
 ) -> tuple[Trial, ...]:
-    """Finetune at every point of the protocol's grid on train, and score each on val, which stands where test would."""
+    """Finetune at every point of the protocol's grid on train, and score each on val, which stands where test would.
+
+    With ``resume``, a search that was interrupted goes on at the point where it was.
+    """
     points = protocol.points()
     inner = replace(data, val=_empty(), test=data.val)
-    trials = []
-    for k, point in enumerate(points):
+    trials = [] if resume is None else [Trial.model_validate(found) for found in resume.read_json(_TRIALS) or ()]
+    for k, point in list(enumerate(points))[len(trials) :]:
         report = None if progress is None else part(progress, k / len(points), (k + 1) / len(points))
         settings = protocol.at(*point, train_on="train")
+        own = None if resume is None else resume.of(f"point{k}")
         try:
             logits = finetune(
-                backbone, inner, transform, settings, seed, numerics=numerics, progress=report, workers=workers
+                backbone,
+                inner,
+                transform,
+                settings,
+                seed,
+                numerics=numerics,
+                progress=report,
+                workers=workers,
+                resume=own,
             ).test_logits
         except RunError:  # it diverged: a point that can't be chosen
             trials.append(Trial(lr=point[0], weight_decay=point[1]))
         else:
             tried = Trial(lr=point[0], weight_decay=point[1])
             trials.append(scored(tried, logits, data.val.labels, len(data.classes)))
+        if own is not None:
+            own.write_json(_TRIALS, [trial.model_dump(mode="json") for trial in trials])
+            own.drop()
     return tuple(trials)
 
 

@@ -142,6 +142,26 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         default="fast",
         help="of image files: fast (within a grey level or two) or pillow, pixel for pixel the published pipeline's",
     )
+    how.add_argument(
+        "--microbatch",
+        type=_microbatch,
+        metavar="N",
+        help="full mode: compute a training batch N images at a time, for a device whose memory doesn't take it whole;"
+        " batch norm then sees N images, so the numbers are others",
+    )
+    how.add_argument(
+        "--checkpoint-every",
+        type=_seconds,
+        metavar="S",
+        help="full mode: seconds between two states on disk, from which an interrupted run goes on (default: 300)",
+    )
+    how.add_argument(
+        "--retries",
+        type=_natural,
+        metavar="N",
+        help="tries more for a run that the disk, the network or its worker process failed (default: 2)",
+    )
+    how.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
     _add_offline(how)
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
 
@@ -315,6 +335,13 @@ def _seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
+
+
+def _microbatch(text: str) -> int:
+    number = _positive(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError("batch norm needs at least 2 images")
+    return number
 
 
 def _natural(text: str) -> int:

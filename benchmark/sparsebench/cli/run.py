@@ -72,7 +72,9 @@ def make_request(arguments: argparse.Namespace) -> Request:
         channels_last=not arguments.no_channels_last,
         compile=arguments.compile,
         decoder=arguments.decoder,
+        microbatch=arguments.microbatch,
     )
+    given = {"checkpoint_seconds": arguments.checkpoint_every, "retries": arguments.retries}
     return Request(
         selection=make_selection(arguments),
         registry_files=arguments.registry,
@@ -84,7 +86,9 @@ def make_request(arguments: argparse.Namespace) -> Request:
         overwrite=arguments.overwrite,
         save_weights=arguments.save_weights,
         workers=arguments.workers,
+        logger=arguments.logger,
         offline=arguments.offline,
+        **{name: value for name, value in given.items() if value is not None},
         command=shlex.join(["sparsebench", *map(_portable, sys.argv[1:])]),
     )
 

@@ -96,13 +96,20 @@ class EpochBatches:
         words = _bits(self.seed, epoch, _ORDER).random_raw(len(self.split))
         return np.argsort(words, kind="stable")
 
-    def epoch(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield an epoch's batches: uint8 images, shape (B, 3, S, S), and int64 labels, shape (B,)."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield an epoch's batches from number ``first`` on.
+
+        Yields
+        ------
+        Tensor, Tensor
+            uint8 images, shape (B, 3, S, S), and int64 labels, shape (B,).
+        """
         import torch
 
         order = self.order(epoch)
-        chunks = _chunks(order, self.batch_size)
-        batches = self._resident(epoch, chunks) if self._fits() else self._decoded(epoch, order)
+        chunks = _chunks(order, self.batch_size)[first:]
+        start = first * self.batch_size
+        batches = self._resident(epoch, chunks, start) if self._fits() else self._decoded(epoch, order, start)
         for images, chosen in zip(batches, chunks, strict=True):
             yield images, torch.from_numpy(self.split.labels[chosen])
 
@@ -110,7 +117,7 @@ class EpochBatches:
         size = self.transform.preprocess.input_size
         return self.transform.varies_evaluated and len(self.split) * 3 * size * size <= self.memory
 
-    def _resident(self, epoch: int, chunks: Sequence[npt.NDArray[np.int64]]) -> Iterator[torch.Tensor]:
+    def _resident(self, epoch: int, chunks: Sequence[npt.NDArray[np.int64]], start: int) -> Iterator[torch.Tensor]:
         """All images decoded once and kept as one tensor; a batch is varied at once."""
         import torch
 
@@ -122,20 +129,19 @@ class EpochBatches:
                     )
                 )
             )
-        start = 0
         for chosen in chunks:
             generators = [sample_generator(self.seed, epoch, start + i) for i in range(len(chosen))]
             yield self.transform.vary(self._views[torch.from_numpy(chosen)], generators)
             start += len(chosen)
 
-    def _decoded(self, epoch: int, order: npt.NDArray[np.int64]) -> Iterator[torch.Tensor]:
+    def _decoded(self, epoch: int, order: npt.NDArray[np.int64], start: int) -> Iterator[torch.Tensor]:
         """Images decoded as they are needed, and kept as far as the memory allows."""
 
         def view(position: int) -> torch.Tensor:
             image = self._image(int(order[position]))
             return self.transform.train(image, sample_generator(self.seed, epoch, position))
 
-        return _stacked(view, _chunks(np.arange(len(order)), self.batch_size), self.workers)
+        return _stacked(view, _chunks(np.arange(start, len(order)), self.batch_size), self.workers)
 
     def _image(self, i: int) -> Picture:
         image = self._images.get(i)

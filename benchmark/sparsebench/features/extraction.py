@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import interruption
 from ..datasets.base import Split
 from ..datasets.crops import evaluation_views
 from ..engines import check_name, prepare, signature
@@ -150,7 +151,7 @@ def cache_key(
         "transform": transform.sha256,
         "decoder": _decoder(split, numerics),
         "device_class": device_class(device_of(numerics)),
-        "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder"}),
+        "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder", "microbatch"}),
         "engine": signature(numerics.engine),
         "batch_norm": "folded",
         "batch_size": batch_size,
@@ -190,6 +191,7 @@ def _forward(
         found: npt.NDArray[np.float32] = features.cpu().numpy()
         _require_finite(found, backbone.info.arch)
         yield found
+        interruption.check()
         report.advance(len(images))
 
 

@@ -1,5 +1,6 @@
 """Full finetuning: every weight of a backbone and a new head trained on a task, the sparsity mask held fixed."""
 
-from .training import FinetuneResult, finetune
+from .midrun import MidRun
+from .training import EpochReport, FinetuneResult, finetune
 
-__all__ = ["FinetuneResult", "finetune"]
+__all__ = ["EpochReport", "FinetuneResult", "MidRun", "finetune"]

@@ -34,6 +34,22 @@ def join_lone_last(batches: Iterable[Batch]) -> Iterator[Batch]:
         yield before
 
 
+def batch_sizes(count: int, batch_size: int) -> list[int]:
+    """Return the sizes of an epoch's batches of ``count`` images as :func:`join_lone_last` leaves them."""
+    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
+    if len(sizes) > 1 and sizes[-1] == 1 < sizes[-2]:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
+
+
+def parts_of(batch: Batch, size: int | None) -> list[Batch]:
+    """Return a batch in parts of ``size`` images; a lone last image is joined to the part before it."""
+    images, labels = batch
+    if size is None or size >= len(labels):
+        return [batch]
+    return list(join_lone_last(zip(images.split(size), labels.split(size), strict=True)))
+
+
 def to_network(images: Tensor, transform: Transform, device: torch.device, numerics: Numerics) -> Tensor:
     """Move a uint8 batch to the device (on CUDA while the host goes on) and normalise it there, as float32."""
     batch = to_device(images, device)

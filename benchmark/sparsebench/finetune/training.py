@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import interruption
 from .. import masks as masking
 from ..datasets.base import Split, TaskData, partition
 from ..datasets.loading import EpochBatches, evaluation_batches
@@ -19,7 +21,8 @@ from ..engines.context import autocast, device_of, repeatable
 from ..probes.base import Accuracy, evaluate
 from ..progress import Progress, Throttle
 from ..schema import MaskProof, Numerics, Protocol, RunError
-from .batches import Batch, join_lone_last, to_device, to_network
+from .batches import Batch, batch_sizes, join_lone_last, parts_of, to_device, to_network
+from .midrun import MidRun, Position, Training
 from .model import Classifier, make_optimizer, require_finite
 from .randomness import own_randomness
 
@@ -69,6 +72,8 @@ def finetune(
     numerics: Numerics,
     progress: Progress | None = None,
     workers: int = 0,
+    resume: MidRun | None = None,
+    observe: Observe | None = None,
 ) -> FinetuneResult:
     """Train all of a backbone and a new head, with the backbone's masked weights held at zero.
 
@@ -95,18 +100,48 @@ def finetune(
         ``progress(images seen, images to see)``.
     workers : int
         Threads that decode; they change the speed, never the numbers.
+    resume : MidRun, optional
+        Where the training writes down how far it is, from time to time and when it is asked to stop, and from where it
+        goes on if there is a state of it: to the same numbers, bit for bit, on the same hardware.
+    observe : callable, optional
+        Told what each epoch gave.
 
     Raises
     ------
     RunError
         If the loss or a logit isn't finite.
+    Stopped
+        If a stop was asked for (see :mod:`sparsebench.interruption`); the state is then on disk.
     MaskError
         If a masked weight isn't zero at the end.
     """
     cell = _Cell(backbone, data, transform, protocol, seed, numerics)
     device = device_of(numerics)
-    with own_randomness(seed, device), repeatable(device):
-        return _Run(cell, device, progress, workers).result()
+    with own_randomness(seed, device), repeatable(device), interruption.deferred_interrupts():
+        run = _Run(cell, device, progress, workers, _Watch(resume, observe))
+        return run.result()
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch gave: mean loss (nats), the test score where the protocol evaluates each epoch, and seconds."""
+
+    epoch: int
+    lr: float
+    loss: float
+    seconds: float
+    test: float | None = None
+
+
+Observe = Callable[[EpochReport], None]
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Who follows a training: what keeps its state, and who is told of its epochs."""
+
+    resume: MidRun | None
+    observe: Observe | None
 
 
 @dataclass(frozen=True)
@@ -138,8 +173,10 @@ class _Cell:
 class _Run:
     """One finetuning in progress: model, optimizer, mask, loader."""
 
-    def __init__(self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int) -> None:
-        self._cell, self._device, self._workers = cell, device, workers
+    def __init__(
+        self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int, watch: _Watch
+    ) -> None:
+        self._cell, self._device, self._workers, self._watch = cell, device, workers, watch
         backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
         model = Classifier(backbone, len(cell.data.classes), cell.seed)
         masking.apply(model.features, backbone.masks)
@@ -156,57 +193,97 @@ class _Run:
         tests = protocol.epochs if cell.each_epoch else 1
         evaluated = tests * len(cell.data.test) + (0 if cell.val is None else len(cell.val))
         self._report = Throttle(progress, protocol.epochs * len(train) + evaluated)
+        self._training = Training(self._model, self._optimizer, self._scaler, device)
+        self._at = Position()
 
     def result(self) -> FinetuneResult:
         """Train, prove the mask, and score."""
-        best: float | None = None
-        loss, test = float("nan"), None
         cell = self._cell
-        for epoch in range(cell.protocol.epochs):
-            loss = self._train_epoch(epoch)
+        self._go_on()
+        test = None
+        for epoch in range(self._at.epoch, cell.protocol.epochs):
+            began = time.perf_counter()
+            loss, score = self._train_epoch(epoch), None
             if cell.each_epoch:
                 test = self._logits(cell.data.test, "test")
-                best = max(best or 0.0, self._score(test))
+                score = self._score(test)
+            best = self._at.best if score is None else max(self._at.best or 0.0, score)
+            self._at = Position(epoch + 1, 0, (), best, loss)
+            if self._watch.observe is not None:
+                lr, seconds = cell.protocol.lr_at(epoch), time.perf_counter() - began
+                self._watch.observe(EpochReport(epoch, lr, loss, seconds, score))
         proof = masking.prove(self._model.features, cell.backbone.masks)
         return FinetuneResult(
             test_logits=self._logits(cell.data.test, "test") if test is None else test,
             val_logits=None if cell.val is None else self._logits(cell.val, "val"),
-            train_loss=loss,
-            best_test=best,
+            train_loss=self._at.loss,
+            best_test=self._at.best,
             mask_proof=proof,
             state_dict=self._model.named_state(self._cell.backbone.info.head_name),
         )
 
+    def _go_on(self) -> None:
+        """Go on from the state on disk, if there is one."""
+        if self._watch.resume is None:
+            return
+        found = self._watch.resume.restore(self._training)
+        if found is not None:
+            self._at = found
+            seen = found.epoch * len(self._cell.train) + found.step * self._cell.protocol.batch_size
+            self._report.advance(min(seen, self._cell.protocol.epochs * len(self._cell.train)))
+
     def _train_epoch(self, epoch: int) -> float:
-        """Take the steps of an epoch; return its mean loss over images."""
+        """Take the steps of an epoch that are left; return its mean loss over images."""
+        protocol = self._cell.protocol
         for group in self._optimizer.param_groups:
-            group["lr"] = self._cell.protocol.lr_at(epoch)
+            group["lr"] = protocol.lr_at(epoch)
         self._model.train()
-        losses: list[float] = []
-        counts: list[int] = []
+        first, losses = self._at.step, list(self._at.losses)
         waiting: list[Tensor] = []
-        for batch in join_lone_last(self._batches.epoch(epoch)):
+        sizes = batch_sizes(len(self._cell.train), protocol.batch_size)
+        batches = self._batches.epoch(epoch, first) if first < len(sizes) else ()
+        for batch in join_lone_last(batches):
             waiting.append(self._step(batch))
-            counts.append(len(batch[1]))
-            self._report.advance(counts[-1])
-            if len(waiting) == _CHECK_EVERY:
-                losses += require_finite(waiting, epoch, len(losses), self._cell.protocol)
+            self._report.advance(len(batch[1]))
+            stopping = interruption.stop_requested()
+            if len(waiting) == _CHECK_EVERY or stopping or self._due():
+                losses += require_finite(waiting, epoch, len(losses), protocol)
                 waiting.clear()
-        losses += require_finite(waiting, epoch, len(losses), self._cell.protocol)
-        return float(np.average(losses, weights=counts))
+                self._keep(epoch, losses, stopping)
+        losses += require_finite(waiting, epoch, len(losses), protocol)
+        return float(np.average(losses, weights=sizes))
+
+    def _due(self) -> bool:
+        return self._watch.resume is not None and self._watch.resume.due()
+
+    def _keep(self, epoch: int, losses: list[float], stopping: bool) -> None:
+        """Write the state down if it is time, and stop if that was asked for."""
+        resume = self._watch.resume
+        if resume is not None and (stopping or resume.due()):
+            at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
+            resume.save(self._training, at)
+        interruption.check()
 
     def _step(self, batch: Batch) -> Tensor:
         """Take one optimizer step and hold the mask; return the loss before it."""
-        images = to_network(batch[0], self._cell.transform, self._device, self._cell.numerics)
-        labels = to_device(batch[1], self._device)
         self._optimizer.zero_grad(set_to_none=True)
-        with autocast(self._cell.numerics):
-            logits = self._forward(images)
-        loss = F.cross_entropy(logits.float(), labels)
-        self._scaler.scale(loss).backward()
+        parts = parts_of(batch, self._cell.numerics.microbatch)
+        losses = [self._backward(part, len(part[1]) / len(batch[1])) for part in parts]
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._holder.hold()
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _backward(self, batch: Batch, share: float) -> Tensor:
+        """Add a part's gradients, weighted by its share of the step's images; return its weighted loss."""
+        images = to_network(batch[0], self._cell.transform, self._device, self._cell.numerics)
+        labels = to_device(batch[1], self._device)
+        with autocast(self._cell.numerics):
+            logits = self._forward(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        if share < 1.0:
+            loss = loss * share
+        self._scaler.scale(loss).backward()
         return loss.detach()
 
     def _logits(self, split: Split, name: str) -> npt.NDArray[np.float32]:
@@ -228,6 +305,7 @@ class _Run:
                     logits = self._forward(batch)
                 out[row : row + len(images)] = logits.float().cpu().numpy()
                 row += len(images)
+                interruption.check()
                 self._report.advance(len(images))
         if not np.isfinite(out).all():
             bad = int(np.count_nonzero(~np.isfinite(out).all(axis=1)))

@@ -14,7 +14,11 @@ Status = Literal["ok", "failed"]
 
 
 class Numerics(Lenient):
-    """How a run computes: with equal run ids and equal numerics the numbers are equal bit for bit."""
+    """How a run computes: with equal run ids and equal numerics the numbers are equal bit for bit.
+
+    ``microbatch`` is how many images of a training batch are computed at once where the memory doesn't take them all;
+    batch normalisation then sees that many.
+    """
 
     device: str = "cpu"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -23,6 +27,7 @@ class Numerics(Lenient):
     channels_last: bool = True
     compile: bool = False
     decoder: Literal["fast", "pillow"] = "fast"
+    microbatch: int | None = Field(default=None, ge=2)
 
 
 class RunSpec(Lenient):
