@@ -224,7 +224,8 @@ def test_options_that_don_t_go_together_are_said_before_anything_is_written(
 def test_what_isn_t_here_is_named_with_the_command_that_fetches_it(
     fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("SPARSEBENCH_OFFLINE")
+    for name in ("SPARSEBENCH_OFFLINE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     arguments = ["--suite", "cvpr22", "--method", "acdc", "--sparsity", "0.9", "--task", "cifar10"]
     assert main(["run", *arguments, "--executor", "slurm", "--results", str(tmp_path / "runs")]) == 2
     err = capsys.readouterr().err

@@ -91,9 +91,14 @@ class SlurmExecutor:
         seconds = duration((bundle.seconds for bundle in made), at_once)
         ran = sum(len(group.runs) for group in groups)
         say(
-            f"submitted {ran} runs in {len(made)} jobs ({len(cut)} arrays), up to {at_once} at once: about"
-            f" {seconds / 60:.0f} min of work after they start; submission {submission.submission}"
+            f"submitted {_count(ran, 'run')} in {_count(len(made), 'job')} ({_count(len(cut), 'array')}), up to"
+            f" {at_once} at once: about {max(1, round(seconds / 60))} min of work once they start;"
+            f" submission {submission.submission}"
         )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def hints(results: Path) -> str:
