@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -15,12 +15,18 @@ from pydantic import ValidationError
 
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .engines.context import device_of
-from .executors import make_executor
+from .executors import KINDS, Kind, make_executor
+from .executors.cluster import Cluster, read_cluster
+from .executors.estimate import Estimator
+from .executors.packing import arranged
+from .executors.slurm import SlurmSettings
+from .executors.submission import check_slurm
 from .failures import RETRIES
 from .finetune.midrun import EVERY_SECONDS
 from .loading import Backbone, find_entry, load_entry
 from .logs import check_logger
 from .plan import OVERWRITE, Overwrite, Places, Plan, Selection, make_plan
+from .progress import tell
 from .registry import Registry, load_registry
 from .resources import cache_dir as default_cache
 from .resources import datasets_dir
@@ -34,13 +40,19 @@ from .turns import lacks_weights
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .executors.base import Executor
+
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Sequence[T] | None
 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything a run is asked for: what, with which files, where, and how."""
+    """Everything a run is asked for: what, with which files, where, and how.
+
+    ``executor`` None is ``inline`` for one job and ``local`` for more. ``cluster`` is Slurm's; without ``wait``, a plan
+    is submitted and not waited for.
+    """
 
     selection: Selection = field(default_factory=Selection)
     registry_files: Sequence[Path] = ()
@@ -50,6 +62,9 @@ class Request:
     cache_dir: Path = field(default_factory=default_cache)
     numerics: Numerics = field(default_factory=Numerics)
     jobs: int = 1
+    executor: Kind | None = None
+    cluster: Cluster | None = None
+    wait: bool = True
     overwrite: Overwrite = "failed"
     save_weights: bool = False
     workers: int = 0
@@ -58,6 +73,16 @@ class Request:
     logger: str | None = None
     offline: bool = False
     command: str = "sparsebench run"
+
+    @property
+    def kind(self) -> Kind:
+        """The executor that will run the plan."""
+        return self.executor or ("inline" if self.jobs == 1 else "local")
+
+    @property
+    def asked_cluster(self) -> Cluster:
+        """The options of Slurm's jobs, the numbers that follow from how runs compute filled in."""
+        return (self.cluster or Cluster()).for_runs(self.numerics, self.workers)
 
     def registry(self) -> Registry:
         """Return the built-in registry with the request's own files."""
@@ -101,12 +126,16 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     places = Places(request.data_dir, request.cache_dir)
     with TransferDisplay() as display:
         forbidden = offline_reason(request.offline) or ("--dry-run" if dry_run else None)
+        if forbidden is None and request.kind == "slurm":
+            forbidden = "--executor slurm"
         supplies = make_supplies(request, display, forbidden=forbidden)
         plan = make_plan(request.selection, registry, request.numerics, places, note, supplies)
     records = {record.run_id: record for record in store.read([run.run_id for run in plan.runs])}
     statuses = {run_id: _status(record, request) for run_id, record in records.items()}
     todo = plan.remaining(statuses, request.overwrite)
     left = {run.run_id for run in todo.runs}
+    if request.kind == "slurm":
+        check_slurm(request.asked_cluster, len(left))
     done = [records[run.run_id] for run in plan.runs if run.run_id not in left]
     planned = {run.run_id: run.numerics for run in plan.runs}
     return Prepared(request, plan, todo, sum(record.spec.numerics != planned[record.run_id] for record in done))
@@ -166,8 +195,8 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     )
     options = RunOptions(
         results=request.results.resolve(),
-        data_dir=request.data_dir or datasets_dir(),
-        cache_dir=request.cache_dir,
+        data_dir=(request.data_dir or datasets_dir()).resolve(),
+        cache_dir=request.cache_dir.resolve(),
         save_weights=request.save_weights,
         workers=request.workers,
         overwrite=request.overwrite,
@@ -187,12 +216,25 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     if prepared.todo.groups:
         before = torch.get_num_threads()
         try:
-            make_executor(request.jobs, request.numerics.threads).execute(prepared.todo, options, relay)
+            _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
         finally:
             torch.set_num_threads(before)
     planned = {run.run_id: run for run in prepared.plan.runs}
     records = {record.run_id: record for record in store.read(planned)}
     return [_labelled(record, planned[record.run_id]) for record in (records | failures).values()]
+
+
+def _executor(request: Request, plan: str) -> Executor:
+    threads = request.numerics.threads
+    slurm = SlurmSettings(request.asked_cluster, plan, threads, request.wait, say=tell)
+    return make_executor(request.kind, request.jobs, threads, slurm)
+
+
+def _arranged(plan: Plan, request: Request, store: Store) -> Plan:
+    """Return a plan in the order in which several workers are done first; one process keeps the plan's own."""
+    if request.kind != "local":
+        return plan
+    return replace(plan, groups=tuple(arranged(plan.groups, Estimator(store.read()).group)))
 
 
 def _labelled(record: RunRecord, planned: RunSpec) -> RunRecord:
@@ -276,8 +318,8 @@ def run(
         Told as runs start, progress and end.
     **options
         How to compute: ``threads``, ``device``, ``precision``, ``engine``, ``channels_last``, ``compile``, ``decoder``;
-        and the other fields of :class:`Request`: ``data_dir``, ``jobs``, ``overwrite``, ``save_weights``, ``offline``,
-        ``registry_files``...
+        and the other fields of :class:`Request`: ``data_dir``, ``jobs``, ``executor``, ``cluster`` (a profile's path or
+        its fields), ``wait``, ``overwrite``, ``save_weights``, ``offline``, ``registry_files``...
 
     Returns
     -------
@@ -361,6 +403,11 @@ def _request(selection: Selection, results: Path, options: dict[str, Any]) -> Re
             others[name] = Path(others[name])
     for name in ("registry_files", "tasks_dirs"):
         others[name] = [Path(path) for path in _several(others.get(name))]
+    cluster = others.get("cluster")
+    if isinstance(cluster, dict):
+        others["cluster"] = read_cluster(None, **cluster)
+    elif cluster is not None and not isinstance(cluster, Cluster):
+        others["cluster"] = read_cluster(Path(cluster))
     if computed:
         fields = others.get("numerics", Numerics()).model_dump() | computed
         try:
@@ -383,6 +430,7 @@ def _check(request: Request) -> None:
     """Check what is neither a name nor a file."""
     if not isinstance(request.jobs, int) or request.jobs < 1:
         raise InputError(f"--jobs {request.jobs!r} can't run anything", "give a whole number from 1 on")
+    _check_executor(request)
     for sparsity in request.selection.sparsities:
         if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not math.isfinite(sparsity):
             raise InputError(f"--sparsity {sparsity!r} is not a sparsity", "give a fraction such as 0.9")
@@ -399,5 +447,20 @@ def _check(request: Request) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError(f"--seed {seed!r} is not a seed", "seeds are whole numbers from 0 on")
     numerics = request.numerics
-    if device_of(numerics).type == "cpu" and numerics.precision == "fp16":
+    elsewhere = request.kind == "slurm" and numerics.device.partition(":")[0] == "cuda"  # the nodes' GPUs, not ours
+    if not elsewhere and device_of(numerics).type == "cpu" and numerics.precision == "fp16":
         raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")
+
+
+def _check_executor(request: Request) -> None:
+    """Check that the options on where to run go together."""
+    if request.executor is not None and request.executor not in KINDS:
+        raise UnknownNameError("executor", request.executor, KINDS)
+    if request.kind == "inline" and request.jobs > 1:
+        raise InputError(f"--executor inline runs one at a time, not --jobs {request.jobs}", "use --executor local")
+    if request.kind == "slurm" and request.jobs > 1:
+        raise InputError(f"--jobs {request.jobs} is for workers of this machine", "with Slurm: --max-parallel N")
+    if request.kind != "slurm" and request.cluster is not None:
+        raise InputError("--cluster and the options of its jobs are for Slurm", "add --executor slurm")
+    if request.kind != "slurm" and not request.wait:
+        raise InputError("--no-wait is for Slurm", "add --executor slurm")

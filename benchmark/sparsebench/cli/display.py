@@ -88,6 +88,10 @@ class RunDisplay:
             self._fractions[event.run_id] = 0.0
         self._draw()
 
+    def line(self, text: str) -> None:
+        """Print a line that stays."""
+        self._bar.line(text)
+
     def _end(self, record: RunRecord) -> None:
         self._done += 1
         self._fractions.pop(record.run_id, None)

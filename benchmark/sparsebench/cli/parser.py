@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..schema.errors import nearest
+from .cluster_options import add_cluster
 
 
 class Parser(argparse.ArgumentParser):
@@ -127,6 +128,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     where.add_argument("--save-weights", action="store_true", help="full mode: keep the finetuned weights")
     how = command.add_argument_group("how")
     how.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
+    how.add_argument(
+        "--executor",
+        choices=("inline", "local", "slurm"),
+        help="in this process, on --jobs workers of this machine, or as jobs of a Slurm cluster (default: inline, and"
+        " local from --jobs 2 on)",
+    )
     how.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, here)")
     _add_hardware(how, ("fp32", "bf16", "fp16"))
     how.add_argument("--compile", action="store_true", help="torch.compile the network")
@@ -164,6 +171,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
     _add_offline(how)
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
+    add_cluster(command)
 
 
 def _add_fetch(commands: argparse._SubParsersAction) -> None:

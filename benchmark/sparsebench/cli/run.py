@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..engines.memory import keep_pages
 from ..progress import telling
+from .cluster_options import cluster_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +47,11 @@ def main(arguments: argparse.Namespace) -> int:
             " engine or threads); --overwrite always runs them again",
             file=sys.stderr,
         )
-    with RunDisplay(todo, request.jobs) as display:
+    with RunDisplay(todo, _at_once(request, len(todo))) as display, telling(display.line):
         records = execute(prepared, display.emit)
+    if not request.wait:
+        print(_hints(request), file=sys.stderr)
+        return 0
     print(closing_table(prepared, frame(records)))
     failed = [record for record in records if record.status == "failed"]
     for record in failed[:_SHOWN_FAILURES]:
@@ -56,7 +60,27 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"... and {len(failed) - _SHOWN_FAILURES} more; see sparsebench status", file=sys.stderr)
     if failed:
         print(f"error: {len(failed)} of {len(runs)} runs failed; the same command runs them again", file=sys.stderr)
-    return 1 if failed else 0
+    lost = len(runs) - len(records)
+    if lost:
+        print(
+            f"error: {lost} of {len(runs)} runs have no record: their jobs ended without one (logs:"
+            f" {request.results / 'jobs'}); the same command runs them again",
+            file=sys.stderr,
+        )
+    return 1 if failed or lost else 0
+
+
+def _at_once(request: Request, runs: int) -> int:
+    """Return how many runs are computed at a time."""
+    if request.kind != "slurm":
+        return request.jobs
+    return max(1, min(request.asked_cluster.max_parallel or runs, runs))
+
+
+def _hints(request: Request) -> str:
+    from ..executors.slurm import hints
+
+    return hints(request.results)
 
 
 def make_request(arguments: argparse.Namespace) -> Request:
@@ -83,6 +107,9 @@ def make_request(arguments: argparse.Namespace) -> Request:
         data_dir=arguments.data,
         numerics=numerics,
         jobs=arguments.jobs,
+        executor=arguments.executor,
+        cluster=cluster_of(arguments),
+        wait=not arguments.no_wait,
         overwrite=arguments.overwrite,
         save_weights=arguments.save_weights,
         workers=arguments.workers,
@@ -136,10 +163,8 @@ def render_plan(prepared: Prepared) -> str:
             ]
         )
     total = len(prepared.plan.runs)
-    threads = prepared.request.numerics.threads
-    return (
-        columns(rows) + f"\n{total} runs, {len(todo)} to do, {prepared.request.jobs} at once, {threads} thread(s) each"
-    )
+    threads, at_once = prepared.request.numerics.threads, _at_once(prepared.request, len(todo))
+    return columns(rows) + f"\n{total} runs, {len(todo)} to do, {at_once} at once, {threads} thread(s) each"
 
 
 def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:

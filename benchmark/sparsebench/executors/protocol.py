@@ -1,30 +1,42 @@
-"""How the local executor and its workers talk: one JSON document a line, over the worker's standard streams."""
+"""How executors and their workers talk: JSON documents, for local workers a line each over their standard streams."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from ..runner import Event, RunOptions
 from ..schema import Group, RunRecord
 
-_PATHS = ("results", "data_dir", "cache_dir")
+_OPTIONS = TypeAdapter(RunOptions)
+
+
+def job_document(groups: Sequence[Group], options: RunOptions) -> dict[str, Any]:
+    """Return what a worker or a job needs, as plain values."""
+    return {
+        "groups": [group.model_dump(mode="json") for group in groups],
+        "options": _OPTIONS.dump_python(options, mode="json"),
+    }
+
+
+def read_job(document: dict[str, Any]) -> tuple[list[Group], RunOptions]:
+    """Return the groups and options of a document of :func:`job_document`."""
+    groups = [Group.model_validate(group) for group in document["groups"]]
+    return groups, _OPTIONS.validate_python(document["options"])
 
 
 def encode_job(group: Group, options: RunOptions) -> str:
     """Return the line that asks a worker to run a group."""
-    plain = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(options).items()}
-    return json.dumps({"group": group.model_dump(mode="json"), "options": plain})
+    return json.dumps(job_document([group], options))
 
 
 def decode_job(line: str) -> tuple[Group, RunOptions]:
     """Return the group and options of a worker's input line."""
-    document = json.loads(line)
-    options = document["options"]
-    paths = {name: Path(options[name]) for name in _PATHS if options[name] is not None}
-    return Group.model_validate(document["group"]), RunOptions(**options | paths)
+    (group,), options = read_job(json.loads(line))
+    return group, options
 
 
 def encode_event(event: Event) -> str:

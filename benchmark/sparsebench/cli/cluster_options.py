@@ -1,0 +1,80 @@
+"""The options of a Slurm job on the command line; each replaces its key of the profile that ``--cluster`` names."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..executors.cluster import Cluster
+
+_TEXTS = {
+    "partition": "partition of the cluster",
+    "account": "account that is charged",
+    "qos": "quality of service",
+    "constraint": "features that the nodes must have",
+}
+_NUMBERS = {
+    "time_minutes": ("MIN", "time limit of a job (default: 240)"),
+    "cpus": ("N", "cores a job (default: --threads plus --workers)"),
+    "gpus": ("N", "GPUs a job (default: 1 with --device cuda, else 0)"),
+    "array_size": ("N", "most jobs in one array (default: 1000)"),
+    "max_parallel": ("N", "most jobs at a time (default: no limit)"),
+}
+
+
+def add_cluster(command: argparse.ArgumentParser) -> None:
+    """Add the options of a Slurm job."""
+    group = command.add_argument_group("Slurm (with --executor slurm; each option replaces a key of the profile)")
+    group.add_argument("--cluster", type=Path, metavar="FILE", help="YAML profile of the jobs: see docs/clusters.md")
+    for name, text in _TEXTS.items():
+        group.add_argument(f"--{name}", metavar="NAME", help=text)
+    for name, (metavar, text) in _NUMBERS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=_natural, metavar=metavar, help=text)
+    group.add_argument("--memory-gb", type=float, metavar="GB", help="memory of a job (default: the site's)")
+    group.add_argument(
+        "--bundle-minutes", type=float, metavar="MIN", help="short runs share a job of about so much work (default: 5)"
+    )
+    group.add_argument(
+        "--setup",
+        action="append",
+        metavar="LINE",
+        help="shell before the work: 'module load cuda' (repeatable)",
+    )
+    group.add_argument(
+        "--sbatch",
+        action="append",
+        type=_setting,
+        metavar="OPTION[=VALUE]",
+        help="any other option of sbatch, without its dashes (repeatable)",
+    )
+    group.add_argument("--no-wait", action="store_true", help="submit and end; status --watch shows how it goes on")
+
+
+def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
+    """Return the profile that the arguments make; None if they name none."""
+    from ..executors.cluster import read_cluster
+
+    replaced = {name: getattr(arguments, name) for name in (*_TEXTS, *_NUMBERS, "memory_gb", "bundle_minutes", "setup")}
+    replaced["extra"] = dict(arguments.sbatch) if arguments.sbatch else None
+    if arguments.cluster is None and all(value is None for value in replaced.values()):
+        return None
+    return read_cluster(arguments.cluster, **replaced)
+
+
+def _natural(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return value
+
+
+def _setting(text: str) -> tuple[str, str | bool]:
+    name, equals, value = text.lstrip("-").partition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not OPTION or OPTION=VALUE")
+    return name, value if equals else True
