@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from ..schema import Metric, RunRecord, Scores, digest
+from ..schema import Metric, Numerics, RunRecord, RunSpec, Scores, digest
 
 Kind = Literal["text", "integer", "number"]
 
@@ -95,11 +95,16 @@ SORT_KEYS: tuple[str, ...] = ("checkpoint", "task", "mode", "probe", "protocol",
 """What rows are sorted by."""
 
 
+_SPEC, _NUMERICS, _SCORES = (
+    tuple(name for name in model.model_fields if name in KINDS) for model in (RunSpec, Numerics, Scores)
+)
+
+
 def row(record: RunRecord) -> dict[str, Any]:
     """Return a record's values by column; what it doesn't know is left out."""
     spec, scores, proof, failure = record.spec, record.scores, record.mask_proof, record.failure
-    values = spec.model_dump(include=set(COLUMNS))
-    values |= spec.numerics.model_dump(include=set(COLUMNS))
+    values = {name: getattr(spec, name) for name in _SPEC}
+    values |= {name: getattr(spec.numerics, name) for name in _NUMERICS}
     values |= {
         "run_id": record.run_id,
         "status": record.status,
@@ -111,7 +116,7 @@ def row(record: RunRecord) -> dict[str, Any]:
         "started": record.started,
     }
     if scores is not None:
-        values |= scores.model_dump(include=set(COLUMNS))
+        values |= {name: getattr(scores, name) for name in _SCORES}
         values["accuracy"] = getattr(scores, spec.metric)
         values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
         values["few_shot"] = _few_shot(scores, spec.metric)

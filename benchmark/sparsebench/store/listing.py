@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..schema import ResultsError
@@ -24,8 +23,8 @@ class Listing:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._cells: dict[Path, tuple[int, list[Path]]] = {}  # folder to its date and files
-        self._by_id: dict[str, list[Path]] | None = None
+        self._cells: dict[str, tuple[int, list[str]]] = {}  # folder to its date and names, as text: there are many
+        self._by_id: dict[str, list[str]] | None = None
 
     def refresh(self, certainly: Path | None = None) -> None:
         """Look for what other processes have written or removed; list the folder ``certainly`` in any case.
@@ -41,43 +40,42 @@ class Listing:
                 del self._cells[gone]
                 self._by_id = None
             for cell in cells:
-                self._look_at(cell, cell == certainly)
+                self._look_at(cell, certainly is not None and cell == str(certainly))
         except OSError as error:
             raise ResultsError(f"can't list the records in {str(self.folder)!r}: {error.strerror}") from error
 
-    def files(self) -> Iterator[Path]:
-        """Yield all files, sorted by folder and name, as of the last refresh."""
-        for cell in sorted(self._cells):
-            yield from self._cells[cell][1]
+    def files(self) -> list[str]:
+        """Return the paths of all files, sorted by folder and name, as of the last refresh."""
+        return [f"{cell}{os.sep}{name}" for cell in sorted(self._cells) for name in self._cells[cell][1]]
 
     def of(self, run_id: str) -> list[Path]:
         """Return the files of a run, as of the last refresh: one a name that its checkpoint and task go by."""
         if self._by_id is None:
             self._by_id = {}
             for file in self.files():
-                self._by_id.setdefault(file.name.split(".")[-2], []).append(file)
-        return self._by_id.get(run_id, [])
+                self._by_id.setdefault(file.split(".")[-2], []).append(file)
+        return [Path(file) for file in self._by_id.get(run_id, ())]
 
-    def _look_at(self, cell: Path, certainly: bool) -> None:
+    def _look_at(self, cell: str, certainly: bool) -> None:
         try:
             with os.scandir(cell) as entries:  # opening it makes a network file system ask its server for the date
-                date = cell.stat().st_mtime_ns
+                date = os.stat(cell).st_mtime_ns  # noqa: PTH116 - text is what there is
                 known, before = self._cells.get(cell, (None, []))
                 if date == known and not certainly:
                     return
                 names = sorted(entry.name for entry in entries)
         except FileNotFoundError:
             names, date, before = [], 0, self._cells.get(cell, (None, []))[1]
-        files = [cell / name for name in names if name.endswith(".json") and not name.startswith(".")]
+        names = [name for name in names if name.endswith(".json") and not name.startswith(".")]
         racy = abs(time.time_ns() - date) < _RACY_NS
-        self._cells[cell] = (-1 if racy else date, files)
-        if files != before:
+        self._cells[cell] = (-1 if racy else date, names)
+        if names != before:
             self._by_id = None
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def _subfolders(folder: Path | str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(e.path) for e in entries if e.is_dir() and not e.name.startswith("."))
+            return sorted(e.path for e in entries if e.is_dir() and not e.name.startswith("."))
     except FileNotFoundError:
         return []

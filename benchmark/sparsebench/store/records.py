@@ -173,7 +173,7 @@ class Store:
         """
         self._listing.refresh()
         if run_ids is None:
-            paths = list(self._listing.files())
+            paths = [Path(path) for path in self._listing.files()]
         else:
             paths = [path for run_id in run_ids for path in self._listing.of(safe_name(run_id))]
         found: dict[str, tuple[tuple[bool, str, str], RunRecord]] = {}
@@ -195,7 +195,7 @@ class Store:
             If a record is of a newer schema than this version reads.
         """
         self._listing.refresh()
-        return index.gather(self.root, list(self._listing.files()))
+        return index.gather(self.root / "index.npz", self.records_dir, self._listing.files())
 
     def statuses(self) -> dict[str, Status]:
         """Return the status of every run that has a (readable) record."""

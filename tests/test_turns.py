@@ -1,0 +1,278 @@
+"""Many processes on one plan: each run is done once, by whoever claims it, and everybody reports all of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sparsebench import files
+from sparsebench.api import Prepared, Request, execute, prepare
+from sparsebench.executors import protocol
+from sparsebench.plan import Selection
+from sparsebench.runner import Event, RunOptions, run_group
+from sparsebench.schema import Group, RunRecord
+from sparsebench.store import Store, claims, gather
+from sparsebench.store.owner import Owner
+from sparsebench.store.recordfile import to_json
+from tasks_quick import quick_suite
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return quick_suite(tmp_path_factory.mktemp("quick"))
+
+
+@pytest.fixture
+def prepared(tasks: Path, tmp_path: Path) -> Prepared:
+    """The quick suite on one checkpoint: a linear group of two seeds, a full one of one."""
+    selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"])
+    return prepare(Request(selection, tasks_dirs=[tasks], results=tmp_path / "runs"))
+
+
+@pytest.fixture
+def linear(prepared: Prepared) -> Group:
+    return prepared.plan.groups[0]
+
+
+@pytest.fixture
+def results(prepared: Prepared) -> Path:
+    return prepared.request.results
+
+
+def finished(events: list[Event]) -> dict[str, str]:
+    return {event.run_id: event.record.status for event in events if event.record is not None}
+
+
+def started(events: list[Event]) -> list[str]:
+    return [event.run_id for event in events if event.kind == "started"]
+
+
+def claim_for(results: Path, run_id: str, lease: float = 60.0) -> Path:
+    """Leave a claim as a living process on another machine would."""
+    owner = Owner(host="node17", machine="m", pid=1)
+    claim = claims.Claim(run_id=run_id, token="theirs", owner=owner, lease_seconds=lease, taken="2026-01-01")
+    path = results / "claims" / f"{run_id}.json"
+    files.write_text(path, claim.model_dump_json())
+    return path
+
+
+def test_claims_are_held_while_a_run_is_done_and_gone_afterwards(linear: Group, results: Path) -> None:
+    held: list[int] = []
+    run_group(linear, RunOptions(results), lambda _: held.append(len(list((results / "claims").glob("*.json")))))
+    assert held[0] == 2, "the seeds are fitted together, so they are claimed together"
+    assert list((results / "claims").iterdir()) == []
+
+
+def test_a_run_that_another_holds_comes_last_and_is_reported(
+    linear: Group, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, mine = linear.runs
+    path = claim_for(results, theirs.run_id)
+    assert run_group(linear, RunOptions(results), lambda _: None, wait=False) == (theirs,)
+
+    def other(*_: object) -> None:
+        mimic = Store(results).find(mine)
+        assert mimic is not None
+        update = {"run_id": theirs.run_id, "spec": theirs, "environment": {"python": "other"}}
+        Store(results).write(mimic.record.model_copy(update=update))
+        path.unlink()
+
+    monkeypatch.setattr("sparsebench.turns.time.sleep", other)
+    events: list[Event] = []
+    assert run_group(linear, RunOptions(results), events.append) == ()
+    assert started(events) == []
+    assert finished(events) == {mine.run_id: "ok", theirs.run_id: "ok"}
+    assert events[-1].run_id == theirs.run_id
+    assert events[-1].record is not None
+    assert events[-1].record.environment == {"python": "other"}
+
+
+def test_a_run_whose_holder_falls_silent_is_done_after_all(linear: Group, results: Path) -> None:
+    claim_for(results, linear.runs[0].run_id, lease=0.3)
+    events: list[Event] = []
+    run_group(linear, RunOptions(results), events.append)
+    assert started(events)[-1] == linear.runs[0].run_id
+    assert set(finished(events).values()) == {"ok"}
+
+
+def test_seeds_fitted_alone_give_the_numbers_of_seeds_fitted_together(linear: Group, tmp_path: Path) -> None:
+    claim_for(tmp_path / "a", linear.runs[0].run_id, lease=0.3)
+    for name in "ab":
+        run_group(linear, RunOptions(tmp_path / name), lambda _: None)
+    numbers = ["run_id", "top1", "train_loss"]
+    pd.testing.assert_frame_equal(gather(tmp_path / "a")[numbers], gather(tmp_path / "b")[numbers])
+
+
+@pytest.mark.parametrize(
+    ("overwrite", "since", "again"),
+    [
+        ("never", "before", []),
+        ("failed", "before", []),
+        ("always", "before", []),
+        ("never", "after", []),
+        ("failed", "after", ["failed"]),
+        ("always", "after", ["ok", "failed"]),
+        ("failed", None, ["failed"]),
+        ("always", None, ["ok", "failed"]),
+    ],
+)
+def test_which_records_are_good_enough(
+    linear: Group, results: Path, overwrite: str, since: str | None, again: list[str]
+) -> None:
+    run_group(linear, RunOptions(results), lambda _: None)
+    names = dict(zip([run.run_id for run in linear.runs], ["ok", "failed"], strict=True))
+    store = Store(results)
+    found = store.find(linear.runs[1])
+    assert found is not None
+    store.write(found.record.model_copy(update={"status": "failed", "scores": None}))
+    now = max(path.stat().st_mtime_ns for path in results.rglob("*.json"))
+    moment = {"before": now - 10**10, "after": now + 10**10, None: None}[since]
+    events: list[Event] = []
+    run_group(linear, RunOptions(results, overwrite=overwrite, since=moment), events.append)  # type: ignore[arg-type]
+    assert [names[run_id] for run_id in started(events)] == again
+    assert len(finished(events)) == 2
+
+
+def test_weights_that_were_not_kept_are_made(prepared: Prepared, results: Path) -> None:
+    full = prepared.plan.groups[1]
+    for save, times in ((False, 1), (True, 1), (True, 0)):
+        events: list[Event] = []
+        run_group(full, RunOptions(results, save_weights=save, since=0), events.append)
+        assert len(started(events)) == times
+
+
+def test_an_interrupt_gives_up_all_claims(linear: Group, results: Path) -> None:
+    def stop(_: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_group(linear, RunOptions(results), stop)
+    assert list((results / "claims").iterdir()) == []
+
+
+def test_a_disk_that_takes_no_claim_fails_the_run_before_it_is_computed(
+    linear: Group, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    events: list[Event] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(claims, "_create", full)
+        run_group(linear, RunOptions(results), events.append)
+    assert set(finished(events).values()) == {"failed"}
+    assert started(events) == []
+    record = events[0].record
+    assert record is not None
+    assert record.failure is not None
+    assert "can't claim the run" in record.failure.message
+    run_group(linear, RunOptions(results), events.append)
+    assert set(finished(events).values()) == {"ok"}
+
+
+def test_all_options_reach_a_worker(linear: Group, tmp_path: Path) -> None:
+    options = RunOptions(tmp_path, None, tmp_path / "c", True, 3, "always", 2**62, 7.5)
+    assert protocol.decode_job(protocol.encode_job(linear, options)) == (linear, options)
+
+
+def test_two_commands_at_once_do_each_run_once(prepared: Prepared) -> None:
+    events: list[Event] = []
+    records: list[list[RunRecord]] = []
+    commands = [threading.Thread(target=lambda: records.append(execute(prepared, events.append))) for _ in range(3)]
+    for command in commands:
+        command.start()
+    for command in commands:
+        command.join()
+    assert sorted(started(events)) == sorted(run.run_id for run in prepared.plan.runs)
+    ids = [sorted(record.run_id for record in one) for one in records]
+    assert ids == [sorted(run.run_id for run in prepared.plan.runs)] * 3
+
+
+RACER = """
+import sys, time, random
+from pathlib import Path
+from sparsebench import runner
+from sparsebench.runner import RunOptions, run_group
+from sparsebench.executors import InlineExecutor
+from sparsebench.plan import Plan
+from sparsebench.schema import PlanFile, Scores
+from sparsebench.store import Predictions
+import numpy as np
+
+results, number = Path(sys.argv[1]), int(sys.argv[2])
+
+def quick(session, spec, progress):
+    time.sleep(random.uniform(0, 0.02))
+    scores = Scores(top1=spec.seed / 100, mean_per_class=spec.seed / 100, n_train=1, n_test=2, n_classes=2)
+    logits = np.full((2, 2), spec.seed, dtype=np.float32)
+    return runner._Outcome(scores, Predictions(("a", "b"), np.array([0, 1]), logits))
+
+runner._Session.run = quick
+plan = PlanFile.model_validate_json((results / "plans" / "plan.json").read_bytes())
+print("ready", flush=True)
+sys.stdin.readline()
+done, began = set(), []
+def emit(event):
+    if event.kind == "started":
+        began.append(event.run_id)
+    if event.kind == "done":
+        assert event.record.status == "ok", event.record.failure
+        done.add(event.run_id)
+InlineExecutor().execute(Plan(plan.groups), RunOptions(results, since=0), emit)
+assert done == {run.run_id for group in plan.groups for run in group.runs}
+print(*began)
+"""
+
+
+def race(prepared: Prepared, racers: int, seeds: int) -> None:
+    """Let so many processes loose on a plan of quick made-up runs, and check what they leave."""
+    from sparsebench.schema import PlanFile
+
+    results = prepared.request.results
+    groups = tuple(
+        group.model_copy(update={"runs": tuple(group.runs[0].model_copy(update={"seed": s}) for s in range(seeds))})
+        for group in prepared.plan.groups
+    )
+    plan = PlanFile(command="race", created="2026-01-01", groups=groups)
+    files.write_text(results / "plans" / "plan.json", plan.model_dump_json())
+    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", RACER, str(results), str(i)], **pipes, text=True, env=environment)  # type: ignore[call-overload]
+        for i in range(racers)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    began = Counter(" ".join(process.communicate(timeout=240)[0] for process in processes).split())
+    assert [process.returncode for process in processes] == [0] * racers
+    ids = sorted(run.run_id for group in groups for run in group.runs)
+    assert sorted(began) == ids
+    assert set(began.values()) == {1}, "no run was done twice"
+    store = Store(results)
+    records = store.read()
+    assert sorted(record.run_id for record in records) == ids
+    assert len(list(store.records_dir.rglob("*"))) == len(ids) + 2, "a file a run, and its two folders"
+    assert len(list(store.predictions_dir.iterdir())) == len(ids)
+    for record in records:
+        assert store.path_of(record).read_bytes() == to_json(record)
+        assert store.predictions(record).logits[0, 0] == record.spec.seed
+    assert list(store.claims_dir.iterdir()) == []
+
+
+def test_processes_racing_on_one_plan(prepared: Prepared) -> None:
+    race(prepared, racers=3, seeds=12)
+
+
+@pytest.mark.slow
+def test_twenty_processes_racing_on_one_plan(prepared: Prepared) -> None:
+    race(prepared, racers=20, seeds=60)
