@@ -200,7 +200,7 @@ import sys, time, random
 from pathlib import Path
 from sparsebench import runner
 from sparsebench.runner import RunOptions, run_group
-from sparsebench.executors import InlineExecutor
+from sparsebench.executors.inline import InlineExecutor
 from sparsebench.plan import Plan
 from sparsebench.schema import PlanFile, Scores
 from sparsebench.store import Predictions

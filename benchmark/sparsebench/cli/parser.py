@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_list(commands)
     _add_inspect(commands)
     _add_status(commands)
+    _add_cancel(commands)
     _add_report(commands)
     _add_prune(commands)
     for command in commands.choices.values():
@@ -207,7 +208,21 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_status(commands: argparse._SubParsersAction) -> None:
-    command = _command(commands, "status", "show what is done, failed and missing in a results folder")
+    command = _command(
+        commands, "status", "show what is done, running, queued, failed, lost and missing in a results folder"
+    )
+    command.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+    command.add_argument("--watch", action="store_true", help="show it anew until nothing runs or is queued any more")
+    command.add_argument(
+        "--interval", type=_seconds, default=5.0, metavar="S", help="seconds between two looks (default: 5)"
+    )
+
+
+def _add_cancel(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "cancel", "take jobs that were submitted to Slurm out of its queue")
+    command.add_argument(
+        "submission", nargs="*", metavar="SUBMISSION", help="a submission or plan (default: all of the results folder)"
+    )
     command.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
 
 

@@ -1,8 +1,8 @@
 """Run a plan on several worker processes of this machine.
 
 Workers are started once and given one group after the other, as lines of JSON: no code of the caller is imported
-again, so this works from notebooks and scripts too. A worker that dies (killed, out of memory) fails the run it was
-at; the rest of its group goes to a new worker.
+again, so this works from notebooks and scripts too. Each worker has processors, or a GPU, of its own. The run that a
+killed worker was at is tried again by another, a stated number of times, before it counts as failed.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import queue
 import subprocess
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any
 
 from ..environment import environment
 from ..plan import Plan
+from ..progress import tell
 from ..runner import Emit, Event, RunOptions
 from ..schema import Failure, Group, RunError, RunRecord
 from ..store import Store
-from .protocol import decode_event, encode_job
+from .protocol import AFFINITY, decode_event, encode_job
 
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 10.0
 _STILLBORN = 3  # so many workers in a row that never got ready: something is wrong with all of them
 
 
@@ -35,6 +36,7 @@ class _Worker:
     """One worker process and what it is at."""
 
     process: subprocess.Popen[str]
+    slot: int  # which processors or GPU it has
     started: bool = False  # it has said that it is ready
     idle: bool = False
     group: Group | None = None  # what is left of the group it was given
@@ -55,19 +57,21 @@ class LocalExecutor:
     def __init__(self, jobs: int, threads: int) -> None:
         self.jobs, self.threads = jobs, threads
         self._stillborn = 0
+        self._deaths: Counter[str] = Counter()  # of workers, by the run that they were at
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
         """Run all groups of ``plan``; the workers are stopped however this ends."""
         waiting = deque(plan.groups)
         messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         workers: list[_Worker] = []
+        device = plan.runs[0].numerics.device if plan.groups else "cpu"
         try:
             while waiting or any(w.group is not None for w in workers):
                 for worker in workers:
                     if worker.idle and waiting:
                         self._give(worker, waiting.popleft(), options)
                 while len(workers) < self.jobs and sum(not w.started for w in workers) < len(waiting):
-                    workers.append(self._start(messages))
+                    workers.append(self._start(messages, _free_slot(workers), device))
                 worker, message = messages.get()
                 if message is None:
                     workers.remove(worker)
@@ -84,16 +88,17 @@ class LocalExecutor:
         finally:
             _stop(workers)
 
-    def _start(self, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> _Worker:
+    def _start(self, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]], slot: int, device: str) -> _Worker:
+        place = worker_place(slot, self.jobs, self.threads, device)
         process = subprocess.Popen(
             [sys.executable, "-m", "sparsebench.executors.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": os.pathsep.join(sys.path), **place},
         )
-        worker = _Worker(process)
+        worker = _Worker(process, slot)
         threading.Thread(target=_listen, args=(worker, process.stdout, messages), daemon=True).start()
         return worker
 
@@ -119,6 +124,11 @@ class LocalExecutor:
             return
         spec = next((r for r in worker.group.runs if r.run_id == worker.current), worker.group.runs[0])
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        self._deaths[spec.run_id] += 1
+        if code < 0 and self._deaths[spec.run_id] <= options.retries:
+            tell(f"a worker process ended with {how} at {worker.group.label}, seed {spec.seed}: tried again")
+            waiting.appendleft(worker.group)
+            return
         record = RunRecord(
             run_id=spec.run_id,
             status="failed",
@@ -133,6 +143,35 @@ class LocalExecutor:
         rest = _without(worker.group, spec.run_id)
         if rest is not None:
             waiting.appendleft(rest)
+
+
+def worker_place(slot: int, jobs: int, threads: int, device: str) -> dict[str, str]:
+    """Return the environment that gives a worker a place of its own.
+
+    On ``cuda`` (without a number) each worker sees one GPU, in turns. On a CPU with threads enough for all, each has
+    its own processors; where there are fewer, the system shares them out.
+    """
+    if device == "cuda":
+        listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = [g for g in listed.split(",") if g] if listed else [str(k) for k in range(_count_gpus())]
+        return {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
+    if device != "cpu" or not hasattr(os, "sched_getaffinity"):
+        return {}
+    cpus = sorted(os.sched_getaffinity(0))
+    if jobs * threads > len(cpus):
+        return {}
+    return {AFFINITY: ",".join(map(str, cpus[slot * threads : (slot + 1) * threads]))}
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _free_slot(workers: list[_Worker]) -> int:
+    taken = {worker.slot for worker in workers}
+    return next(slot for slot in range(len(workers) + 1) if slot not in taken)
 
 
 def _without(group: Group | None, run_id: str) -> Group | None:

@@ -11,6 +11,9 @@ from pydantic import TypeAdapter
 from ..runner import Event, RunOptions
 from ..schema import Group, RunRecord
 
+AFFINITY = "SPARSEBENCH_WORKER_CPUS"
+"""Environment variable that names the processors of a worker, by number."""
+
 _OPTIONS = TypeAdapter(RunOptions)
 
 

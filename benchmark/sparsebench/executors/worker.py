@@ -1,26 +1,36 @@
 """A worker process: reads groups from standard input, runs them, and tells events on standard output.
 
-It ends when its input ends. A watching thread reads the input, so that a worker whose parent has died stops at once
-instead of finishing a group that nobody waits for.
+It ends when its input ends. A watching thread reads the input, so that a worker whose parent has died stops soon
+instead of finishing a group that nobody waits for: a training writes down how far it is first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 
+from .. import interruption
 from ..engines.memory import keep_pages
 from ..runner import Event, run_group
-from .protocol import decode_job, encode_event
+from .protocol import AFFINITY, decode_job, encode_event
 
 _LOST_PARENT = 3
+_GRACE_SECONDS = 3.0  # for a training to write down how far it is
+
+
+_busy = threading.Event()
 
 
 def main() -> None:
     """Work until standard input ends."""
+    if cpus := os.environ.get(AFFINITY):
+        with contextlib.suppress(OSError):  # processors taken away since: then the system chooses
+            os.sched_setaffinity(0, [int(cpu) for cpu in cpus.split(",")])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     keep_pages()
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
@@ -34,13 +44,21 @@ def main() -> None:
     out.write('{"kind": "ready"}\n')
     while True:
         group, options = decode_job(jobs.get())
-        run_group(group, options, emit)
+        try:
+            _busy.set()
+            run_group(group, options, emit)
+            _busy.clear()
+        except interruption.Stopped:
+            os._exit(_LOST_PARENT)
         out.write('{"kind": "idle"}\n')
 
 
 def _watch(jobs: queue.Queue[str]) -> None:
     for line in sys.stdin:
         jobs.put(line)
+    interruption.request_stop("the command that started this worker has ended")
+    if _busy.is_set():
+        time.sleep(_GRACE_SECONDS)
     os._exit(_LOST_PARENT)
 
 
