@@ -230,8 +230,9 @@ def test_a_hiccup_while_renewing_is_survived(tmp_path: Path, monkeypatch: pytest
         assert not held.lost
 
 
-def test_old_claims_are_swept(tmp_path: Path) -> None:
-    path = foreign(tmp_path, age=3600)
+def test_claims_that_no_longer_hold_are_swept(tmp_path: Path) -> None:
+    path = foreign(tmp_path, age=59)
     assert Store(tmp_path).sweep() == 0
-    os.utime(path, (0, 0))
+    os.utime(path, (time.time() - 61, time.time() - 61))
     assert Store(tmp_path).sweep() == 1
+    assert list(path.parent.iterdir()) == []

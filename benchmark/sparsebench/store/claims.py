@@ -191,6 +191,17 @@ def read_claims(results: Path) -> list[tuple[Claim, float, bool]]:
     return found
 
 
+def sweep_claims(results: Path) -> int:
+    """Remove the claims that no longer hold; return how many there were."""
+    claims, count = Claims(results), 0
+    for path in claims.folder.glob("*.json"):
+        with contextlib.suppress(OSError):
+            standing = look(path)
+            if standing is not None and claims.is_dead(path.stem, standing):
+                count += _remove(path, standing)
+    return count
+
+
 def look(path: Path) -> Standing | None:
     """Return the claim at ``path`` and its date; None if there is none.
 
