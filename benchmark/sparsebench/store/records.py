@@ -24,7 +24,7 @@ from pathlib import Path
 from .. import files
 from ..schema import ResultsError, RunError, RunRecord, RunSpec, Status
 from . import index
-from .claims import sweep_claims
+from .claims import Claims
 from .listing import Listing
 from .names import safe_name
 from .predictions import Predictions
@@ -74,7 +74,7 @@ class Store:
 
         That is: temporary files that are older than so many seconds, and claims that no longer hold.
         """
-        count, oldest = sweep_claims(self.root), server_time_ns(self.root) - older_than * 1e9
+        count, oldest = Claims(self.root).sweep(), server_time_ns(self.root) - older_than * 1e9
         for path in self.root.rglob(".*.tmp"):
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime_ns < oldest:
