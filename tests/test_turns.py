@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
-from collections import Counter
+import multiprocessing
+import random
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from sparsebench import files
+from sparsebench import files, runner
 from sparsebench.api import Prepared, Request, execute, prepare
-from sparsebench.executors import protocol
-from sparsebench.plan import Selection
+from sparsebench.executors import InlineExecutor, protocol
+from sparsebench.plan import Plan, Selection
 from sparsebench.runner import Event, RunOptions, run_group
-from sparsebench.schema import Group, RunRecord
-from sparsebench.store import Store, claims, gather
+from sparsebench.schema import Group, RunSpec, Scores
+from sparsebench.store import Predictions, Store, claims, gather
 from sparsebench.store.owner import Owner
 from sparsebench.store.recordfile import to_json
 from tasks_quick import quick_suite
@@ -165,7 +166,7 @@ def test_a_disk_that_takes_no_claim_fails_the_run_before_it_is_computed(
 
     events: list[Event] = []
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "_create", full)
+        patch.setattr(claims, "create", full)
         run_group(linear, RunOptions(results), events.append)
     assert set(finished(events).values()) == {"failed"}
     assert started(events) == []
@@ -182,95 +183,64 @@ def test_all_options_reach_a_worker(linear: Group, tmp_path: Path) -> None:
     assert protocol.decode_job(protocol.encode_job(linear, options)) == (linear, options)
 
 
-def test_two_commands_at_once_do_each_run_once(prepared: Prepared) -> None:
+def test_overwriting_always_does_everything_again_once(prepared: Prepared) -> None:
+    for _ in range(2):
+        events: list[Event] = []
+        execute(replace(prepared, request=replace(prepared.request, overwrite="always")), events.append)
+        assert sorted(started(events)) == sorted(run.run_id for run in prepared.plan.runs)
+
+
+def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
+    """Run a plan of made-up runs, and report which of them were begun here and which were told as done."""
+
+    def quick(session: object, spec: RunSpec, progress: object) -> object:
+        time.sleep(random.uniform(0, 0.02))
+        scores = Scores(top1=spec.seed / 100, mean_per_class=0.5, n_train=1, n_test=2, n_classes=2)
+        logits = np.full((2, 2), spec.seed, dtype=np.float32)
+        return runner._Outcome(scores, Predictions(("a", "b"), np.array([0, 1]), logits))
+
+    runner._Session.run = quick  # type: ignore[assignment,method-assign]
     events: list[Event] = []
-    records: list[list[RunRecord]] = []
-    commands = [threading.Thread(target=lambda: records.append(execute(prepared, events.append))) for _ in range(3)]
-    for command in commands:
-        command.start()
-    for command in commands:
-        command.join()
-    assert sorted(started(events)) == sorted(run.run_id for run in prepared.plan.runs)
-    ids = [sorted(record.run_id for record in one) for one in records]
-    assert ids == [sorted(run.run_id for run in prepared.plan.runs)] * 3
-
-
-RACER = """
-import sys, time, random
-from pathlib import Path
-from sparsebench import runner
-from sparsebench.runner import RunOptions, run_group
-from sparsebench.executors.inline import InlineExecutor
-from sparsebench.plan import Plan
-from sparsebench.schema import PlanFile, Scores
-from sparsebench.store import Predictions
-import numpy as np
-
-results, number = Path(sys.argv[1]), int(sys.argv[2])
-
-def quick(session, spec, progress):
-    time.sleep(random.uniform(0, 0.02))
-    scores = Scores(top1=spec.seed / 100, mean_per_class=spec.seed / 100, n_train=1, n_test=2, n_classes=2)
-    logits = np.full((2, 2), spec.seed, dtype=np.float32)
-    return runner._Outcome(scores, Predictions(("a", "b"), np.array([0, 1]), logits))
-
-runner._Session.run = quick
-plan = PlanFile.model_validate_json((results / "plans" / "plan.json").read_bytes())
-print("ready", flush=True)
-sys.stdin.readline()
-done, began = set(), []
-def emit(event):
-    if event.kind == "started":
-        began.append(event.run_id)
-    if event.kind == "done":
-        assert event.record.status == "ok", event.record.failure
-        done.add(event.run_id)
-InlineExecutor().execute(Plan(plan.groups), RunOptions(results, since=0), emit)
-assert done == {run.run_id for group in plan.groups for run in group.runs}
-print(*began)
-"""
+    start.wait()
+    InlineExecutor().execute(plan, RunOptions(results, since=0), events.append)
+    report.put((started(events), finished(events)))
 
 
 def race(prepared: Prepared, racers: int, seeds: int) -> None:
-    """Let so many processes loose on a plan of quick made-up runs, and check what they leave."""
-    from sparsebench.schema import PlanFile
-
+    """Let so many processes loose on a plan, and check what they tell and leave."""
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("processes can't be forked here")
+    forks = multiprocessing.get_context("fork")  # importing torch so many times would be most of the test
     results = prepared.request.results
     groups = tuple(
         group.model_copy(update={"runs": tuple(group.runs[0].model_copy(update={"seed": s}) for s in range(seeds))})
         for group in prepared.plan.groups
     )
-    plan = PlanFile(command="race", created="2026-01-01", groups=groups)
-    files.write_text(results / "plans" / "plan.json", plan.model_dump_json())
-    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", RACER, str(results), str(i)], **pipes, text=True, env=environment)  # type: ignore[call-overload]
-        for i in range(racers)
-    ]
+    start, report = forks.Barrier(racers), forks.Queue()
+    processes = [forks.Process(target=racer, args=(Plan(groups), results, start, report)) for _ in range(racers)]
     for process in processes:
-        assert process.stdout.readline() == "ready\n"
+        process.start()
+    reports = [report.get(timeout=120) for _ in processes]
     for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    began = Counter(" ".join(process.communicate(timeout=240)[0] for process in processes).split())
-    assert [process.returncode for process in processes] == [0] * racers
+        process.join(30)
     ids = sorted(run.run_id for group in groups for run in group.runs)
-    assert sorted(began) == ids
-    assert set(began.values()) == {1}, "no run was done twice"
+    assert sorted(run_id for began, _ in reports for run_id in began) == ids, "no run was done twice"
+    for _, told in reports:
+        assert told == dict.fromkeys(told, "ok")
+        assert sorted(told) == ids
     store = Store(results)
     records = store.read()
     assert sorted(record.run_id for record in records) == ids
-    assert len(list(store.records_dir.rglob("*"))) == len(ids) + 2, "a file a run, and its two folders"
-    assert len(list(store.predictions_dir.iterdir())) == len(ids)
+    assert len(list(store.records_dir.rglob("*.json"))) == len(list(store.predictions_dir.iterdir())) == len(ids)
     for record in records:
         assert store.path_of(record).read_bytes() == to_json(record)
         assert store.predictions(record).logits[0, 0] == record.spec.seed
     assert list(store.claims_dir.iterdir()) == []
+    assert not [path for path in results.rglob("*") if path.name.endswith(".tmp")]
 
 
 def test_processes_racing_on_one_plan(prepared: Prepared) -> None:
-    race(prepared, racers=3, seeds=12)
+    race(prepared, racers=4, seeds=12)
 
 
 @pytest.mark.slow

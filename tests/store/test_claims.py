@@ -56,13 +56,13 @@ def test_of_many_threads_one_gets_it(tmp_path: Path, dead: bool) -> None:
     if dead:
         foreign(tmp_path, age=100)
     with Claims(tmp_path) as shared:
-        start, got = threading.Barrier(12), []
+        start, got = threading.Barrier(16), []
 
         def ask() -> None:
             start.wait()
             got.append(shared.take(RUN))
 
-        askers = [threading.Thread(target=ask) for _ in range(12)]
+        askers = [threading.Thread(target=ask) for _ in range(16)]
         for asker in askers:
             asker.start()
         for asker in askers:
@@ -79,8 +79,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_its_holder_notices(tmp_path: Pat
         os.utime(held.path, (time.time() - 61, time.time() - 61))
         theirs = two.take(RUN)
         assert theirs is not None
-        claims._renew(held)
-        assert held.lost
+        assert not claims.renew(held.path, held.claim)
         one.release(held)
         standing = claims.look(file_of(tmp_path))
         assert standing is not None
@@ -192,19 +191,60 @@ def test_a_link_whose_answer_was_lost_counts(tmp_path: Path, monkeypatch: pytest
         assert one.take(RUN) is not None
 
 
-def test_a_claim_renewed_while_it_is_taken_over_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_renewed_while_it_is_taken_over_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = foreign(tmp_path, age=100)
-    rename = Path.rename
+    create = claims.create
 
-    def renewed(self: Path, target: Path) -> Path:
-        os.utime(self)
-        return rename(self, target)
+    def renewed(*arguments: object) -> bool:
+        os.utime(path)
+        return create(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Path, "rename", renewed)
+    monkeypatch.setattr(claims, "create", renewed)
     with Claims(tmp_path) as mine:
         assert mine.take(RUN) is None
     assert json.loads(path.read_text())["token"] == "theirs"
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_who_dies_while_taking_over_is_taken_over_too(tmp_path: Path) -> None:
+    path = foreign(tmp_path, age=100)
+    right = path.with_name(f".{path.name}.theirs.tmp")
+    right.write_bytes(path.read_bytes())
+    with Claims(tmp_path) as mine:
+        assert mine.take(RUN) is None
+        os.utime(right, (0, 0))
+        assert mine.take(RUN) is not None
+        assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_token_names_no_file_elsewhere(tmp_path: Path) -> None:
+    path = foreign(tmp_path, age=100)
+    path.write_text(path.read_text().replace("theirs", "../../x"))
+    os.utime(path, (0, 0))
+    with Claims(tmp_path / "a") as mine:
+        assert mine.take(RUN) is not None
+    with Claims(tmp_path) as mine:
+        assert mine.take(RUN) is not None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "claims"]
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_sweeping_takes_no_living_claim_away(tmp_path: Path, dead: bool) -> None:
+    for _ in range(10):
+        if dead:
+            foreign(tmp_path, age=100)
+        with Claims(tmp_path) as shared:
+            sweepers = [threading.Thread(target=Claims(tmp_path).sweep) for _ in range(6)]
+            for sweeper in sweepers:
+                sweeper.start()
+            held = shared.take(RUN)
+            while held is None:
+                held = shared.take(RUN)
+            for sweeper in sweepers:
+                sweeper.join()
+            standing = claims.look(held.path)
+            assert standing is not None
+            assert standing.token == held.claim.token
 
 
 def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +262,7 @@ def test_a_hiccup_while_renewing_is_survived(tmp_path: Path, monkeypatch: pytest
         held = mine.take(RUN)
         assert held is not None
         with monkeypatch.context() as patch:
-            patch.setattr(claims, "look", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "hiccup")))
+            patch.setattr(claims, "renew", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "hiccup")))
             time.sleep(0.3)
         before = held.path.stat().st_mtime_ns
         time.sleep(0.3)
@@ -230,8 +270,9 @@ def test_a_hiccup_while_renewing_is_survived(tmp_path: Path, monkeypatch: pytest
         assert not held.lost
 
 
-def test_old_claims_are_swept(tmp_path: Path) -> None:
-    path = foreign(tmp_path, age=3600)
+def test_claims_that_no_longer_hold_are_swept(tmp_path: Path) -> None:
+    path = foreign(tmp_path, age=59)
     assert Store(tmp_path).sweep() == 0
-    os.utime(path, (0, 0))
+    os.utime(path, (time.time() - 61, time.time() - 61))
     assert Store(tmp_path).sweep() == 1
+    assert list(path.parent.iterdir()) == []

@@ -1,8 +1,9 @@
 """Claims: which process does which run, so that many of them share a results folder without a server or a lock.
 
 A claim is the file ``claims/<run id>.json``. It is made whole under another name and linked to its own, which of
-several processes only one can do, on network file systems too. Its holder renews it by touching it; one whose lease
-has run out, or whose process is known to be gone, is moved aside (again only one can) and made anew.
+several processes only one can do, on network file systems too. Its holder renews it by touching it. One whose lease
+has run out, or whose process is known to be gone, is replaced by an atomic rename; who may do that is settled by a
+claim on the dead claim, of the same kind.
 
 Ages are judged by the file system's own clock, or by having watched a claim stay as it was, so that the clocks of the
 nodes don't matter. Should a run be done twice all the same (its holder was suspended for longer than a lease), there
@@ -12,52 +13,25 @@ is still one record: the later one replaces the earlier.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from pydantic import ValidationError
-
-from ..schema import Lenient, RunError
+from .. import files
+from ..schema import RunError
+from .claimfile import Claim, Standing, create, look, remove, renew, text
 from .names import safe_name
-from .owner import Owner, certainly_gone, this_process
+from .owner import certainly_gone, this_process
 from .servertime import server_time_ns
 
 LEASE_SECONDS = 180.0
 """How long a claim stands unrenewed. It is renewed every third of that; NFS may show the others a date 60 s old."""
 
 _TRIES = 5
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-
-
-class Claim(Lenient):
-    """What a claim's file says. When it was last renewed is the file's date."""
-
-    schema_version: int = 1
-    run_id: str
-    token: str
-    owner: Owner
-    lease_seconds: float
-    taken: str  # ISO 8601, by the owner's clock
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A claim as it was found: ``claim`` is None where the file isn't one; ``renewed_ns`` is its date."""
-
-    claim: Claim | None
-    renewed_ns: int
-
-    @property
-    def token(self) -> str | None:
-        """What tells it from a later claim of the same run."""
-        return self.claim.token if self.claim else None
 
 
 class Held:
@@ -110,21 +84,19 @@ class Claims:
         RunError
             If claims can't be read or written.
         """
-        path = self.folder / f"{safe_name(run_id)}.json"
-        taken = datetime.now(UTC).isoformat(timespec="seconds")
-        claim = Claim(run_id=run_id, token=secrets.token_hex(16), owner=self._owner,
-                      lease_seconds=self.lease_seconds, taken=taken)  # fmt: skip
+        path, claim = self.folder / f"{safe_name(run_id)}.json", self._claim(run_id)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for _ in range(_TRIES):
                 standing = look(path)
                 if standing is None:
-                    if _create(path, claim):
-                        return self._keep(Held(path, claim))
-                elif not self.is_dead(run_id, standing):
-                    return None
+                    got = create(path, claim)
+                elif self.is_dead(run_id, standing):
+                    got = self._replace(path, standing, claim)
                 else:
-                    _remove(path, standing)
+                    return None
+                if got:
+                    return self._keep(Held(path, claim))
         except OSError as error:
             raise RunError(
                 f"can't claim the run {run_id} in {str(self.folder)!r}: {error.strerror or error}",
@@ -140,7 +112,7 @@ class Claims:
             with contextlib.suppress(OSError):  # it then runs out
                 standing = look(held.path)
                 if standing is not None and standing.token == held.claim.token:
-                    _remove(held.path, standing)
+                    remove(held.path, standing)
 
     def is_dead(self, run_id: str, standing: Standing) -> bool:
         """Return whether a claim no longer holds: its owner is gone, or hasn't renewed it for a lease."""
@@ -158,6 +130,45 @@ class Claims:
             return False
         return now - since > lease
 
+    def sweep(self) -> int:
+        """Remove the claims that no longer hold; return how many there were."""
+        count = 0
+        for path in self.folder.glob("*.json"):
+            with contextlib.suppress(OSError):
+                standing = look(path)
+                if standing is not None and self.is_dead(path.stem, standing):
+                    count += self._replace(path, standing, None)
+        return count
+
+    def _claim(self, run_id: str) -> Claim:
+        taken = datetime.now(UTC).isoformat(timespec="seconds")
+        token = secrets.token_hex(16)
+        return Claim(run_id=run_id, token=token, owner=self._owner, lease_seconds=self.lease_seconds, taken=taken)
+
+    def _replace(self, path: Path, dead: Standing, successor: Claim | None) -> bool:
+        """Put a claim in place of a dead one, or remove that; False if another process does, or it has been renewed.
+
+        Of all that have found the same claim dead, the one that claims it may do so. The others must not move the file:
+        it may be the successor's already.
+        """
+        right = path.with_name(f".{path.name[:40]}.{safe_name(dead.token or str(dead.renewed_ns))}.tmp")
+        if not create(right, self._claim(right.name)):
+            other = look(right)
+            if other is not None and self.is_dead(right.name, other):
+                remove(right, other)
+            return False
+        try:
+            if look(path) != dead:
+                return False
+            if successor is None:
+                path.unlink()
+            else:
+                files.write_text(path, text(successor))
+            return True
+        finally:
+            with contextlib.suppress(OSError):
+                right.unlink()
+
     def _keep(self, held: Held) -> Held:
         with self._guard:
             self._held[held.claim.run_id] = held
@@ -171,7 +182,7 @@ class Claims:
             for held in list(self._held.values()):
                 with contextlib.suppress(OSError), self._guard:  # a hiccup: there are two more chances in a lease
                     if held.claim.run_id in self._held:
-                        _renew(held)
+                        held.lost = not renew(held.path, held.claim)
 
 
 def read_claims(results: Path) -> list[tuple[Claim, float, bool]]:
@@ -189,73 +200,3 @@ def read_claims(results: Path) -> list[tuple[Claim, float, bool]]:
                 dead = claims.is_dead(standing.claim.run_id, standing)
                 found.append((standing.claim, max(0.0, (now - standing.renewed_ns) / 1e9), dead))
     return found
-
-
-def look(path: Path) -> Standing | None:
-    """Return the claim at ``path`` and its date; None if there is none.
-
-    Raises
-    ------
-    OSError
-        If that can't be found out.
-    """
-    claim = None
-    try:
-        with contextlib.suppress(ValidationError, PermissionError):
-            claim = Claim.model_validate_json(path.read_bytes())
-        return Standing(claim, path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        return None
-
-
-def _create(path: Path, claim: Claim) -> bool:
-    """Make a claim's file, whole and exclusively; False if there is one already."""
-    data = (claim.model_dump_json(indent=1) + "\n").encode()
-    temporary = _beside(path)
-    try:
-        temporary.write_bytes(data)
-        try:
-            path.hardlink_to(temporary)
-        except FileExistsError:
-            pass
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            with contextlib.suppress(FileExistsError), path.open("xb") as handle:  # exclusive as well, if not whole
-                handle.write(data)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    standing = look(path)  # not what the call said: an answer may be lost on the way, and the call repeated
-    return standing is not None and standing.token == claim.token
-
-
-def _renew(held: Held) -> None:
-    standing = look(held.path)
-    if standing is None:
-        held.lost = not _create(held.path, held.claim)
-    elif standing.token == held.claim.token:
-        os.utime(held.path)
-    else:
-        held.lost = True
-
-
-def _remove(path: Path, expected: Standing) -> bool:
-    """Remove a claim if it is still the one that was seen; of several processes only one does."""
-    aside = _beside(path)
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(aside)
-    moved = look(aside)
-    if moved is None:
-        return False
-    same = moved == expected
-    if not same:  # it has been renewed or taken over since: put it back
-        with contextlib.suppress(OSError):
-            path.hardlink_to(aside)
-    with contextlib.suppress(OSError):
-        aside.unlink()
-    return same
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")

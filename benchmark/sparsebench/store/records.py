@@ -24,14 +24,13 @@ from pathlib import Path
 from .. import files
 from ..schema import ResultsError, RunError, RunRecord, RunSpec, Status
 from . import index
+from .claims import Claims
 from .listing import Listing
 from .names import safe_name
 from .predictions import Predictions
 from .recordfile import load, predictions_named_by, preference, to_json
 from .servertime import server_time_ns
 from .writable import ensure_writable
-
-_CLAIM_DAYS = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,12 @@ class Store:
     def sweep(self, older_than: float = 3600.0) -> int:
         """Remove what killed processes left; return how many files that were.
 
-        That is: temporary files that are older than so many seconds, and claims that nobody has renewed for a day.
+        That is: temporary files that are older than so many seconds, and claims that no longer hold.
         """
-        now, count = server_time_ns(self.root), 0
-        oldest = dict.fromkeys(self.root.rglob(".*.tmp"), now - older_than * 1e9)
-        oldest |= dict.fromkeys(self.claims_dir.glob("*.json"), now - _CLAIM_DAYS * 86400e9)
-        for path, limit in oldest.items():
+        count, oldest = Claims(self.root).sweep(), server_time_ns(self.root) - older_than * 1e9
+        for path in self.root.rglob(".*.tmp"):
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime_ns < limit:
+                if path.stat().st_mtime_ns < oldest:
                     path.unlink()
                     count += 1
         return count
