@@ -15,7 +15,8 @@ import pytest
 
 from sparsebench import files, runner
 from sparsebench.api import Prepared, Request, execute, prepare
-from sparsebench.executors import InlineExecutor, protocol
+from sparsebench.executors import protocol
+from sparsebench.executors.inline import InlineExecutor
 from sparsebench.plan import Plan, Selection
 from sparsebench.runner import Event, RunOptions, run_group
 from sparsebench.schema import Group, RunSpec, Scores
@@ -193,7 +194,7 @@ def test_overwriting_always_does_everything_again_once(prepared: Prepared) -> No
 def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
     """Run a plan of made-up runs, and report which of them were begun here and which were told as done."""
 
-    def quick(session: object, spec: RunSpec, progress: object) -> object:
+    def quick(session: object, spec: RunSpec, progress: object, kept: object) -> object:
         time.sleep(random.uniform(0, 0.02))
         scores = Scores(top1=spec.seed / 100, mean_per_class=0.5, n_train=1, n_test=2, n_classes=2)
         logits = np.full((2, 2), spec.seed, dtype=np.float32)
