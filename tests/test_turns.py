@@ -20,7 +20,7 @@ from sparsebench.executors.inline import InlineExecutor
 from sparsebench.plan import Plan, Selection
 from sparsebench.runner import Event, RunOptions, run_group
 from sparsebench.schema import Group, RunSpec, Scores
-from sparsebench.store import Predictions, Store, claims, gather
+from sparsebench.store import Claims, Predictions, Store, claims, gather
 from sparsebench.store.owner import Owner
 from sparsebench.store.recordfile import to_json
 from tasks_quick import quick_suite
@@ -177,6 +177,25 @@ def test_a_disk_that_takes_no_claim_fails_the_run_before_it_is_computed(
     assert "can't claim the run" in record.failure.message
     run_group(linear, RunOptions(results), events.append)
     assert set(finished(events).values()) == {"ok"}
+
+
+def test_a_claim_outlives_a_disk_slower_than_its_lease(
+    linear: Group, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def slow(path: Path, data: bytes) -> None:
+        if "records" in path.parts:
+            for _ in range(4):
+                time.sleep(0.2)
+                with Claims(results) as others:
+                    asked.append(others.take(path.name.split(".")[-2]))
+        write(path, data)
+
+    write = files.write_bytes
+    monkeypatch.setattr(files, "write_bytes", slow)
+    run_group(linear, RunOptions(results, lease_seconds=0.5), lambda _: None)
+    assert asked == [None] * 8
 
 
 def test_all_options_reach_a_worker(linear: Group, tmp_path: Path) -> None:

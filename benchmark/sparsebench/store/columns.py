@@ -110,7 +110,7 @@ def row(record: RunRecord) -> dict[str, Any]:
         "status": record.status,
         "arch": spec.family or spec.arch,
         "protocol": spec.protocol_name,
-        "protocol_sha256": digest(spec.protocol),
+        "protocol_sha256": _digest(repr(spec.protocol), spec.protocol),
         "seconds": record.seconds,
         "feature_seconds": record.feature_seconds,
         "started": record.started,
@@ -125,6 +125,16 @@ def row(record: RunRecord) -> dict[str, Any]:
     if failure is not None:
         values["error"] = f"{failure.type}: {failure.message}"
     return values
+
+
+def _digest(text: str, protocol: dict[str, Any]) -> str:
+    """Return a protocol's digest; ``text`` is what it is remembered by, as thousands of records share a few."""
+    if text not in _digests:
+        _digests[text] = digest(protocol)
+    return _digests[text]
+
+
+_digests: dict[str, str] = {}
 
 
 def _few_shot(scores: Scores, metric: Metric) -> str | None:
