@@ -48,7 +48,7 @@ class Request:
     jobs: int = 1
     overwrite: Overwrite = "failed"
     save_weights: bool = False
-    workers: int = 0
+    workers: int | None = None
     offline: bool = False
     command: str = "sparsebench run"
 

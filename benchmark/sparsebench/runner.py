@@ -41,6 +41,7 @@ from .schema import (
     canonical_json,
 )
 from .search import search_full, search_progress, with_choice
+from .stages import measuring, stage
 from .store import Predictions, Store
 
 
@@ -52,7 +53,7 @@ class RunOptions:
     data_dir: Path | None = None
     cache_dir: Path | None = None
     save_weights: bool = False
-    workers: int = 0
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,13 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
 
     outcome: _Outcome | None = None
     failure: Failure | None = None
-    try:
-        outcome = session.run(spec, progress)
-    except Exception as error:  # whatever it is, it belongs into the record
-        failure = _failure(error)
+    with measuring() as stages:
+        try:
+            outcome = session.run(spec, progress)
+        except Exception as error:  # whatever it is, it belongs into the record
+            failure = _failure(error)
+    if outcome is not None and outcome.shared_seconds:
+        stages["probe"] = max(0.0, stages.get("probe", 0.0) + outcome.shared_seconds)
     record = RunRecord(
         run_id=spec.run_id,
         status="failed" if outcome is None else "ok",
@@ -113,6 +117,8 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
         weights_file=outcome.weights_file if outcome else None,
         seconds=round(time.perf_counter() - clock + (outcome.shared_seconds if outcome else 0.0), 4),
         feature_seconds=outcome.feature_seconds if outcome else None,
+        stages={name: round(seconds, 4) for name, seconds in stages.items()},
+        features_cached=outcome.features_cached if outcome else None,
         started=started,
         environment=environment(),
     )
@@ -147,6 +153,7 @@ class _Outcome:
     predictions: Predictions
     mask_proof: MaskProof | None = None
     feature_seconds: float | None = None
+    features_cached: bool | None = None
     weights_file: str | None = None
     trials: tuple[Trial, ...] = ()
     shared_seconds: float = 0.0
@@ -173,7 +180,8 @@ class _Session:
     def run(self, spec: RunSpec, progress: Progress) -> _Outcome:
         """Run one cell."""
         if self._loaded is None:
-            self._loaded = self._load(spec)
+            with stage("load"):
+                self._loaded = self._load(spec)
         if spec.mode == "full":
             return self._full(spec, self._loaded, progress)
         if self._features is None:
@@ -225,7 +233,8 @@ class _Session:
             metric=spec.metric,
         )
         started = time.perf_counter()
-        fitted = self._fit(spec, probe_data, progress)
+        with stage("probe"):
+            fitted = self._fit(spec, probe_data, progress)
         passed = time.perf_counter() - started
         if isinstance(fitted, RunError):
             raise fitted
@@ -233,6 +242,7 @@ class _Session:
             _probe_scores(fitted, probe_data, data),
             _predictions(fitted.test_logits, data),
             feature_seconds=round(sum(f.seconds for f in features), 4),
+            features_cached=all(f.cached for f in features),
             trials=fitted.trials,
             shared_seconds=fitted.seconds - passed,
         )

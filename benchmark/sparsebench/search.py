@@ -32,7 +32,7 @@ def search_full(
     *,
     numerics: Numerics,
     progress: Progress | None = None,
-    workers: int = 0,
+    workers: int | None = 0,
 ) -> tuple[Trial, ...]:
     """Finetune at every point of the protocol's grid on train, and score each on val, which stands where test would."""
     points = protocol.points()

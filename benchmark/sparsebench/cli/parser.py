@@ -135,7 +135,13 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         default="torch",
         help="how frozen backbones are run: torch, sparse, onnxruntime, or auto, the fastest (default: torch)",
     )
-    how.add_argument("--workers", type=_natural, default=0, metavar="N", help="image-decoding workers in full mode")
+    how.add_argument(
+        "--workers",
+        type=_natural,
+        metavar="N",
+        help="threads that decode the next batch of images while this one is computed; 0 decodes in between (default:"
+        " 1 for image files, 0 for images in memory)",
+    )
     how.add_argument(
         "--decoder",
         choices=("fast", "pillow"),
@@ -143,6 +149,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="of image files: fast (within a grey level or two) or pillow, pixel for pixel the published pipeline's",
     )
     _add_offline(how)
+    how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
 
 

@@ -49,6 +49,12 @@ def main(arguments: argparse.Namespace) -> int:
     with RunDisplay(todo, request.jobs) as display:
         records = execute(prepared, display.emit)
     print(closing_table(prepared, frame(records)))
+    if arguments.profile:
+        from ..report import render_profile
+
+        now = {run.run_id for run in todo}
+        timed = [record for record in records if record.run_id in now]
+        print("\n" + render_profile(timed, request.workers, request.jobs))
     failed = [record for record in records if record.status == "failed"]
     for record in failed[:_SHOWN_FAILURES]:
         print(outcome(record), file=sys.stderr)

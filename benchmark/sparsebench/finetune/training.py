@@ -19,6 +19,7 @@ from ..engines.context import autocast, device_of, repeatable
 from ..probes.base import Accuracy, evaluate
 from ..progress import Progress, Throttle
 from ..schema import MaskProof, Numerics, Protocol, RunError
+from ..stages import stage, waiting
 from .batches import Batch, join_lone_last, to_device, to_network
 from .model import Classifier, make_optimizer, require_finite
 from .randomness import own_randomness
@@ -68,7 +69,7 @@ def finetune(
     *,
     numerics: Numerics,
     progress: Progress | None = None,
-    workers: int = 0,
+    workers: int | None = 0,
 ) -> FinetuneResult:
     """Train all of a backbone and a new head, with the backbone's masked weights held at zero.
 
@@ -93,8 +94,8 @@ def finetune(
         Device, precision (mixed for bf16 and fp16), memory format, compilation.
     progress : callable, optional
         ``progress(images seen, images to see)``.
-    workers : int
-        Threads that decode; they change the speed, never the numbers.
+    workers : int or None
+        Threads that decode; they change the speed, never the numbers. None: one where images are files.
 
     Raises
     ------
@@ -138,7 +139,7 @@ class _Cell:
 class _Run:
     """One finetuning in progress: model, optimizer, mask, loader."""
 
-    def __init__(self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int) -> None:
+    def __init__(self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int | None) -> None:
         self._cell, self._device, self._workers = cell, device, workers
         backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
         model = Classifier(backbone, len(cell.data.classes), cell.seed)
@@ -184,16 +185,22 @@ class _Run:
         self._model.train()
         losses: list[float] = []
         counts: list[int] = []
-        waiting: list[Tensor] = []
-        for batch in join_lone_last(self._batches.epoch(epoch)):
-            waiting.append(self._step(batch))
+        pending: list[Tensor] = []
+        for batch in join_lone_last(waiting("data", self._batches.epoch(epoch))):
+            with stage("train"):
+                pending.append(self._step(batch))
             counts.append(len(batch[1]))
             self._report.advance(counts[-1])
-            if len(waiting) == _CHECK_EVERY:
-                losses += require_finite(waiting, epoch, len(losses), self._cell.protocol)
-                waiting.clear()
-        losses += require_finite(waiting, epoch, len(losses), self._cell.protocol)
+            if len(pending) == _CHECK_EVERY:
+                losses += self._look(pending, epoch, len(losses))
+                pending.clear()
+        losses += self._look(pending, epoch, len(losses))
         return float(np.average(losses, weights=counts))
+
+    def _look(self, losses: list[Tensor], epoch: int, first: int) -> list[float]:
+        """Return the losses as numbers; a GPU's host waits for its steps here."""
+        with stage("train"):
+            return require_finite(losses, epoch, first, self._cell.protocol)
 
     def _step(self, batch: Batch) -> Tensor:
         """Take one optimizer step and hold the mask; return the loss before it."""
@@ -222,11 +229,12 @@ class _Run:
                 workers=self._workers,
                 decoder=self._cell.numerics.decoder,
             )
-            for images in batches:
-                batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
-                with autocast(self._cell.numerics):
-                    logits = self._forward(batch)
-                out[row : row + len(images)] = logits.float().cpu().numpy()
+            for images in waiting("data", batches):
+                with stage("train"):
+                    batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
+                    with autocast(self._cell.numerics):
+                        logits = self._forward(batch)
+                    out[row : row + len(images)] = logits.float().cpu().numpy()
                 row += len(images)
                 self._report.advance(len(images))
         if not np.isfinite(out).all():

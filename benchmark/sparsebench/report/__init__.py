@@ -4,6 +4,7 @@ from .aggregate import Aggregate, SupersededWarning, aggregate
 from .compare import compare
 from .comparison import render_comparison
 from .leaderboard import leaderboard, write_leaderboard
+from .profile import profile, render_profile
 from .terminal import render_terminal
 from .write import write_report
 
@@ -13,7 +14,9 @@ __all__ = [
     "aggregate",
     "compare",
     "leaderboard",
+    "profile",
     "render_comparison",
+    "render_profile",
     "render_terminal",
     "write_leaderboard",
     "write_report",
