@@ -106,7 +106,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         variants=arguments.variant,
         archs=arguments.arch,
         checkpoints=arguments.checkpoint,
-        tasks=arguments.task,
+        tasks=getattr(arguments, "task", ()),
         modes=getattr(arguments, "mode", ()),
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),
