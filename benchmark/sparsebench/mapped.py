@@ -13,7 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 KEPT = 64 * 2**20
-"""Bytes of mapped arrays that are left in memory once they were read: a second pass over them is then faster."""
+"""Bytes of a large mapped array that are left in memory once they were read."""
+
+LARGE = 128 * 2**20
+"""Bytes from which on a mapped array is large; smaller ones stay in memory, and a second pass over them is faster."""
+
+AROUND = 2 * 2**20
+"""Bytes that the system may map around one that is read: a huge page."""
 
 
 class Mapping:
@@ -31,10 +37,15 @@ class Mapping:
         owner: Any = array
         while isinstance(owner, np.ndarray) and not isinstance(owner.base, mmap.mmap):
             owner = owner.base
-        if not isinstance(owner, np.memmap) or array.nbytes <= KEPT or not hasattr(mmap, "MADV_DONTNEED"):
+        if not isinstance(owner, np.memmap) or array.nbytes <= LARGE or not hasattr(mmap, "MADV_DONTNEED"):
             return
         if owner.mode in ("r", "r+"):  # a private copy ("c") may hold values that are in no file
             self._map = owner.base  # type: ignore[assignment]
+
+    @property
+    def mapped(self) -> bool:
+        """Whether there is such a file."""
+        return self._map is not None
 
     def read(self, size: int) -> None:
         """Count bytes that were read; give the pages back when :data:`KEPT` is reached."""

@@ -18,13 +18,14 @@ from ..flops import count
 from ..loading import Backbone, load_entry
 from ..registry import Registry
 from ..schema import Checkpoint, InputError, Numerics
+from .machine import Product
 from .memory import MemoryMeter
-from .timing import Spread, in_turns, ratios
+from .timing import Spread, Work, in_turns, ratios
 
 if TYPE_CHECKING:
     from ..engines import Engine
 
-_DENSE = "dense"
+_DENSE, _PEAK = "dense", "peak"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,6 @@ class Setting:
     threads: int
     turns: int
     device: str
-    peak: float
 
 
 def engines_here() -> tuple[str, ...]:
@@ -81,12 +81,16 @@ def measure(entry: Checkpoint, dense: Checkpoint, setting: Setting, meter: Memor
         if base is None:
             base = prepare(load_entry(dense).module, _numerics("torch", setting), shape)
         works = {_DENSE: base, **{name: run for name, run in runs.items() if run is not base}}
-        times = in_turns({name: partial(run, batch) for name, run in works.items()}, setting.turns, setting.device)
+        product = Product(setting.device)
+        calls: dict[str, Work] = {_PEAK: product, **{name: partial(run, batch) for name, run in works.items()}}
+        times = in_turns(calls, setting.turns, setting.device)
+        peak = product.flops / min(times[_PEAK])
         expected = runs["torch"](batch[:4]) if "torch" in runs else None
         for name, run in runs.items():
             taken = times[_DENSE] if run is base else times[name]
             row = _facts(entry, dense, backbone, setting, name)
-            row |= _speed(row, taken, times[_DENSE], setting)
+            row |= _speed(taken, times[_DENSE], setting) | {"peak_flops": peak}
+            row["share_of_peak"] = _computed(row) * row["images_per_second"] / peak
             row["off"] = None if expected is None else _off(run(batch[:4]), expected)
             row["peak_memory"] = _memory(entry, name, setting, meter, run, batch)
             rows.append(row)
@@ -131,10 +135,9 @@ def _facts(entry: Checkpoint, dense: Checkpoint, backbone: Backbone, setting: Se
     }
 
 
-def _speed(facts: Mapping[str, Any], taken: Sequence[float], base: Sequence[float], setting: Setting) -> dict[str, Any]:
-    """Return rates from seconds a batch; the share of the peak is of the multiply-adds that the engine computes."""
+def _speed(taken: Sequence[float], base: Sequence[float], setting: Setting) -> dict[str, Any]:
+    """Return rates from seconds a batch."""
     seconds, ratio = Spread.of(taken), ratios(base, taken)
-    computed = facts["flops_sparse"] if facts["engine"] == "sparse" else facts["flops"]
     return {
         "images_per_second": setting.batch / seconds.median,
         "images_per_second_low": setting.batch / seconds.high,
@@ -145,8 +148,12 @@ def _speed(facts: Mapping[str, Any], taken: Sequence[float], base: Sequence[floa
         "ratio": ratio.median,
         "ratio_low": ratio.low,
         "ratio_high": ratio.high,
-        "share_of_peak": 2.0 * computed * setting.batch / seconds.median / setting.peak,
     }
+
+
+def _computed(row: Mapping[str, Any]) -> float:
+    """Return the floating-point operations an image that an engine computes: ``sparse`` leaves the zeros out."""
+    return 2.0 * float(row["flops_sparse"] if row["engine"] == "sparse" else row["flops"])
 
 
 def _off(found: Tensor, expected: Tensor) -> float:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _WIDTH, _PAGE = 3.5, 7.0  # inches
 _FRONT = "#777777"
 
+Ratios = dict[tuple[str, str], tuple[float, float, float]]
+"""From engine and checkpoint to the median and quartiles of the ratio to dense torch."""
+
 ENGINE_TITLES = {"torch": "torch", "sparse": "sparse (ours)", "onnxruntime": "onnxruntime"}
 
 
@@ -96,7 +99,8 @@ def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
         return None
     names = [e for e in ENGINE_TITLES if e in set(engines["engine"])]
     axis = Axis.of(line["sparsity"] for one in series for line in one.lines)
-    ratios = engines.set_index(["engine", "checkpoint"])[["ratio", "ratio_low", "ratio_high"]]
+    columns = (engines[name].tolist() for name in ("engine", "checkpoint", "ratio", "ratio_low", "ratio_high"))
+    ratios: Ratios = {(e, c): (middle, low, high) for e, c, middle, low, high in zip(*columns, strict=True)}
     found = {engine: _ratio_dots(series, engine, axis, ratios) for engine in names}
     every = [end for dots in found.values() for d in dots for end in (d.y, d.low, d.high)]
     caption = sentences(
@@ -135,8 +139,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 def _steps(front: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """Return the corners of the front: level to each point, then down to the next."""
     xs, ys = [front[0][0]], [front[0][1]]
-    for (_, before), (x, y) in zip(front, front[1:], strict=False):
-        xs += [xs[-1], x] if before == y else [xs[-1], x]
+    for x, y in front[1:]:
+        xs += [xs[-1], x]
         ys += [y, y]
     return xs, ys
 
@@ -177,14 +181,13 @@ def _accuracy_dots(series: list[Series], lines: list[dict[str, Any]], speed: dic
     return dots
 
 
-def _ratio_dots(series: list[Series], engine: str, axis: Axis, ratios: pd.DataFrame) -> list[Dot]:
+def _ratio_dots(series: list[Series], engine: str, axis: Axis, ratios: Ratios) -> list[Dot]:
     dots = []
     for one in series:
         for line in one.lines:
             key = (engine, line["checkpoint"])
-            if key in ratios.index:
-                middle, low, high = (float(value) for value in ratios.loc[key])
-                dots.append(Dot(one, axis.at(line["sparsity"]), middle, low, high))
+            if key in ratios:
+                dots.append(Dot(one, axis.at(line["sparsity"]), *ratios[key]))
     return dots
 
 

@@ -6,12 +6,9 @@ import os
 
 import torch
 
-from ..engines.choice import torch_threads
 from ..environment import environment
-from .timing import in_turns
 
-_SIDE = {"cpu": 1536, "cuda": 8192}
-_TURNS = 7
+_SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices of the yardstick
 
 
 def cores() -> int:
@@ -33,12 +30,14 @@ def describe(threads: int, device: str) -> dict[str, str]:
     }
 
 
-def peak_flops(threads: int, device: str) -> float:
-    """Return the floating-point operations a second of a large fp32 matrix product, the best of several."""
-    kind = torch.device(device).type
-    side = _SIDE.get(kind, 4096)
-    with torch_threads(threads):
-        a, b = (torch.randn(side, side, device=device) for _ in range(2))
-        out = torch.empty_like(a)
-        times = in_turns({"product": lambda: torch.mm(a, b, out=out)}, _TURNS, device)["product"]
-    return 2.0 * side**3 / min(times)
+class Product:
+    """A large fp32 matrix product on a device: the yardstick of what it computes at most. Calling it computes it."""
+
+    def __init__(self, device: str) -> None:
+        side = _SIDE.get(torch.device(device).type, _SIDE["cuda"])
+        self._a, self._b, self._out = (torch.ones(side, side, device=device) for _ in range(3))
+        self.flops = 2.0 * side**3
+
+    def __call__(self) -> None:
+        """Compute it."""
+        torch.mm(self._a, self._b, out=self._out)

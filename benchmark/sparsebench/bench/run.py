@@ -16,7 +16,7 @@ from ..store import ensure_writable
 from ..store.csvfile import to_csv
 from . import engines, work
 from .figures import bench_figures
-from .machine import describe, peak_flops
+from .machine import describe
 from .memory import MemoryMeter
 
 if TYPE_CHECKING:
@@ -83,10 +83,9 @@ class BenchOptions:
 
 @dataclass
 class BenchResult:
-    """What was measured: rows by part, the peak FLOP/s by device, the files, and whether it was interrupted."""
+    """What was measured: rows by part, the files, and whether it was interrupted."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    peaks: dict[str, float] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     interrupted: bool = False
 
@@ -134,9 +133,7 @@ def run_bench(
     result = BenchResult()
     with MemoryMeter() as meter:
         try:
-            for device in options.devices:
-                result.peaks[device] = peak_flops(options.threads, device)
-            steps = _steps(checkpoints, registry, options, result.peaks, meter)
+            steps = _steps(checkpoints, registry, options, meter)
             for number, step in enumerate(steps):
                 if progress is not None:
                     progress(number, len(steps), step.label)
@@ -179,14 +176,13 @@ def _steps(
     checkpoints: Sequence[Checkpoint],
     registry: Registry,
     options: BenchOptions,
-    peaks: dict[str, float],
     meter: MemoryMeter,
 ) -> list[_Step]:
     """Return what is measured, in order."""
     found: list[_Step] = []
     for device in options.devices if "engines" in options.parts else ():
         names = options.engines or engines.engines_here()
-        setting = engines.Setting(names, options.batch, options.threads, options.turns, device, peaks[device])
+        setting = engines.Setting(names, options.batch, options.threads, options.turns, device)
         for entry in checkpoints:
             dense = engines.yardstick(entry, checkpoints, registry)
             found.append(_Step("engines", entry.id, device, partial(engines.measure, entry, dense, setting, meter)))

@@ -114,7 +114,7 @@ def measure_decoding(threads: int, turns: int, count: int = 64) -> list[Row]:
 
 
 def measure_step(entry: Checkpoint, batch: int, threads: int, turns: int, device: str) -> list[Row]:
-    """Return the row of a finetuning step of a checkpoint: forward, backward, optimizer, and what holding masks adds."""
+    """Return rows of a finetuning step of a checkpoint (forward, backward, optimizer) and of holding its mask."""
     backbone = load_entry(entry)
     size = backbone.preprocess.input_size
     with torch_threads(threads):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..mapped import Mapping
+from ..mapped import AROUND, KEPT, Mapping
 
 Features = npt.NDArray[np.float32]
 
@@ -23,7 +23,7 @@ CHUNK_BYTES = 2**24
 COPY_BYTES = 2**26
 """Rows picked out of a matrix are copied where they take no more than this; else they are gathered as they are read."""
 
-_AROUND = 2**16  # bytes that the system maps around one that is read
+_SCATTERED = KEPT // AROUND  # rows here and there of a large mapped array that are read at a time
 
 
 def as_tensor(array: npt.NDArray[np.generic]) -> Tensor:
@@ -53,8 +53,10 @@ class Block:
 
     def rows(self, low: int, high: int) -> Features:
         """Return rows of the block: a view of the matrix, or a copy of what an index picks."""
-        self._mapping.read(4 * (min(high, len(self)) - low) * self.array.shape[1])
-        return self.array[low:high] if self.index is None else self.array[self.index[low:high]]
+        picked = None if self.index is None else self.index[low:high]
+        span = min(high, len(self)) - low if picked is None or not len(picked) else int(picked[-1] - picked[0]) + 1
+        self._mapping.read(4 * span * self.array.shape[1])
+        return self.array[low:high] if picked is None else self.array[picked]
 
     def head(self, count: int) -> Block:
         """Return the first rows, as a view."""
@@ -74,9 +76,14 @@ class Block:
         """Return the rows as a tensor of a device, over the matrix itself where that is possible."""
         return as_tensor(self.rows(0, len(self)) if self.index is not None else self.array).to(device)
 
-    def gathered(self, count: int) -> None:
-        """Note that rows were read here and there."""
-        self._mapping.read(count * max(_AROUND, 4 * self.array.shape[1]))
+    def take(self, source: Tensor, index: Tensor, out: Tensor) -> None:
+        """Write the rows of ``index`` (m,) of the block, which lies at ``source``, to ``out`` (m, d)."""
+        if not self._mapping.mapped or source.device.type != "cpu":
+            torch.index_select(source, 0, index, out=out)
+            return
+        for some, rows in zip(index.split(_SCATTERED), out.split(_SCATTERED), strict=True):
+            torch.index_select(source, 0, some, out=rows)
+            self._mapping.read(len(some) * AROUND)
 
 
 class Rows:
@@ -149,12 +156,12 @@ class Gatherer:
     def take(self, index: Tensor, out: Tensor) -> None:
         """Write the rows of ``index`` (m,) to ``out`` (m, d)."""
         if len(self._tensors) == 1:
-            torch.index_select(self._tensors[0], 0, index, out=out)
-            self._blocks[0].gathered(len(index))
+            self._blocks[0].take(self._tensors[0], index, out)
             return
         start = 0
         for block, tensor in zip(self._blocks, self._tensors, strict=True):
             where = ((index >= start) & (index < start + len(tensor))).nonzero().squeeze(1)
-            out[where] = tensor[index[where] - start]
-            block.gathered(len(where))
+            found = torch.empty(len(where), out.shape[1], device=out.device)
+            block.take(tensor, index[where] - start, found)
+            out[where] = found
             start += len(tensor)

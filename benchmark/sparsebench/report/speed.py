@@ -42,6 +42,7 @@ ENGINE_COLUMNS: tuple[str, ...] = (
     "ratio_high",
     "dense",
     "share_of_peak",  # of the FLOP/s of a large matrix product on this machine
+    "peak_flops",  # those, the best of as many turns
     "peak_memory",  # bytes
     "file_bytes",
     "flops",  # multiply-adds an image, dense
@@ -173,8 +174,8 @@ def _table(statistics: Aggregate, lines: dict[str, Any], own: pd.DataFrame) -> T
     notes = (
         f"Measured on {first['processor']}, {first['threads']} of {first['cores']} cores, torch {first['torch']}, batch"
         f" {first['batch']:.0f}, {first['input_size']:.0f} px: medians of {first['turns']:.0f} interleaved runs.",
-        "MB on disk: the checkpoint's file, and the one it derives from. Multiply-adds of an image: those of the weights"
-        " that are left, of the dense network's. Times dense: the fastest engine to torch on the dense checkpoint.",
+        "MB on disk: the checkpoint's file, and the one it derives from. Multiply-adds of an image: those of the"
+        " weights that are left, of the dense network's. Times dense: the fastest engine to torch, dense.",
     )
     return Table(f"Speed · {first['device']}", header, tuple(rows), notes)
 
