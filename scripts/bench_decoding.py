@@ -16,27 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from skimage import data
 from torchvision import transforms
 
 from common import run_script
+from sparsebench.bench.work import photographs
 from sparsebench.datasets.decode import read_pixels, read_rgb
 from sparsebench.datasets.transforms import Transform
 from sparsebench.schema import Preprocess
-
-
-def photographs(folder: Path, count: int) -> list[Path]:
-    """Write JPEGs of 500 x 375 pixels, cut from photographs that scikit-image carries."""
-    rng = np.random.default_rng(0)
-    sources = [Image.fromarray(image) for image in (data.astronaut(), data.coffee(), data.chelsea(), data.rocket())]
-    paths = []
-    for k in range(count):
-        source = sources[k % len(sources)]
-        left, top = (int(rng.integers(0, max(1, side - 200))) for side in source.size)
-        paths.append(folder / f"{k}.jpg")
-        source.crop((left, top, *source.size)).resize((500, 375)).save(paths[-1], quality=90)
-    return paths
 
 
 def main(argv: Sequence[str] | None = None) -> int:

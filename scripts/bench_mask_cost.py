@@ -9,16 +9,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 
 from common import run_script
 from sparsebench import backbones, masks
+from sparsebench.bench.work import step_times
 from sparsebench.engines.memory import keep_pages
-from sparsebench.masks import MaskHolder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,28 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.manual_seed(0)
     model = backbones.build(backbones.find(arguments.arch)[0], 37).to(memory_format=torch.channels_last)
     kept = {name: torch.rand(w.shape) < 0.1 for name, w in masks.prunable(model).items()}
-    masks.apply(model, kept)
-    optimizer = torch.optim.SGD(model.parameters(), 0.001, momentum=0.9, weight_decay=5e-4, foreach=True)
-    holder = MaskHolder(model, kept, optimizer)
-    images = torch.randn(arguments.batch, 3, 224, 224).to(memory_format=torch.channels_last)
-    labels = torch.arange(arguments.batch) % 37
-    dense: list[float] = []
-    held: list[float] = []
-    for step in range(arguments.steps + 2):
-        began = time.perf_counter()
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-        middle = time.perf_counter()
-        holder.hold()
-        if step >= 2:  # the first steps set things up
-            dense.append(middle - began)
-            held.append(time.perf_counter() - middle)
+    dense, held = step_times(model, model, kept, arguments.batch, 224, arguments.steps)
     whole, mask = statistics.median(dense), statistics.median(held)
     print(
         f"step {1e3 * whole:.1f} ms, mask {1e3 * mask:.2f} ms: {mask / whole:.2%} more, {arguments.threads} thread(s)"
     )
-    masks.prove(model, kept)
     return 0
 
 

@@ -3,14 +3,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import threading
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import small_world as world
+from sparsebench.datasets.base import Split
 from sparsebench.features import CacheWarning, cache, extract, extraction, stream
 from sparsebench.schema import Numerics, RunError, UnknownNameError
 
@@ -278,3 +282,49 @@ def test_a_probe_reads_mapped_features(tmp_path, streamed):
         mapped = sparsebench.run(**options, results=tmp_path / "a", cache_dir=tmp_path / "cache")
         plain = sparsebench.run(**options, results=tmp_path / "b", cache_dir=None)
     assert list(mapped["accuracy"]) == list(plain["accuracy"])
+
+
+class Meeting:
+    """A decoder and a backbone that note whether the next batch is being decoded while one is computed."""
+
+    def __init__(self, batch: int, patience: float) -> None:
+        self.batch, self.patience = batch, patience
+        self.decoding = [threading.Event() for _ in range(4)]
+        self.overlapped: list[bool] = []
+
+    def split(self, *, files: bool) -> Split:
+        images = world.split(3 * self.batch, 5)
+
+        def load(i: int) -> Image.Image:
+            self.decoding[i // self.batch].set()
+            return images.load(i)
+
+        def file(i: int) -> Path:
+            raise AssertionError("the decoder is pillow")
+
+        return dataclasses.replace(images, load=load, file=file if files else None)
+
+    def run(self, batch: torch.Tensor) -> torch.Tensor:
+        """Compute, and wait a while for the next batch's first image to be asked for."""
+        following = self.decoding[len(self.overlapped) + 1]
+        self.overlapped.append(following.wait(self.patience if len(self.overlapped) < 2 else 0))
+        return torch.zeros(len(batch), 8)
+
+
+@pytest.mark.parametrize(
+    ("workers", "files", "overlaps"),
+    [(1, False, True), (3, False, True), (None, True, True), (None, False, False), (0, True, False)],
+)
+def test_the_next_batch_is_decoded_while_the_backbone_runs(workers, files, overlaps, monkeypatch):
+    meeting = Meeting(4, 20.0 if overlaps else 0.05)
+    monkeypatch.setattr(extraction, "prepare", lambda module, numerics, shape: meeting.run)
+    extract(
+        world.backbone(),
+        meeting.split(files=files),
+        world.transform(),
+        Numerics(decoder="pillow"),
+        cache_dir=None,
+        batch_size=4,
+        workers=workers,
+    )
+    assert meeting.overlapped == [overlaps, overlaps, False]  # nothing follows the last batch

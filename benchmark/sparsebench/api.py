@@ -67,7 +67,7 @@ class Request:
     wait: bool = True
     overwrite: Overwrite = "failed"
     save_weights: bool = False
-    workers: int = 0
+    workers: int | None = None
     checkpoint_seconds: float = EVERY_SECONDS
     retries: int = RETRIES
     logger: str | None = None

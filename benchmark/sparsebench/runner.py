@@ -46,6 +46,7 @@ from .schema import (
     canonical_json,
 )
 from .search import search_full, search_progress, with_choice
+from .stages import measuring, stage
 from .store import LEASE_SECONDS, Claims, Predictions, Store
 from .turns import Turns
 
@@ -67,7 +68,7 @@ class RunOptions:
     data_dir: Path | None = None
     cache_dir: Path | None = None
     save_weights: bool = False
-    workers: int = 0
+    workers: int | None = None
     overwrite: Overwrite = "failed"
     since: int | None = None
     lease_seconds: float = LEASE_SECONDS
@@ -160,13 +161,16 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
     resume = _midrun(session.options, spec)
     outcome: _Outcome | None = None
     failure: Failure | None = None
-    try:
-        outcome = _persist(session, logs, lambda: session.run(spec, progress, _Kept(resume, logs)))
-    except Exception as error:  # whatever it is, it belongs into the record
-        failure = _failure(error, spec)
-    except BaseException as stop:
-        logs.stopped(str(stop) or type(stop).__name__)
-        raise
+    with measuring() as stages:
+        try:
+            outcome = _persist(session, logs, lambda: session.run(spec, progress, _Kept(resume, logs)))
+        except Exception as error:  # whatever it is, it belongs into the record
+            failure = _failure(error, spec)
+        except BaseException as stop:
+            logs.stopped(str(stop) or type(stop).__name__)
+            raise
+    if outcome is not None and outcome.shared_seconds:
+        stages["probe"] = max(0.0, stages.get("probe", 0.0) + outcome.shared_seconds)
     record = RunRecord(
         run_id=spec.run_id,
         status="failed" if outcome is None else "ok",
@@ -178,6 +182,8 @@ def _run(session: _Session, spec: RunSpec, emit: Emit) -> RunRecord:
         weights_file=outcome.weights_file if outcome else None,
         seconds=round(time.perf_counter() - clock + (outcome.shared_seconds if outcome else 0.0), 4),
         feature_seconds=outcome.feature_seconds if outcome else None,
+        stages={name: round(seconds, 4) for name, seconds in stages.items()},
+        features_cached=outcome.features_cached if outcome else None,
         started=started,
         environment=environment(),
     )
@@ -263,6 +269,7 @@ class _Outcome:
     predictions: Predictions
     mask_proof: MaskProof | None = None
     feature_seconds: float | None = None
+    features_cached: bool | None = None
     weights_file: str | None = None
     trials: tuple[Trial, ...] = ()
     shared_seconds: float = 0.0
@@ -297,7 +304,8 @@ class _Session:
     def run(self, spec: RunSpec, progress: Progress, kept: _Kept) -> _Outcome:
         """Run one cell."""
         if self._loaded is None:
-            self._loaded = self._load(spec)
+            with stage("load"):
+                self._loaded = self._load(spec)
         if spec.mode == "full":
             return self._full(spec, self._loaded, progress, kept)
         if self._features is None:
@@ -349,7 +357,8 @@ class _Session:
             metric=spec.metric,
         )
         started = time.perf_counter()
-        fitted = self._fit(spec, probe_data, progress)
+        with stage("probe"):
+            fitted = self._fit(spec, probe_data, progress)
         passed = time.perf_counter() - started
         if isinstance(fitted, RunError):
             raise fitted
@@ -357,6 +366,7 @@ class _Session:
             _probe_scores(fitted, probe_data, data),
             _predictions(fitted.test_logits, data),
             feature_seconds=round(sum(f.seconds for f in features), 4),
+            features_cached=all(f.cached for f in features),
             trials=fitted.trials,
             shared_seconds=fitted.seconds - passed,
         )

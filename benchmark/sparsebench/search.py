@@ -36,7 +36,7 @@ def search_full(
     *,
     numerics: Numerics,
     progress: Progress | None = None,
-    workers: int = 0,
+    workers: int | None = 0,
     resume: MidRun | None = None,
 ) -> tuple[Trial, ...]:
     """Finetune at every point of the protocol's grid on train, and score each on val, which stands where test would.

@@ -1,4 +1,7 @@
-"""How far the plans of a results folder are: from its records, its claims, its submissions and Slurm's queue."""
+"""How far the plans of a results folder are: from its records, its claims, its submissions and Slurm's queue.
+
+What loads torch is imported when something runs or was submitted, so that a look at finished work answers at once.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from .executors.estimate import Estimator
-from .executors.queued import known_submissions
 from .executors.squeue import QueuedJob, available, queued_jobs
 from .logs import log_path
 from .schema import ResultsError, RunError, RunSpec
@@ -93,7 +94,11 @@ class _Look:
         submissions = read_submissions(results)
         self.queue = self._ask_queue(submissions)
         self.jobs: dict[str, tuple[str, str, bool]] = {}  # run to its newest job's id, log, whether it is in the queue
-        for submission in submissions if self.queue is None else known_submissions(results, self.queue):
+        if self.queue is not None:
+            from .executors.queued import known_submissions
+
+            submissions = known_submissions(results, self.queue)
+        for submission in submissions:
             self._note_jobs(submission)
 
     def overview(self) -> Overview:
@@ -177,6 +182,8 @@ class _Look:
         known = [self.planned[run_id] for run_id in active if run_id in self.planned]
         if not known:
             return None
+        from .executors.estimate import Estimator
+
         estimator = Estimator(Store(self.results).read([run_id for run_id in self.planned if run_id in self.rows]))
         left = [max(0.0, estimator.run(spec) - self._elapsed(spec.run_id)) for spec in known]
         at_once = max(1, sum(states[run_id] == "running" for run_id in active))

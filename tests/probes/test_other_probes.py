@@ -39,7 +39,7 @@ def test_ridge_with_repeated_and_constant_columns_is_finite():
 
 
 def test_neighbours_vote_as_in_scikit_learn(monkeypatch):
-    monkeypatch.setattr("sparsebench.probes.knn.CHUNK", 17)
+    monkeypatch.setattr("sparsebench.probes.rows.CHUNK", 17)
     data = probe_data(spread=2.0)
     (fitted,) = knn.fit_seeds(data, protocol("knn-linear"), [0])
     unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731

@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_cancel(commands)
     _add_report(commands)
+    _add_bench(commands)
     _add_prune(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show full tracebacks")
@@ -71,7 +72,7 @@ def _add_registry(command: argparse.ArgumentParser) -> None:
     group.add_argument("--data", type=_path, metavar="DIR", help="where data sets live")
 
 
-def _add_selection(command: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+def _add_selection(command: argparse.ArgumentParser, title: str, *, tasks: bool = True) -> argparse._ArgumentGroup:
     pick = command.add_argument_group(title)
     pick.add_argument("--method", action="append", type=_name, default=[], help="pruning method: acdc, gmp, dense, ...")
     pick.add_argument(
@@ -86,14 +87,15 @@ def _add_selection(command: argparse.ArgumentParser, title: str) -> argparse._Ar
     pick.add_argument(
         "--checkpoint", action="append", type=_name, default=[], metavar="ID|FILE", help="an id, or a .pth/.safetensors"
     )
-    pick.add_argument(
-        "--task",
-        action="append",
-        type=_name,
-        default=[],
-        metavar="ID|DIR|YAML",
-        help="id, image folder or task file",
-    )
+    if tasks:
+        pick.add_argument(
+            "--task",
+            action="append",
+            type=_name,
+            default=[],
+            metavar="ID|DIR|YAML",
+            help="id, image folder or task file",
+        )
     pick.add_argument("--suite", default="mini", help="tasks, architectures and protocols (default: mini)")
     return pick
 
@@ -143,7 +145,13 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         default="torch",
         help="how frozen backbones are run: torch, sparse, onnxruntime, or auto, the fastest (default: torch)",
     )
-    how.add_argument("--workers", type=_natural, default=0, metavar="N", help="image-decoding workers in full mode")
+    how.add_argument(
+        "--workers",
+        type=_natural,
+        metavar="N",
+        help="threads that decode the next batch of images while this one is computed; 0 decodes in between (default:"
+        " 1 for image files, 0 for images in memory)",
+    )
     how.add_argument(
         "--decoder",
         choices=("fast", "pillow"),
@@ -171,6 +179,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     how.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
     _add_offline(how)
+    how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
     add_cluster(command)
 
@@ -243,6 +252,36 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         help="set the results beside these, cell by cell: `published`, a results folder or tidy CSV",
     )
     command.add_argument("--out", type=_path, default=Path("report"), metavar="DIR", help="where to (default: report/)")
+    command.add_argument(
+        "--bench",
+        type=_path,
+        metavar="DIR",
+        help="what `sparsebench bench` measured, to stand beside accuracy (default: the folder bench beside the"
+        " results, if there)",
+    )
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "bench", "measure speed on this machine: engines, probes, decoding, finetuning")
+    pick = _add_selection(command, "which checkpoints (leaving all out means those of the suite)", tasks=False)
+    pick.add_argument("--registry", action="append", type=_path, default=[], metavar="FILE", help="more checkpoints")
+    how = command.add_argument_group("how")
+    parts = ("engines", "probes", "decoding", "finetuning")
+    how.add_argument("--what", nargs="+", choices=parts, default=list(parts), help="parts to measure (default: all)")
+    how.add_argument("--engine", action="append", default=[], help="torch, sparse, onnxruntime (default: all here)")
+    how.add_argument("--device", action="append", default=[], help="cpu, cuda, ... (default: cpu, and cuda if there)")
+    how.add_argument("--batch", type=_positive, default=64, metavar="N", help="images a batch (default: 64)")
+    how.add_argument("--threads", type=_positive, metavar="T", help="CPU threads (default: all cores)")
+    how.add_argument("--turns", type=_positive, default=15, metavar="N", help="measurements of each (default: 15)")
+    _add_offline(how)
+    where = command.add_argument_group("where from and to")
+    where.add_argument(
+        "--results",
+        type=_path,
+        metavar="DIR",
+        help="accuracy to draw throughput against: a results folder or tidy CSV (default: runs/, else results/mini/)",
+    )
+    where.add_argument("--out", type=_path, default=Path("bench"), metavar="DIR", help="where to (default: bench/)")
 
 
 def _add_prune(commands: argparse._SubParsersAction) -> None:

@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..report import compare, render_comparison, write_report
+from ..report import bench_beside, compare, read_bench, render_comparison, write_report
 from ..store import read_results
+from ..store.frame import PUBLISHED
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -17,7 +18,9 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         comparison = compare(table, read_results(arguments.compare))
         print(render_comparison(comparison, colour=sys.stdout.isatty()))
-    write_report(table, arguments.out, comparison, _print)
+    beside = None if arguments.results == PUBLISHED else bench_beside(arguments.results)
+    folder = arguments.bench or beside
+    write_report(table, arguments.out, comparison, _print, None if folder is None else read_bench(folder))
     return 0
 
 

@@ -53,6 +53,12 @@ def main(arguments: argparse.Namespace) -> int:
         print(_hints(request), file=sys.stderr)
         return 0
     print(closing_table(prepared, frame(records)))
+    if arguments.profile:
+        from ..report import render_profile
+
+        now = {run.run_id for run in todo}
+        timed = [record for record in records if record.run_id in now]
+        print("\n" + render_profile(timed, request.workers, request.jobs))
     failed = [record for record in records if record.status == "failed"]
     for record in failed[:_SHOWN_FAILURES]:
         print(outcome(record), file=sys.stderr)
@@ -131,7 +137,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         variants=arguments.variant,
         archs=arguments.arch,
         checkpoints=arguments.checkpoint,
-        tasks=arguments.task,
+        tasks=getattr(arguments, "task", ()),
         modes=getattr(arguments, "mode", ()),
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),

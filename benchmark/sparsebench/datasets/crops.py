@@ -43,7 +43,7 @@ def evaluation_views(
     decoder: str,
     decoder_version: str,
     cache_dir: Path | None,
-    workers: int = 0,
+    workers: int | None = 0,
     budget: int = CROPS_BUDGET,
 ) -> Iterator[torch.Tensor]:
     """Yield a split's images in order, as evaluation sees them, from the cache where they are there.
@@ -54,8 +54,8 @@ def evaluation_views(
         What decodes, and its version: part of the entry's key.
     cache_dir : Path or None
         The root of the caches; None neither reads nor writes one.
-    workers : int
-        Threads that decode.
+    workers : int or None
+        Threads that decode (see :func:`.loading.evaluation_batches`).
     budget : int
         Bytes above which a split isn't cached.
 

@@ -31,14 +31,16 @@ _WORD = 2**64
 
 
 def evaluation_batches(
-    split: Split, transform: Transform, batch_size: int, *, workers: int = 0, decoder: str = "pillow"
+    split: Split, transform: Transform, batch_size: int, *, workers: int | None = 0, decoder: str = "pillow"
 ) -> Iterator[torch.Tensor]:
     """Yield a split's images in order, as evaluation sees them.
 
     Parameters
     ----------
-    workers : int
-        Threads that decode (0: decode here); the images don't depend on it. About two batches are held at a time.
+    workers : int or None
+        Threads that decode the next batch while this one is used; the images don't depend on it, and about two batches
+        are held at a time. 0 decodes here, when a batch is asked for. None is one thread where images are files, and 0
+        where they are in memory, and a thread costs more than it saves.
     decoder : str
         ``pillow``, or ``fast`` (see :meth:`Split.picture`).
 
@@ -51,7 +53,7 @@ def evaluation_batches(
     def view(i: int) -> torch.Tensor:
         return transform.evaluate(split.picture(i, decoder))
 
-    yield from _stacked(view, _chunks(np.arange(len(split)), batch_size), workers)
+    yield from _stacked(view, _chunks(np.arange(len(split)), batch_size), threads_for(split, workers))
 
 
 @dataclass
@@ -68,8 +70,8 @@ class EpochBatches:
         Images a batch; an epoch's last batch may be smaller.
     seed : int
         Order and augmentation follow from it and from the epoch.
-    workers : int
-        Threads that decode (0: decode here); no number depends on it.
+    workers : int or None
+        Threads that decode, as in :func:`evaluation_batches`; no number depends on it.
     memory : int
         Bytes of decoded images that may be kept between epochs.
     decoder : str
@@ -80,7 +82,7 @@ class EpochBatches:
     transform: Transform
     batch_size: int
     seed: int
-    workers: int = 0
+    workers: int | None = 0
     memory: int = MEMORY
     decoder: str = "pillow"
     _views: torch.Tensor | None = field(default=None, init=False, repr=False)
@@ -141,7 +143,8 @@ class EpochBatches:
             image = self._image(int(order[position]))
             return self.transform.train(image, sample_generator(self.seed, epoch, position))
 
-        return _stacked(view, _chunks(np.arange(start, len(order)), self.batch_size), self.workers)
+        chunks = _chunks(np.arange(start, len(order)), self.batch_size)
+        return _stacked(view, chunks, threads_for(self.split, self.workers))
 
     def _image(self, i: int) -> Picture:
         image = self._images.get(i)
@@ -152,6 +155,11 @@ class EpochBatches:
                 self._held += size
                 self._images[i] = image
         return image
+
+
+def threads_for(split: Split, workers: int | None) -> int:
+    """Return how many threads decode a split: those asked for, or one where its images are files."""
+    return workers if workers is not None else int(split.file is not None)
 
 
 def sample_generator(seed: int, epoch: int, position: int) -> np.random.Generator:

@@ -21,6 +21,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..mapped import Mapping as MappedFile
 from ..schema import canonical_json, digest
 from .stream import STREAM_ABOVE, Stream
 
@@ -101,7 +102,7 @@ def adopt(cache_dir: Path, key: Mapping[str, Any], stream: Stream, seconds: floa
     if folder.is_dir():
         _discard(folder)
     stream.folder.replace(folder)
-    return Entry(np.load(folder / _ARRAY, mmap_mode="c", allow_pickle=False), seconds)
+    return Entry(np.load(folder / _ARRAY, mmap_mode="r", allow_pickle=False), seconds)
 
 
 def _load(folder: Path, key: Mapping[str, Any], shape: tuple[int, int]) -> Entry:
@@ -109,7 +110,7 @@ def _load(folder: Path, key: Mapping[str, Any], shape: tuple[int, int]) -> Entry
     if canonical_json(meta["key"]) != canonical_json(key):
         raise _DamagedError("the key in it is another one")
     large = (folder / _ARRAY).stat().st_size > STREAM_ABOVE
-    array = np.load(folder / _ARRAY, mmap_mode="c" if large else None, allow_pickle=False)
+    array = np.load(folder / _ARRAY, mmap_mode="r" if large else None, allow_pickle=False)
     if array.dtype != np.float32 or array.shape != shape:
         raise _DamagedError(f"an array of {array.dtype} {array.shape}, not float32 {shape}")
     array = np.ascontiguousarray(array)
@@ -137,9 +138,10 @@ def _write_meta(folder: Path, key: Mapping[str, Any], shape: tuple[int, ...], sh
 
 
 def _array_sha256(array: npt.NDArray[np.float32]) -> str:
-    value = hashlib.sha256()
+    value, mapping = hashlib.sha256(), MappedFile(array)
     for rows in np.array_split(array, max(1, array.nbytes // _BLOCK)):
         value.update(cast("Any", np.ascontiguousarray(rows).data))
+        mapping.read(rows.nbytes)
     return value.hexdigest()
 
 

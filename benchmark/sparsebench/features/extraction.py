@@ -18,6 +18,7 @@ from ..datasets.crops import evaluation_views
 from ..engines import check_name, prepare, signature
 from ..progress import Progress, Throttle
 from ..schema import SCHEMA_VERSION, Numerics, RunError, digest
+from ..stages import stage, waiting
 from .cache import adopt, entry_dir, read, write
 from .stream import STREAM_ABOVE, Stream
 
@@ -41,7 +42,7 @@ class Features:
     Parameters
     ----------
     x : ndarray of float32, shape (n, d), C-contiguous
-        One row an image; mapped from the cache (copy on write) where it is large.
+        One row an image; mapped from the cache, and read-only, where it is large.
     y : ndarray of int64, shape (n,)
         Class indices.
     ids : tuple of str
@@ -68,7 +69,7 @@ def extract(
     cache_dir: Path | None,
     batch_size: int = 256,
     progress: Progress | None = None,
-    workers: int = 0,
+    workers: int | None = 0,
 ) -> Features:
     """Return the features of every image of ``split``.
 
@@ -88,8 +89,9 @@ def extract(
         Images a batch; memory grows with it.
     progress : callable, optional
         ``progress(images done, images)``.
-    workers : int
-        Threads that decode; they change the speed, never the numbers.
+    workers : int or None
+        Threads that decode the next batch while the backbone runs on this one; with 0, images are decoded in between.
+        None: one where images are files. They change the speed, never the numbers.
 
     Raises
     ------
@@ -102,7 +104,8 @@ def extract(
     shape = (len(split), backbone.info.feature_dim)
     key = None if cache_dir is None else cache_key(backbone.info, split, transform, numerics, batch_size)
     if cache_dir is not None and key is not None:
-        entry = read(cache_dir, key, shape)
+        with stage("cache"):
+            entry = read(cache_dir, key, shape)
         if entry is not None:
             return Features(entry.array, split.labels, split.ids, entry.seconds, cached=True)
     started = time.perf_counter()
@@ -115,7 +118,7 @@ def extract(
         cache_dir=cache_dir,
         workers=workers,
     )
-    rows = _forward(backbone, images, transform, numerics, Throttle(progress, len(split)))
+    rows = _forward(backbone, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
     if cache_dir is not None and key is not None and 4 * shape[0] * shape[1] > STREAM_ABOVE:
         with Stream(entry_dir(cache_dir, key).parent, shape) as stream:
             for part in rows:
@@ -129,7 +132,8 @@ def extract(
         row += len(part)
     seconds = time.perf_counter() - started
     if cache_dir is not None and key is not None:
-        write(cache_dir, key, x, seconds)
+        with stage("cache"):
+            write(cache_dir, key, x, seconds)
     return Features(x, split.labels, split.ids, seconds, cached=False)
 
 
@@ -178,17 +182,22 @@ def _forward(
     device = device_of(numerics)
     run = None
     for images in batches:
-        batch = transform.normalise(images, device=device, dtype=torch.float32, channels_last=numerics.channels_last)
+        with stage("backbone"):
+            batch = transform.normalise(
+                images, device=device, dtype=torch.float32, channels_last=numerics.channels_last
+            )
         if run is None:
-            run = prepare(backbone.module, numerics, tuple(batch.shape))
-        features = run(batch)
+            with stage("load"):
+                run = prepare(backbone.module, numerics, tuple(batch.shape))
+        with stage("backbone"):
+            features = run(batch).cpu()
         if features.shape != (len(images), dimension):
             raise RunError(
                 f"{backbone.info.arch} gave features of shape {tuple(features.shape)} for {len(images)} images, "
                 f"not ({len(images)}, {dimension})",
                 "the backbone must pool its output to one vector an image",
             )
-        found: npt.NDArray[np.float32] = features.cpu().numpy()
+        found: npt.NDArray[np.float32] = features.numpy()
         _require_finite(found, backbone.info.arch)
         yield found
         interruption.check()

@@ -21,6 +21,7 @@ from ..engines.context import autocast, device_of, repeatable
 from ..probes.base import Accuracy, evaluate
 from ..progress import Progress, Throttle
 from ..schema import MaskProof, Numerics, Protocol, RunError
+from ..stages import stage, waiting
 from .batches import Batch, batch_sizes, join_lone_last, parts_of, to_device, to_network
 from .midrun import MidRun, Position, Training
 from .model import Classifier, make_optimizer, require_finite
@@ -71,7 +72,7 @@ def finetune(
     *,
     numerics: Numerics,
     progress: Progress | None = None,
-    workers: int = 0,
+    workers: int | None = 0,
     resume: MidRun | None = None,
     observe: Observe | None = None,
 ) -> FinetuneResult:
@@ -98,8 +99,8 @@ def finetune(
         Device, precision (mixed for bf16 and fp16), memory format, compilation.
     progress : callable, optional
         ``progress(images seen, images to see)``.
-    workers : int
-        Threads that decode; they change the speed, never the numbers.
+    workers : int or None
+        Threads that decode; they change the speed, never the numbers. None: one where images are files.
     resume : MidRun, optional
         Where the training writes down how far it is, from time to time and when it is asked to stop, and from where it
         goes on if there is a state of it: to the same numbers, bit for bit, on the same hardware.
@@ -174,7 +175,7 @@ class _Run:
     """One finetuning in progress: model, optimizer, mask, loader."""
 
     def __init__(
-        self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int, watch: _Watch
+        self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int | None, watch: _Watch
     ) -> None:
         self._cell, self._device, self._workers, self._watch = cell, device, workers, watch
         backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
@@ -239,18 +240,19 @@ class _Run:
             group["lr"] = protocol.lr_at(epoch)
         self._model.train()
         first, losses = self._at.step, list(self._at.losses)
-        waiting: list[Tensor] = []
+        pending: list[Tensor] = []
         sizes = batch_sizes(len(self._cell.train), protocol.batch_size)
         batches = self._batches.epoch(epoch, first) if first < len(sizes) else ()
-        for batch in join_lone_last(batches):
-            waiting.append(self._step(batch))
+        for batch in join_lone_last(waiting("data", batches)):
+            with stage("train"):
+                pending.append(self._step(batch))
             self._report.advance(len(batch[1]))
             stopping = interruption.stop_requested()
-            if len(waiting) == _CHECK_EVERY or stopping or self._due():
-                losses += require_finite(waiting, epoch, len(losses), protocol)
-                waiting.clear()
+            if len(pending) == _CHECK_EVERY or stopping or self._due():
+                losses += self._look(pending, epoch, len(losses))
+                pending.clear()
                 self._keep(epoch, losses, stopping)
-        losses += require_finite(waiting, epoch, len(losses), protocol)
+        losses += self._look(pending, epoch, len(losses))
         return float(np.average(losses, weights=sizes))
 
     def _due(self) -> bool:
@@ -263,6 +265,11 @@ class _Run:
             at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
             resume.save(self._training, at)
         interruption.check()
+
+    def _look(self, losses: list[Tensor], epoch: int, first: int) -> list[float]:
+        """Return the losses as numbers; a GPU's host waits for its steps here."""
+        with stage("train"):
+            return require_finite(losses, epoch, first, self._cell.protocol)
 
     def _step(self, batch: Batch) -> Tensor:
         """Take one optimizer step and hold the mask; return the loss before it."""
@@ -299,11 +306,12 @@ class _Run:
                 workers=self._workers,
                 decoder=self._cell.numerics.decoder,
             )
-            for images in batches:
-                batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
-                with autocast(self._cell.numerics):
-                    logits = self._forward(batch)
-                out[row : row + len(images)] = logits.float().cpu().numpy()
+            for images in waiting("data", batches):
+                with stage("train"):
+                    batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
+                    with autocast(self._cell.numerics):
+                        logits = self._forward(batch)
+                    out[row : row + len(images)] = logits.float().cpu().numpy()
                 row += len(images)
                 interruption.check()
                 self._report.advance(len(images))

@@ -13,6 +13,8 @@ from ..metrics import mean_per_class, top1
 from ..schema import digest
 from .rows import Rows
 
+_ROWS = 2**16  # of logits in double precision at a time
+
 
 @dataclass(frozen=True)
 class LinearHead:
@@ -55,8 +57,12 @@ def evaluate(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], nu
 
 def cross_entropy(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
     """Return the mean cross-entropy, in nats, of logits (n, C) under labels (n,)."""
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
-    return float(loss)
+    scores, classes = torch.from_numpy(logits), torch.from_numpy(labels)
+    if len(labels) <= _ROWS:
+        return float(torch.nn.functional.cross_entropy(scores.double(), classes))
+    parts = zip(scores.split(_ROWS), classes.split(_ROWS), strict=True)
+    total = sum(float(torch.nn.functional.cross_entropy(s.double(), c, reduction="sum")) for s, c in parts)
+    return total / len(labels)
 
 
 def stream_seed(seed: int, stream: str) -> int:

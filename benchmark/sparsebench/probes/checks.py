@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..mapped import Mapping
 from ..schema import InputError
 from .rows import CHUNK
 
@@ -33,8 +34,10 @@ def features(value: Any, name: str) -> Features:
         raise InputError(f"{name} holds {array.dtype}, not numbers", "give float32 features")
     with np.errstate(over="ignore"):  # what is beyond float32 is found below
         result = np.ascontiguousarray(array, dtype=np.float32)
+    mapping = Mapping(result)
     for low in range(0, len(result), CHUNK):
         rows = result[low : low + CHUNK]
+        mapping.read(rows.nbytes)
         if not np.isfinite(rows.sum(dtype=np.float64)):
             row, column = np.argwhere(~np.isfinite(rows))[0]
             raise InputError(

@@ -19,7 +19,7 @@ from ..progress import Progress, Throttle
 from ..schema import Protocol, RunError, Trial
 from .choice import choose, scored
 from .data import Fitted, Labels, Logits, ProbeData
-from .rows import CHUNK, Rows
+from .rows import Rows
 
 _QUERIES = 1024  # images whose neighbours are looked for at a time
 _NO_VOTE = 1e-8  # a class's share of the votes where it has none, so that its score is finite
@@ -73,7 +73,7 @@ def neighbours(bank: Rows, labels: Labels, queries: Rows, count: int, device: st
         query = normalize(part, dim=1)
         best = torch.empty(len(part), 0, device=device)
         index = torch.empty(len(part), 0, dtype=torch.int64, device=device)
-        for rows, features in bank.chunks(device, CHUNK):
+        for rows, features in bank.chunks(device):
             now = query @ normalize(features, dim=1).T
             numbers = torch.arange(rows.start, rows.stop, device=device).expand(len(part), -1)
             best, index = _top(torch.cat([best, now], 1), torch.cat([index, numbers], 1), count)

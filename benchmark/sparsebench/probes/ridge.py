@@ -24,6 +24,7 @@ from .data import Fitted, ProbeData
 from .rows import Rows
 
 _CHUNK = 2048  # rows in double precision at a time
+_LOGITS_BYTES = 2**27  # of held-out logits kept at a time
 
 
 def fit_seeds(
@@ -127,17 +128,20 @@ def _moments(data: ProbeData, mask: npt.NDArray[np.bool_], device: str) -> _Mome
 def _path(
     moments: _Moments, x: Rows, y: npt.NDArray[np.int64], penalties: Sequence[float], device: str
 ) -> tuple[Trial, ...]:
-    """Score each penalty on held-out rows (m, d), which are rotated once."""
+    """Score each penalty on held-out rows (m, d): as many penalties in one pass over them as their logits allow."""
     centred = moments.centred()
     spectrum, basis = torch.linalg.eigh(centred.square)
     spectrum = spectrum.clamp_min(0)
-    rotated = torch.empty(len(x), len(basis), dtype=torch.float64, device=device)
-    for at, rows in x.chunks(device, _CHUNK):
-        rotated[at] = (rows.double() - centred.x_mean) @ basis
     target = basis.T @ centred.cross
     classes = len(centred.y_mean)
-    trials = []
-    for penalty in penalties:
-        logits = rotated @ (target / (spectrum + penalty).unsqueeze(1)) + centred.y_mean
-        trials.append(scored(Trial(l2=penalty), logits.float().cpu().numpy(), y, classes))
+    together = max(1, _LOGITS_BYTES // (4 * classes * max(1, len(x))))
+    trials: list[Trial] = []
+    for first in range(0, len(penalties), together):
+        some = penalties[first : first + together]
+        weights = torch.cat([basis @ (target / (spectrum + penalty).unsqueeze(1)) for penalty in some], 1)
+        logits = torch.empty(len(some), len(x), classes)
+        for at, rows in x.chunks(device, _CHUNK):
+            found = ((rows.double() - centred.x_mean) @ weights).view(len(rows), len(some), classes) + centred.y_mean
+            logits[:, at] = found.transpose(0, 1).float().cpu()
+        trials += [scored(Trial(l2=p), own.numpy(), y, classes) for p, own in zip(some, logits, strict=True)]
     return tuple(trials)

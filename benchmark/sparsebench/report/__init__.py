@@ -4,6 +4,8 @@ from .aggregate import Aggregate, SupersededWarning, aggregate
 from .compare import compare
 from .comparison import render_comparison
 from .leaderboard import leaderboard, write_leaderboard
+from .profile import profile, render_profile
+from .speed import bench_beside, read_bench
 from .terminal import render_terminal
 from .write import write_report
 
@@ -11,9 +13,13 @@ __all__ = [
     "Aggregate",
     "SupersededWarning",
     "aggregate",
+    "bench_beside",
     "compare",
     "leaderboard",
+    "profile",
+    "read_bench",
     "render_comparison",
+    "render_profile",
     "render_terminal",
     "write_leaderboard",
     "write_report",

@@ -15,6 +15,7 @@ from .comparison import comparison_csv, comparison_tables
 from .figures import figures_of
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
+from .speed import speed_csv, speed_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ def write_report(
     out: Path,
     comparison: pd.DataFrame | None = None,
     wrote: Callable[[Path], None] | None = None,
+    bench: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
@@ -46,6 +48,9 @@ def write_report(
         What :func:`sparsebench.report.compare` gives: written as ``comparison.csv``, ``.md`` and ``.tex``.
     wrote : callable, optional
         Is told of each file when it is written.
+    bench : DataFrame, optional
+        What :func:`sparsebench.report.read_bench` gives: written as ``speed.csv`` beside the accuracy, and a table in
+        ``tables.md`` and ``tables.tex``.
 
     Raises
     ------
@@ -59,7 +64,7 @@ def write_report(
     statistics = aggregate(frame)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    for name, part in [*_parts(frame, statistics, out), *_comparison(comparison, out)]:
+    for name, part in [*_parts(frame, statistics, out, bench), *_comparison(comparison, out)]:
         try:
             for path in part():
                 written.append(path)
@@ -76,12 +81,15 @@ def write_report(
     return written
 
 
-def all_tables(statistics: Aggregate) -> list[tables.Table]:
-    """Return the tables of a report: the summary by method, then a table by task a group."""
-    return overviews(statistics) + tables.build_tables(statistics)
+def all_tables(statistics: Aggregate, bench: pd.DataFrame | None = None) -> list[tables.Table]:
+    """Return the tables of a report: the summary by method, a table by task a group, and the measured speed."""
+    speed = [] if bench is None else speed_tables(statistics, bench)
+    return overviews(statistics) + tables.build_tables(statistics) + speed
 
 
-def _parts(frame: pd.DataFrame, statistics: Aggregate, out: Path) -> Iterator[tuple[str, Part]]:
+def _parts(
+    frame: pd.DataFrame, statistics: Aggregate, out: Path, bench: pd.DataFrame | None
+) -> Iterator[tuple[str, Part]]:
     """Yield each part's name and what writes it."""
 
     def runs() -> Iterator[Path]:
@@ -98,8 +106,10 @@ def _parts(frame: pd.DataFrame, statistics: Aggregate, out: Path) -> Iterator[tu
     yield "runs.csv", runs
     yield _text(out / "leaderboard.csv", lambda: to_csv(leaderboard_of(statistics)))
     yield _text(out / "methods.csv", lambda: methods_csv(statistics))
-    yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics)))
-    yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics)))
+    yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, bench)))
+    yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, bench)))
+    if bench is not None:
+        yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
 
 

@@ -172,7 +172,11 @@ class MaskProof(Lenient):
 
 
 class RunRecord(Lenient):
-    """What one run leaves on disk."""
+    """What one run leaves on disk.
+
+    ``stages`` are the seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
+    share counts for the run that did it, but fits that served several runs for each of them equally, as in ``seconds``.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -187,6 +191,8 @@ class RunRecord(Lenient):
     weights_file: str | None = None
     seconds: float | None = None
     feature_seconds: float | None = None
+    stages: dict[str, float] = Field(default_factory=dict)
+    features_cached: bool | None = None
     started: str
     environment: dict[str, str] = Field(default_factory=dict)
 
