@@ -82,7 +82,7 @@ class Request:
     @property
     def asked_cluster(self) -> Cluster:
         """The options of Slurm's jobs, the numbers that follow from how runs compute filled in."""
-        return (self.cluster or Cluster()).for_runs(self.numerics, self.workers)
+        return (self.cluster or Cluster()).for_runs(self.numerics, self.workers or 0)
 
     def registry(self) -> Registry:
         """Return the built-in registry with the request's own files."""
