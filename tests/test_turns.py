@@ -31,11 +31,17 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return quick_suite(tmp_path_factory.mktemp("quick"))
 
 
-@pytest.fixture
-def prepared(tasks: Path, tmp_path: Path) -> Prepared:
+@pytest.fixture(scope="module")
+def checked(tasks: Path) -> Prepared:
     """The quick suite on one checkpoint: a linear group of two seeds, a full one of one."""
     selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"])
-    return prepare(Request(selection, tasks_dirs=[tasks], results=tmp_path / "runs"))
+    return prepare(Request(selection, tasks_dirs=[tasks], results=tasks / "runs"))
+
+
+@pytest.fixture
+def prepared(checked: Prepared, tmp_path: Path) -> Prepared:
+    """The plan, into a folder that doesn't exist yet."""
+    return replace(checked, request=replace(checked.request, results=tmp_path / "runs"))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 It is a cache, ``index.npz``, and never the truth. A row counts only while its record's file has the name, size and
 date that it was made from; the others are read from their records. Deleting it is safe, and a damaged or foreign one
-is made anew. It holds plain arrays and JSON, no objects.
+is made anew. It holds plain arrays and JSON, no objects, and ends with its own hash.
 
 Texts and integers are kept as their different values (JSON) and small codes, numbers as doubles.
 """
@@ -10,6 +10,7 @@ Texts and integers are kept as their different values (JSON) and small codes, nu
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -36,8 +37,11 @@ _FORMAT = 1
 _RACY_NS = 3_000_000_000
 """A file written so shortly before it was read may be written again without a new date: it is read once more."""
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, AttributeError, RecursionError,
-           NotImplementedError, zipfile.BadZipFile, zlib.error)  # fmt: skip
-"""What reading an archive of other bytes may raise."""
+           RuntimeError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+"""What reading a file that isn't an index may raise."""
+
+_HASH = 32
+"""Its sha256 stands at its end, in so many bytes."""
 
 _FEW = 50
 """So many changed records are gathered without writing the index again, or one in a hundred."""
@@ -129,7 +133,10 @@ def _read(path: Path) -> Rows:
 
     empty = {name: np.zeros(0, dtype=_DTYPES[kind]) for name, kind in _columns().items()}
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        data = path.read_bytes()
+        if hashlib.sha256(data[:-_HASH]).digest() != data[-_HASH:]:
+            return empty
+        with np.load(io.BytesIO(data[:-_HASH]), allow_pickle=False) as archive:
             if archive["about"].tobytes() != _about():
                 return empty
             columns = {name: _decode(archive, name, kind) for name, kind in _columns().items()}
@@ -168,7 +175,7 @@ def _encode(columns: Rows, now: int) -> bytes:
     arrays["size"] = np.where(columns["date"] > now - _RACY_NS, -1, columns["size"])  # these never count as the same
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
+    return buffer.getvalue() + hashlib.sha256(buffer.getbuffer()).digest()
 
 
 def _objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
