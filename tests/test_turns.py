@@ -92,7 +92,7 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
         Store(results).write(mimic.record.model_copy(update=update))
         path.unlink()
 
-    monkeypatch.setattr("sparsebench.turns.time.sleep", other)
+    monkeypatch.setattr("sparsebench.turns.wait", other)
     events: list[Event] = []
     assert run_group(linear, RunOptions(results), events.append) == ()
     assert started(events) == []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .failures import wait
 from .plan import Overwrite
 from .progress import tell
 from .schema import ResultsError, RunError, RunRecord, RunSpec
@@ -88,7 +88,7 @@ class Turns:
         """Wait a little for runs that others hold; longer from time to time, and said once."""
         if self._pause == _FIRST_PAUSE:
             tell(f"{label}: waiting for {count} run(s) that another process is doing")
-        time.sleep(self._pause)
+        wait(self._pause)
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
 
     def _claim(self, spec: RunSpec) -> Held | RunRecord | None:
