@@ -168,7 +168,7 @@ def test_a_run_stopped_by_a_signal_goes_on_where_it_was(slurm: Slurm, long_tasks
     slurm.run("scancel", "--signal=USR2", job)
     wait_until(lambda: list(results.glob("unfinished/*")), "the state of the run")
     wait_until(lambda: records_of(results), "the record")
-    assert not list(results.glob("unfinished/*"))
+    wait_until(lambda: not list(results.glob("unfinished/*")), "the state to be removed")
 
 
 def test_a_node_set_down_in_the_middle_loses_nothing(
