@@ -186,7 +186,7 @@ def test_a_node_set_down_in_the_middle_loses_nothing(
 
 
 def test_a_job_whose_time_limit_is_near_is_signalled_and_its_run_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    results, longer = tmp_path / "runs", with_epochs(tmp_path / "tasks", 500)
+    results, longer = tmp_path / "runs", with_epochs(tmp_path / "tasks", 250)
     cluster = {"time_minutes": 2, "signal_seconds": 100}  # Slurm looks every half minute: after 20 to 50 s
     on_slurm(longer, results, cluster, mode="full", wait=False)
     run(longer, tmp_path / "here", mode="full")  # meanwhile
