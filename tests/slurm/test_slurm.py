@@ -23,8 +23,7 @@ import sparsebench
 from sparsebench.api import Request, execute, prepare
 from sparsebench.cli import main
 from sparsebench.executors.cluster import read_cluster
-from sparsebench.executors.queued import known_submissions
-from sparsebench.executors.squeue import queued_jobs
+from sparsebench.executors.queued import ask
 from sparsebench.plan import Selection
 from sparsebench.schema import RunRecord
 from sparsebench.store import Store, frame
@@ -264,7 +263,7 @@ def test_the_jobs_need_nothing_of_a_submitting_process_that_was_killed(tasks: Pa
     (written,) = read_submissions(results)
     assert (written.state, written.arrays) == ("submitting", ())
     assert written.is_abandoned()
-    (known,) = known_submissions(results, queued_jobs())
+    (known,) = ask(results).submissions
     planned = {run["run_id"] for run in planned_runs(results)}
     assert {run for element in known.elements for run in element.runs} == planned
     table = on_slurm(tasks, results)  # finds all runs queued, and waits
