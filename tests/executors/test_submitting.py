@@ -11,7 +11,7 @@ from made_up import group, record
 
 import sparsebench
 from sparsebench.cli import main
-from sparsebench.executors import make_executor, slurm
+from sparsebench.executors import make_executor, slurm, submission
 from sparsebench.executors.cluster import Cluster
 from sparsebench.executors.queued import ask, queued_runs, wait_for_earlier
 from sparsebench.executors.slurm import SlurmSettings
@@ -112,6 +112,27 @@ def test_cancelled_submissions_hold_nothing(fake: Path, tmp_path: Path) -> None:
     assert queued_runs(ask(tmp_path))
     write_submission(tmp_path, read_submissions(tmp_path)[0].model_copy(update={"state": "cancelled"}))
     assert queued_runs(ask(tmp_path)) == {}
+
+
+def test_what_is_cancelled_while_it_is_submitted_goes_no_further(
+    fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fake / "scancel").write_text(f'#!/bin/sh\necho "$@" >> {fake}/cancelled\n')
+    (fake / "scancel").chmod(0o755)
+    put = submission._submit_array
+
+    def cancelled_meanwhile(*arguments: object) -> list[str]:
+        ids = put(*arguments)  # type: ignore[arg-type]
+        assert main(["cancel", "--results", str(tmp_path)]) == 0
+        return ids
+
+    monkeypatch.setattr(submission, "_submit_array", cancelled_meanwhile)
+    with pytest.raises(RunError, match="was cancelled meanwhile"):
+        execute(Plan((group(mode="full", seeds=3),)), tmp_path, EACH)
+    (found,) = read_submissions(tmp_path)
+    assert (found.state, [array.job_id for array in found.arrays]) == ("cancelled", ["70"])
+    assert (fake / "cancelled").read_text() == f"--user={os.getuid()} --name={found.job_name} 70_0 70_1\n"
+    assert not (fake / "script1").exists()
 
 
 def test_an_array_that_was_queued_but_not_noted_is_found_by_its_name(fake: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def ask(results: Path) -> Known:
 
 def with_strays(results: Path, submissions: Iterable[Submission], queue: Mapping[str, QueuedJob]) -> list[Submission]:
     """Return submissions, with the arrays that were queued but aren't noted: not yet, or their command was killed."""
-    return [_with_strays(results, one, queue) if one.state == "submitting" else one for one in submissions]
+    return [one if one.state == "submitted" else _with_strays(results, one, queue) for one in submissions]
 
 
 def held(queue: Mapping[str, QueuedJob], submission: Submission, element: Element) -> QueuedJob | None:
