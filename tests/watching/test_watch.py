@@ -257,6 +257,17 @@ def test_the_terminal_is_given_back_whatever_ends_watching(monkeypatch: pytest.M
     assert terminal.log.endswith("\x1b[?25h\x1b[?1049l")
 
 
+def test_an_interrupt_leaves_the_last_look_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal(60, 12)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "_again", interrupt)
+    show(monkeypatch, terminal, study(2, 1))
+    assert "2 running" in terminal.log.partition("\x1b[?1049l")[2]
+
+
 def test_without_a_window_everything_is_shown() -> None:
     lines = status.full(study(cells=40, running=3, wrong=30), argparse.Namespace(results=Path("runs")))
     assert sum(line.startswith("mini.") for line in lines) == 40

@@ -43,7 +43,8 @@ def watch(arguments: argparse.Namespace) -> Overview:
                 overview = again
     except KeyboardInterrupt:
         print("\nno longer watching; what runs goes on", file=sys.stderr)
-        return overview
+        if not screen.vanishes:
+            return overview
     print("\n".join(full(overview, arguments)))
     return overview
 
@@ -61,6 +62,8 @@ def _again(arguments: argparse.Namespace, screen: _Lines) -> Overview | None:
 
 class _Lines:
     """Plain lines with the time, one when something has changed."""
+
+    vanishes = False
 
     def __init__(self) -> None:
         self._before: tuple[str, ...] = ()
@@ -88,6 +91,8 @@ class _Lines:
 
 class _Screen(_Lines):
     """A terminal's other screen, painted over in place, so that what was there comes back at the end."""
+
+    vanishes = True
 
     _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
     _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
