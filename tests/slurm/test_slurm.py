@@ -187,7 +187,11 @@ def test_a_node_set_down_in_the_middle_loses_nothing(
 
 
 def test_a_job_whose_time_limit_is_near_is_signalled_and_its_run_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    results, longer = tmp_path / "runs", with_epochs(tmp_path / "tasks", 250)
+    run(with_epochs(tmp_path / "pace", 60), tmp_path / "paced", mode="full")
+    (paced,) = records_of(tmp_path / "paced")
+    assert paced.seconds is not None
+    # long enough for the signal to come, on a quick machine as on a loaded one
+    results, longer = tmp_path / "runs", with_epochs(tmp_path / "tasks", round(90 / (paced.seconds / 60)))
     cluster = {"time_minutes": 2, "signal_seconds": 100}  # Slurm looks every half minute: after 20 to 50 s
     on_slurm(longer, results, cluster, mode="full", wait=False)
     run(longer, tmp_path / "here", mode="full")  # meanwhile
