@@ -25,7 +25,7 @@ class Looks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *then: Callable[[], object]) -> None:
         self.left = list(then)
-        monkeypatch.setattr(watch.time, "sleep", self.sleep)
+        monkeypatch.setattr(watch, "sleep", self.sleep)
 
     def sleep(self, seconds: float) -> None:
         assert self.left, "watching should have ended"
@@ -207,7 +207,7 @@ def show(monkeypatch: pytest.MonkeyPatch, terminal: Terminal, *looks: Overview) 
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", str(terminal.width))
     monkeypatch.setenv("LINES", str(terminal.height))
-    monkeypatch.setattr(watch.time, "sleep", lambda _: shown.append(list(terminal.rows)))
+    monkeypatch.setattr(watch, "sleep", lambda _: shown.append(list(terminal.rows)))
     watch.watch(argparse.Namespace(results=Path("runs"), interval=1.0))
     return shown
 

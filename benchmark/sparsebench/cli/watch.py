@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-import time
+from time import sleep, strftime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -36,10 +36,10 @@ def watch(arguments: argparse.Namespace) -> Overview:
                 if idle >= _IDLE_LOOKS or (idle and overview.complete):
                     break
                 screen.show(overview, arguments)
-                time.sleep(arguments.interval)
+                sleep(arguments.interval)
                 while (again := _again(arguments, screen)) is None:
                     idle = 0
-                    time.sleep(arguments.interval)
+                    sleep(arguments.interval)
                 overview = again
     except KeyboardInterrupt:
         print("\nno longer watching; what runs goes on", file=sys.stderr)
@@ -81,7 +81,7 @@ class _Lines:
         lines = (summary(overview, arguments), *(f"note: {note}" for note in overview.notes))
         for line in lines:
             if line not in self._before:
-                print(time.strftime("%H:%M:%S"), line, flush=True)
+                print(strftime("%H:%M:%S"), line, flush=True)
         self._before = lines
 
     def warn(self, text: str) -> None:
