@@ -206,7 +206,7 @@ def test_a_claim_outlives_a_disk_slower_than_its_lease(
 
 def test_all_options_reach_a_worker(linear: Group, tmp_path: Path) -> None:
     options = RunOptions(tmp_path, None, tmp_path / "c", True, 3, "always", 2**62, 7.5)
-    assert protocol.decode_job(protocol.encode_job(linear, options)) == (linear, options)
+    assert protocol.decode_job(protocol.encode_job(linear, options, wait=True)) == (linear, options, True)
 
 
 def test_overwriting_always_does_everything_again_once(prepared: Prepared) -> None:

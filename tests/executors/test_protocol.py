@@ -13,9 +13,9 @@ from sparsebench.runner import RunOptions
 def test_every_option_of_a_run_reaches_its_worker(tmp_path: Path) -> None:
     options = RunOptions(tmp_path, data_dir=tmp_path / "d", cache_dir=None, save_weights=True, workers=3)
     asked = group(mode="full")
-    line = encode_job(asked, options)
+    line = encode_job(asked, options, wait=False)
     assert "\n" not in line
-    assert decode_job(line) == (asked, options)
+    assert decode_job(line) == (asked, options, False)
     assert set(json.loads(line)["options"]) == {field.name for field in dataclasses.fields(RunOptions)}
 
 

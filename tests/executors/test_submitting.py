@@ -11,9 +11,9 @@ from made_up import group, record
 
 import sparsebench
 from sparsebench.cli import main
-from sparsebench.executors import make_executor, slurm
+from sparsebench.executors import make_executor, slurm, submission
 from sparsebench.executors.cluster import Cluster
-from sparsebench.executors.queued import known_submissions, queued_runs, wait_for_earlier
+from sparsebench.executors.queued import ask, queued_runs, wait_for_earlier
 from sparsebench.executors.slurm import SlurmSettings
 from sparsebench.executors.squeue import QueuedJob, queued_jobs
 from sparsebench.executors.submission import check_slurm, open_submission
@@ -94,7 +94,7 @@ def test_runs_in_the_queue_are_not_submitted_again(fake: Path, tmp_path: Path) -
     assert [len(s.elements) for s in read_submissions(tmp_path)] == [3, 1]
     in_queue(fake, tmp_path, "72")
     (fake / "queue").write_text((fake / "queue").read_text().replace("sparsebench-", "another-"))  # an id used again
-    assert queued_runs(tmp_path, queued_jobs()) == {}
+    assert queued_runs(ask(tmp_path)) == {}
 
 
 def test_a_plan_that_is_all_queued_leaves_no_submission(fake: Path, tmp_path: Path) -> None:
@@ -109,9 +109,30 @@ def test_a_plan_that_is_all_queued_leaves_no_submission(fake: Path, tmp_path: Pa
 def test_cancelled_submissions_hold_nothing(fake: Path, tmp_path: Path) -> None:
     execute(Plan((group(),)), tmp_path, EACH)
     in_queue(fake, tmp_path, "70")
-    assert queued_runs(tmp_path, queued_jobs())
+    assert queued_runs(ask(tmp_path))
     write_submission(tmp_path, read_submissions(tmp_path)[0].model_copy(update={"state": "cancelled"}))
-    assert queued_runs(tmp_path, queued_jobs()) == {}
+    assert queued_runs(ask(tmp_path)) == {}
+
+
+def test_what_is_cancelled_while_it_is_submitted_goes_no_further(
+    fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fake / "scancel").write_text(f'#!/bin/sh\necho "$@" >> {fake}/cancelled\n')
+    (fake / "scancel").chmod(0o755)
+    put = submission._submit_array
+
+    def cancelled_meanwhile(*arguments: object) -> list[str]:
+        ids = put(*arguments)  # type: ignore[arg-type]
+        assert main(["cancel", "--results", str(tmp_path)]) == 0
+        return ids
+
+    monkeypatch.setattr(submission, "_submit_array", cancelled_meanwhile)
+    with pytest.raises(RunError, match="was cancelled meanwhile"):
+        execute(Plan((group(mode="full", seeds=3),)), tmp_path, EACH)
+    (found,) = read_submissions(tmp_path)
+    assert (found.state, [array.job_id for array in found.arrays]) == ("cancelled", ["70"])
+    assert (fake / "cancelled").read_text() == f"--user={os.getuid()} --name={found.job_name} 70_0 70_1\n"
+    assert not (fake / "script1").exists()
 
 
 def test_an_array_that_was_queued_but_not_noted_is_found_by_its_name(fake: Path, tmp_path: Path) -> None:
@@ -120,9 +141,9 @@ def test_an_array_that_was_queued_but_not_noted_is_found_by_its_name(fake: Path,
     (whole,) = read_submissions(tmp_path)
     write_submission(tmp_path, whole.model_copy(update={"state": "submitting", "arrays": ()}))
     in_queue(fake, tmp_path, "70_0", "70_1")
-    (found,) = known_submissions(tmp_path, queued_jobs())
+    (found,) = ask(tmp_path).submissions
     assert found.arrays == whole.arrays
-    assert set(queued_runs(tmp_path, queued_jobs())) == {run.run_id for run in plan.runs}
+    assert set(queued_runs(ask(tmp_path))) == {run.run_id for run in plan.runs}
 
 
 def test_what_slurm_doesn_t_take_is_said_and_what_it_took_is_kept(fake: Path, tmp_path: Path) -> None:

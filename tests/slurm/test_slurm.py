@@ -22,13 +22,14 @@ from real_slurm import Slurm, wait_until
 import sparsebench
 from sparsebench.api import Request, execute, prepare
 from sparsebench.cli import main
+from sparsebench.executors.cancelling import cancel_jobs
 from sparsebench.executors.cluster import read_cluster
-from sparsebench.executors.queued import known_submissions
-from sparsebench.executors.squeue import queued_jobs
+from sparsebench.executors.queued import ask
 from sparsebench.plan import Selection
 from sparsebench.schema import RunRecord
 from sparsebench.store import Store, frame
 from sparsebench.store.jobs import read_submissions
+from sparsebench.watching import look_over
 from tasks_quick import image_folder, quick_suite
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("slurm")]
@@ -186,7 +187,11 @@ def test_a_node_set_down_in_the_middle_loses_nothing(
 
 
 def test_a_job_whose_time_limit_is_near_is_signalled_and_its_run_ends_with_the_same_numbers(tmp_path: Path) -> None:
-    results, longer = tmp_path / "runs", with_epochs(tmp_path / "tasks", 250)
+    run(with_epochs(tmp_path / "pace", 60), tmp_path / "paced", mode="full")
+    (paced,) = records_of(tmp_path / "paced")
+    assert paced.seconds is not None
+    # long enough for the signal to come, on a quick machine as on a loaded one
+    results, longer = tmp_path / "runs", with_epochs(tmp_path / "tasks", round(90 / (paced.seconds / 60)))
     cluster = {"time_minutes": 2, "signal_seconds": 100}  # Slurm looks every half minute: after 20 to 50 s
     on_slurm(longer, results, cluster, mode="full", wait=False)
     run(longer, tmp_path / "here", mode="full")  # meanwhile
@@ -264,7 +269,7 @@ def test_the_jobs_need_nothing_of_a_submitting_process_that_was_killed(tasks: Pa
     (written,) = read_submissions(results)
     assert (written.state, written.arrays) == ("submitting", ())
     assert written.is_abandoned()
-    (known,) = known_submissions(results, queued_jobs())
+    (known,) = ask(results).submissions
     planned = {run["run_id"] for run in planned_runs(results)}
     assert {run for element in known.elements for run in element.runs} == planned
     table = on_slurm(tasks, results)  # finds all runs queued, and waits
@@ -303,6 +308,44 @@ def test_an_interrupt_ends_the_waiting_alone(slurm: Slurm, tasks: Path, tmp_path
     assert f"sparsebench cancel --results {results}" in out
     assert slurm.jobs()
     wait_until(lambda: len(records_of(results)) == 3, "the records")
+
+
+def states(results: Path) -> dict[str, int]:
+    return {state: count for state, count in look_over(results).counts.items() if count}
+
+
+def test_cancel_takes_what_a_submission_has_in_the_queue_and_status_tells_how_it_goes(
+    slurm: Slurm, long_tasks: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "runs"
+    other = slurm.run("sbatch", "--parsable", "--begin=now+300", f"--output={tmp_path}/%j", "--wrap=true").strip()
+    on_slurm(long_tasks, results, mode="full", wait=False)
+    wait_until(lambda: states(results) == {"running": 1}, "the run to be seen to run")
+    assert look_over(results).seconds_left is not None
+    (submission,) = read_submissions(results)
+    (element,) = submission.elements
+    assert main(["cancel", "--results", str(results)]) == 0
+    assert [found.state for found in read_submissions(results)] == ["cancelled"]
+    while element.job_id in slurm.jobs():  # the job has some time to end
+        found = states(results)
+        assert element.job_id not in slurm.jobs() or set(found) <= {"running", "queued"}, found
+    assert states(results) == {"missing": 1}
+    assert list(slurm.jobs()) == [other]
+    cancel_jobs([element.job_id, "4711"], submission.job_name)  # what has ended, or never was, is no error
+    cancel_jobs([other], submission.job_name)
+    assert list(slurm.jobs()) == [other], "another name: an id that was given out again"
+    slurm.run("scancel", other)
+
+
+def test_a_job_that_waits_to_start_again_is_queued(slurm: Slurm, long_tasks: Path, tmp_path: Path) -> None:
+    results = tmp_path / "runs"
+    on_slurm(long_tasks, results, mode="full", wait=False)
+    wait_until(lambda: states(results) == {"running": 1}, "the run to be seen to run")
+    slurm.down()
+    wait_until(lambda: list(slurm.jobs().values()) == ["PENDING"], "the job to queue again")
+    assert states(results) == {"queued": 1}
+    assert main(["cancel", "--results", str(results)]) == 0
+    wait_until(lambda: states(results) == {"missing": 1}, "the job to leave the queue")
 
 
 def test_what_slurm_refuses_is_said_before_anything_is_written(

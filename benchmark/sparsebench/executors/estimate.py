@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, cached_property
 
-from .. import backbones, flops
 from ..schema import Group, RunRecord, RunSpec, UnknownNameError
 
 Key = tuple[str, ...]
@@ -39,20 +38,23 @@ class Estimator:
         self._flops_of = flops_of or flops_of_architecture
         self._images: dict[str, int] = {}
         self._same: dict[Key, list[float]] = defaultdict(list)
-        self._rates: dict[Key, list[float]] = defaultdict(lambda: [0.0, 0.0])  # seconds, multiply-adds
         ended = [r for r in records if r.status == "ok" and r.seconds is not None and r.scores is not None]
         for record in ended:
             assert record.scores is not None  # noqa: S101 - chosen above
             self._images[record.spec.task] = record.scores.n_train + record.scores.n_test
-        for record in ended:
-            self._learn(record.spec, record.seconds or 0.0)
+            self._same[_same(record.spec)].append(record.seconds or 0.0)
+        self._ended = ended
 
-    def _learn(self, spec: RunSpec, seconds: float) -> None:
-        self._same[_same(spec)].append(seconds)
-        work = self._work(spec, self._images[spec.task])
-        for key in _kinds(spec):
-            self._rates[key][0] += seconds
-            self._rates[key][1] += work
+    @cached_property
+    def _rates(self) -> dict[Key, tuple[float, float]]:
+        """Seconds and multiply-adds by kinds of runs; counted when they are first needed, which loads torch."""
+        rates: dict[Key, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+        for record in self._ended:
+            work = self._work(record.spec, self._images[record.spec.task])
+            for key in _kinds(record.spec):
+                seconds, done = rates[key]
+                rates[key] = seconds + (record.seconds or 0.0), done + work
+        return rates
 
     def run(self, spec: RunSpec, images: int | None = None) -> float:
         """Return the seconds of a run; ``images`` are its task's training and test images, where no record says it."""
@@ -95,6 +97,8 @@ def _kinds(spec: RunSpec) -> list[Key]:
 @cache
 def flops_of_architecture(name: str) -> float:
     """Return the multiply-adds of one image through an architecture; a guess where it can't be built."""
+    from .. import backbones, flops  # they load torch, which nothing else here needs
+
     try:
         architecture = backbones.find(name)[0]
     except UnknownNameError:  # an old record's

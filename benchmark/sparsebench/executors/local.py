@@ -1,8 +1,9 @@
 """Run a plan on several worker processes of this machine.
 
 Workers are started once and given one group after the other, as lines of JSON: no code of the caller is imported
-again, so this works from notebooks and scripts too. Each worker has processors, or a GPU, of its own. The run that a
-killed worker was at is tried again by another, a stated number of times, before it counts as failed.
+again, so this works from notebooks and scripts too. Each worker has processors, or a GPU, of its own. Runs that other
+processes hold are left for the end, so that nobody waits while there is something to do. The run that a killed worker
+was at is tried again by another, a stated number of times, before it counts as failed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter, deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -25,7 +27,8 @@ from ..progress import tell
 from ..runner import Emit, Event, RunOptions
 from ..schema import Failure, Group, RunError, RunRecord
 from ..store import Store
-from .protocol import AFFINITY, decode_event, encode_job
+from .pinning import Place, find_place
+from .protocol import decode_event, encode_job
 
 _STOP_SECONDS = 10.0
 _STILLBORN = 3  # so many workers in a row that never got ready: something is wrong with all of them
@@ -36,7 +39,7 @@ class _Worker:
     """One worker process and what it is at."""
 
     process: subprocess.Popen[str]
-    slot: int  # which processors or GPU it has
+    place: Place
     started: bool = False  # it has said that it is ready
     idle: bool = False
     group: Group | None = None  # what is left of the group it was given
@@ -62,22 +65,27 @@ class LocalExecutor:
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
         """Run all groups of ``plan``; the workers are stopped however this ends."""
         waiting = deque(plan.groups)
+        held: deque[Group] = deque()  # by other processes, when a worker came to them
         messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         workers: list[_Worker] = []
         device = plan.runs[0].numerics.device if plan.groups else "cpu"
         try:
-            while waiting or any(w.group is not None for w in workers):
+            while waiting or held or any(w.group is not None for w in workers):
                 for worker in workers:
                     if worker.idle and waiting:
-                        self._give(worker, waiting.popleft(), options)
-                while len(workers) < self.jobs and sum(not w.started for w in workers) < len(waiting):
-                    workers.append(self._start(messages, _free_slot(workers), device))
+                        self._give(worker, waiting.popleft(), options, wait=False)
+                    elif worker.idle and held:
+                        self._give(worker, held.popleft(), options, wait=True)
+                while len(workers) < self.jobs and sum(not w.started for w in workers) < len(waiting) + len(held):
+                    workers.append(self._start(messages, workers, device))
                 worker, message = messages.get()
                 if message is None:
                     workers.remove(worker)
                     self._lost(worker, waiting, options, emit)
                 elif message["kind"] in ("ready", "idle"):
                     self._stillborn = 0
+                    if worker.group is not None and (left := _only(worker.group, message.get("left", ()))) is not None:
+                        held.append(left)
                     worker.started = worker.idle = True
                     worker.group = worker.current = None
                 else:
@@ -88,25 +96,30 @@ class LocalExecutor:
         finally:
             _stop(workers)
 
-    def _start(self, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]], slot: int, device: str) -> _Worker:
-        place = worker_place(slot, self.jobs, self.threads, device)
+    def _start(
+        self, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]], others: list[_Worker], device: str
+    ) -> _Worker:
+        place = find_place(self.jobs, self.threads, device, [worker.place for worker in others])
         process = subprocess.Popen(
             [sys.executable, "-m", "sparsebench.executors.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": os.pathsep.join(sys.path), **place},
+            env={**os.environ, "OMP_NUM_THREADS": str(self.threads), "PYTHONPATH": os.pathsep.join(sys.path)}
+            | place.environment,
+            pass_fds=place.descriptors,
         )
-        worker = _Worker(process, slot)
+        place.hand_over()
+        worker = _Worker(process, place)
         threading.Thread(target=_listen, args=(worker, process.stdout, messages), daemon=True).start()
         return worker
 
-    def _give(self, worker: _Worker, group: Group, options: RunOptions) -> None:
+    def _give(self, worker: _Worker, group: Group, options: RunOptions, *, wait: bool) -> None:
         worker.group, worker.idle = group, False
         with contextlib.suppress(BrokenPipeError):  # it has died: its end of output says so
             assert worker.process.stdin is not None  # noqa: S101 - opened above
-            worker.process.stdin.write(encode_job(group, options) + "\n")
+            worker.process.stdin.write(encode_job(group, options, wait) + "\n")
             worker.process.stdin.flush()
 
     def _lost(self, worker: _Worker, waiting: deque[Group], options: RunOptions, emit: Emit) -> None:
@@ -145,40 +158,14 @@ class LocalExecutor:
             waiting.appendleft(rest)
 
 
-def worker_place(slot: int, jobs: int, threads: int, device: str) -> dict[str, str]:
-    """Return the environment that gives a worker a place of its own.
-
-    On ``cuda`` (without a number) each worker sees one GPU, in turns. On a CPU with threads enough for all, each has
-    its own processors; where there are fewer, the system shares them out.
-    """
-    if device == "cuda":
-        listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-        gpus = [g for g in listed.split(",") if g] if listed else [str(k) for k in range(_count_gpus())]
-        return {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
-    if device != "cpu" or not hasattr(os, "sched_getaffinity"):
-        return {}
-    cpus = sorted(os.sched_getaffinity(0))
-    if jobs * threads > len(cpus):
-        return {}
-    return {AFFINITY: ",".join(map(str, cpus[slot * threads : (slot + 1) * threads]))}
-
-
-def _count_gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def _free_slot(workers: list[_Worker]) -> int:
-    taken = {worker.slot for worker in workers}
-    return next(slot for slot in range(len(workers) + 1) if slot not in taken)
-
-
 def _without(group: Group | None, run_id: str) -> Group | None:
     """Return a group without one of its runs; None if nothing is left."""
-    if group is None:
-        return None
-    runs = tuple(run for run in group.runs if run.run_id != run_id)
+    return None if group is None else _only(group, {run.run_id for run in group.runs} - {run_id})
+
+
+def _only(group: Group, run_ids: Collection[str]) -> Group | None:
+    """Return a group with some of its runs; None if there are none."""
+    runs = tuple(run for run in group.runs if run.run_id in run_ids)
     return group.model_copy(update={"runs": runs}) if runs else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from ..runner import Event, RunOptions
-from ..schema import Group, RunRecord
+from ..schema import Group, RunRecord, RunSpec
 
 AFFINITY = "SPARSEBENCH_WORKER_CPUS"
 """Environment variable that names the processors of a worker, by number."""
@@ -31,15 +31,21 @@ def read_job(document: dict[str, Any]) -> tuple[list[Group], RunOptions]:
     return groups, _OPTIONS.validate_python(document["options"])
 
 
-def encode_job(group: Group, options: RunOptions) -> str:
-    """Return the line that asks a worker to run a group."""
-    return json.dumps(job_document([group], options))
+def encode_job(group: Group, options: RunOptions, wait: bool) -> str:
+    """Return the line that asks a worker to run a group, and says whether to ``wait`` for what others hold of it."""
+    return json.dumps({**job_document([group], options), "wait": wait})
 
 
-def decode_job(line: str) -> tuple[Group, RunOptions]:
-    """Return the group and options of a worker's input line."""
-    (group,), options = read_job(json.loads(line))
-    return group, options
+def decode_job(line: str) -> tuple[Group, RunOptions, bool]:
+    """Return what :func:`encode_job` was given."""
+    document = json.loads(line)
+    (group,), options = read_job(document)
+    return group, options, document["wait"]
+
+
+def encode_idle(left: Sequence[RunSpec]) -> str:
+    """Return the line by which a worker tells that it has done a group, but for the runs that others hold."""
+    return json.dumps({"kind": "idle", "left": [spec.run_id for spec in left]})
 
 
 def encode_event(event: Event) -> str:

@@ -20,8 +20,7 @@ from ..store import Store
 from .cluster import Cluster
 from .estimate import Estimator
 from .packing import Limits, arrays, bundles, duration
-from .queued import queued_runs, settle, wait_for_earlier
-from .squeue import queued_jobs
+from .queued import ask, queued_runs, settle, wait_for_earlier
 from .submission import drop_submission, open_submission, submit
 
 _POLL_SECONDS = (1.0, 15.0)  # at first and after some minutes
@@ -66,9 +65,9 @@ class SlurmExecutor:
         submission = open_submission(results, self._settings.plan, cluster)
         try:
             wait_for_earlier(results, submission)
-            queue = queued_jobs()
-            settle(results, queue)
-            held = queued_runs(results, queue)
+            known = ask(results)
+            settle(results, known)
+            held = queued_runs(known)
             watch.collect()  # what others have done since the plan was made
             groups = _only(plan.groups, watch.waiting - held.keys())
         except BaseException:
@@ -157,7 +156,7 @@ class _Watch:
     def _ask(self) -> dict[str, str] | None:
         """Return the runs that the queue holds; None if it can't be asked now."""
         try:
-            found = queued_runs(self._results, queued_jobs())
+            found = queued_runs(ask(self._results))
         except RunError as error:
             if not self._deaf:
                 self._say(f"{error}; waiting goes on")

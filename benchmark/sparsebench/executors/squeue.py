@@ -22,6 +22,11 @@ class QueuedJob:
     state: str
     comment: str
 
+    @property
+    def waits(self) -> bool:
+        """Whether it is yet to start, or to start again: no process of it lives."""
+        return self.state == "PENDING"
+
 
 def available() -> bool:
     """Return whether there is a queue to ask."""

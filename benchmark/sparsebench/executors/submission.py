@@ -23,7 +23,8 @@ from .. import files
 from ..runner import RunOptions
 from ..schema import InputError, RunError
 from ..schema.base import SCHEMA_VERSION
-from ..store.jobs import Element, JobArray, Submission, jobs_dir, write_submission
+from ..store.jobs import Element, JobArray, Submission, is_cancelled, jobs_dir, write_submission
+from .cancelling import cancel_jobs
 from .cluster import Cluster
 from .packing import Array
 from .protocol import job_document
@@ -147,7 +148,8 @@ def submit(
     Raises
     ------
     RunError
-        If Slurm refuses an array; those before it stay submitted, and the submission says so.
+        If Slurm refuses an array; those before it stay submitted, and the submission says so. If it is cancelled while
+        it goes on: nothing of it stays submitted.
     """
     results = options.results
     folder = (jobs_dir(results) / submission.submission).resolve()
@@ -158,7 +160,8 @@ def submit(
         try:
             ids = _submit_array(folder, number, array, submission.job_name, after, cluster, threads)
         except Exception as error:  # submitit wraps what sbatch says in errors of several kinds
-            submission = submission.model_copy(update={"state": "submitted"})
+            state = "cancelled" if is_cancelled(results, submission) else "submitted"
+            submission = submission.model_copy(update={"state": state})
             write_submission(results, submission)
             taken, all_ = len(submission.elements), sum(len(a.bundles) for a in arrays)
             raise RunError(
@@ -175,9 +178,13 @@ def submit(
         )
         made = JobArray(job_id=ids[0].partition("_")[0], elements=elements)
         last = number == len(arrays) - 1
-        state = "submitted" if last else "submitting"
+        cancelled = is_cancelled(results, submission)
+        state = "cancelled" if cancelled else "submitted" if last else "submitting"
         submission = submission.model_copy(update={"arrays": (*submission.arrays, made), "state": state})
         write_submission(results, submission)
+        if cancelled:
+            cancel_jobs(ids, submission.job_name)
+            raise RunError(f"the submission {submission.submission} was cancelled meanwhile", "submit it again")
     return submission
 
 
@@ -246,15 +253,3 @@ def _own_setup(folder: Path, number: int, threads: int) -> list[str]:
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1].removeprefix("sbatch: error: ") if lines else type(error).__name__
-
-
-def read_array(folder: Path, number: int) -> list[tuple[str, ...]]:
-    """Return the ids of the runs of each element of an array, from what its jobs read; none if it can't be read."""
-    try:
-        document = json.loads((folder / f"{number}.json").read_bytes())
-        return [
-            tuple(run["run_id"] for group in element["groups"] for run in group["runs"])
-            for element in document["elements"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []

@@ -17,7 +17,7 @@ import time
 from .. import interruption
 from ..engines.memory import keep_pages
 from ..runner import Event, run_group
-from .protocol import AFFINITY, decode_job, encode_event
+from .protocol import AFFINITY, decode_job, encode_event, encode_idle
 
 _LOST_PARENT = 3
 _GRACE_SECONDS = 3.0  # for a training to write down how far it is
@@ -43,14 +43,14 @@ def main() -> None:
 
     out.write('{"kind": "ready"}\n')
     while True:
-        group, options = decode_job(jobs.get())
+        group, options, wait = decode_job(jobs.get())
         try:
             _busy.set()
-            run_group(group, options, emit)
+            left = run_group(group, options, emit, wait=wait)
             _busy.clear()
         except interruption.Stopped:
             os._exit(_LOST_PARENT)
-        out.write('{"kind": "idle"}\n')
+        out.write(encode_idle(left) + "\n")
 
 
 def _watch(jobs: queue.Queue[str]) -> None:

@@ -103,6 +103,15 @@ def write_submission(results: Path, submission: Submission) -> Path:
     return path
 
 
+def is_cancelled(results: Path, submission: Submission) -> bool:
+    """Return whether another command has cancelled a submission, going by what is on disk."""
+    try:
+        text = (jobs_dir(results) / f"{submission.submission}.json").read_bytes()
+        return Submission.model_validate_json(text).state == "cancelled"
+    except (OSError, ValidationError):
+        return False
+
+
 def read_submissions(results: Path) -> list[Submission]:
     """Return the submissions of a results folder, oldest first; a damaged file gives a warning and is passed over."""
     found = []
