@@ -119,7 +119,7 @@ def _reach(layer: Convolution, rows: int, tile: int, isa: Isa) -> int:
     """Return the bytes that a tile reads of one input channel."""
     w = layer.window
     high = (rows - 1) * w.stride + w.kernel[0]
-    return high * (tile * isa.vector * 4 * (w.stride if w.kernel[1] > 1 else 1) + (w.kernel[1] - 1) * isa.lanes * 4)
+    return high * (tile * isa.vector * 4 * w.stride + (w.kernel[1] - 1) * isa.lanes * 4)
 
 
 def _blocks(layer: Convolution, rows: int, tile: int, isa: Isa) -> list[int]:

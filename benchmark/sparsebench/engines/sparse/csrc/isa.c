@@ -15,18 +15,12 @@
 
 enum { N = V * U };
 
-typedef void (*sparse_fn)(const spb_op *, int, int, int, const char *, char *, const char *, spb_ahead *);
-
+#define ARGUMENTS const spb_op *op, int b, int c0, int c1, const char *x, char *y, const char *r, spb_ahead *a
+typedef void (*sparse_fn)(ARGUMENTS);
 #define SPARSE(R, T, S)                                                                                            \
-    static void sparse_##R##_##T##_##S(const spb_op *op, int b, int c0, int c1, const char *x, char *y, const char *r,  \
-                                       spb_ahead *a) {                                                              \
-        sparse_tile(R, T, S, op, b, c0, c1, x, y, r, a);                                                              \
-    }
+    static void sparse_##R##_##T##_##S(ARGUMENTS) { sparse_tile(R, T, S, op, b, c0, c1, x, y, r, a); }
 #define DENSE(T, S)                                                                                                \
-    static void dense_##T##_##S(const spb_op *op, int b, int g0, int g1, const char *x, char *y, const char *r,        \
-                                spb_ahead *a) {                                                                    \
-        dense_tile(T, S, op, b, g0, g1, x, y, r, a);                                                                  \
-    }
+    static void dense_##T##_##S(ARGUMENTS) { dense_tile(T, S, op, b, c0, c1, x, y, r, a); }
 #define EACH7(F, R, S) F(R, 1, S) F(R, 2, S) F(R, 3, S) F(R, 4, S) F(R, 5, S) F(R, 6, S) F(R, 7, S)
 #define EACH14(F, R, S) EACH7(F, R, S) F(R, 8, S) F(R, 9, S) F(R, 10, S) F(R, 11, S) F(R, 12, S) F(R, 13, S) F(R, 14, S)
 EACH14(SPARSE, 1, 1)
@@ -77,25 +71,6 @@ static void zero_columns(const spb_map *y, char *row, int rows, int c0, int c1) 
         for (int c = c0; c < c1; c++) memset(row + i * y->row + c * y->ch + at, 0, bytes);
 }
 
-/* The inputs that a tile reads and the one before it (to the left, or above) didn't. */
-static spb_ahead new_inputs(const spb_op *op, const char *x, int tile, int rows) {
-    const int s = op->stride, below = op->reach_h >= s, beside = op->reach_w >= s;
-    spb_ahead a = {.x = x};
-    a.x += (below ? op->reach_h - s - op->pad_top : -op->pad_top) * op->x.row;
-    a.x += (beside ? op->reach_w - s - op->pad_left : -op->pad_left) * (int64_t)(N * 4);
-    a.rows = below ? rows * s : rows;
-    a.row = below ? op->x.row : op->x.row * s;
-    const int columns = ceil_div(tile, U), bytes = N * 4 < 64 ? 64 : N * 4;
-    if (beside || s == 1) {
-        a.lines = ceil_div(columns * s * N * 4, 64);
-        a.step = 64;
-    } else {
-        a.lines = columns;
-        a.step = (int64_t)s * bytes;
-    }
-    return a;
-}
-
 /* One part of the output channels for `rows` rows: all tiles of them. */
 static void conv_item(const spb_op *op, int index) {
     const int is_dense = op->kind == SPB_DENSE, s = op->stride - 1;
@@ -111,12 +86,10 @@ static void conv_item(const spb_op *op, int index) {
         char *y = op->y.data + h * op->y.row + (int64_t)t0 * VB;
         const char *r = op->r.data ? op->r.data + h * op->r.row + (int64_t)t0 * VB : 0;
         spb_ahead ahead = {0};
-        if (column + 1 < across) {
-            if (part == 0)
-                ahead = new_inputs(op, x + (int64_t)op->tile * op->stride * VB, left - t < op->tile ? left - t : op->tile, rows);
-        } else if (part == op->parts - 1 && h + rows < op->y.height) {
+        if (column + 1 < across && part == 0) /* the other parts find it in the second cache */
+            ahead = new_inputs(op, x + (int64_t)t * op->stride * VB, left - t < op->tile ? left - t : op->tile, rows);
+        else if (column + 1 == across && part == op->parts - 1 && h + rows < op->y.height)
             ahead = new_inputs(op, row + (int64_t)rows * op->stride * op->x.row, op->tile, rows);
-        }
         ahead.total = (u1 - u0) * op->blocks;
         const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
         for (int block = 0; block < op->blocks; block++) run(op, block, u0, u1, x, y, r, &ahead);

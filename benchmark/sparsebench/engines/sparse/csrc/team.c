@@ -172,8 +172,10 @@ int spb_run(spb_team *team, const spb_isa *isa, const spb_op *ops, int count, co
     }
     for (int i = 0; i < count; i++) {
         const int total = isa->items(&ops[i]);
-        for (int k = 0; k < team->threads; k++)
-            atomic_store_explicit(&team->next[i * team->threads + k], (int64_t)total * k / team->threads, memory_order_relaxed);
+        for (int k = 0; k < team->threads; k++) {
+            const int first = (int64_t)total * k / team->threads;
+            atomic_store_explicit(&team->next[i * team->threads + k], first, memory_order_relaxed);
+        }
     }
     team->isa = isa, team->ops = ops, team->count = count, team->io = io;
     if (team->threads > 1) {

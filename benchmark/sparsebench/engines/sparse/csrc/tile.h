@@ -37,38 +37,7 @@ INLINE vec clamp(vec value, vec low, vec high) {
 /* The byte offset of vector t of a tile in an input that is read at stride S. */
 #define XOFF(t, S) ((((t) / U) * (S) * U + (t) % U) * VB)
 
-/* What is asked for early, while a tile is computed, so that it has come when it is needed: the next tile's inputs, into
- * the second cache, a share of their channels with each output channel; and the outputs and residuals of the output
- * channels a few ahead.
- */
-typedef struct {
-    const char *x;    /* the next tile's new inputs; NULL: nothing */
-    int rows, lines;  /* of each channel */
-    int64_t row, step; /* bytes from one to the next */
-    int done, total;  /* of the shares: one for each output channel (or group of them) and block */
-} spb_ahead;
-
-enum { AHEAD = 2 }; /* output channels */
-
-INLINE void ask_inputs(const spb_op *op, spb_ahead *a) {
-    if (!a->x) return;
-    const int64_t channels = op->x.channels;
-    const int k0 = channels * a->done / a->total, k1 = channels * (a->done + 1) / a->total;
-    a->done++;
-    for (int k = k0; k < k1; k++)
-        for (int i = 0; i < a->rows; i++) {
-            const char *at = a->x + i * a->row + k * op->x.ch;
-            for (int l = 0; l < a->lines; l++) __builtin_prefetch(at + l * a->step, 0, 2);
-        }
-}
-
-INLINE void ask_line(const char *at, const int T, int write) {
-    UNROLL for (int t = 0; t < T; t += (VB < 64 ? 64 / VB : 1))
-        if (write)
-            __builtin_prefetch(at + t * VB, 1, 3);
-        else
-            __builtin_prefetch(at + t * VB, 0, 3);
-}
+#include "ahead.h"
 
 INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op, int block, int c0, int c1,
                         const char *x, char *y, const char *r, spb_ahead *ahead) {
@@ -82,9 +51,10 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
         ask_inputs(op, ahead);
         if (p == end && !first && !last) continue;
         char *out = y + c * yc;
-        if (first && c + AHEAD < c1) UNROLL for (int i = 0; i < R; i++) ask_line(out + AHEAD * yc + i * yr, T, 1);
-        if (last && r && c + AHEAD < c1)
-            UNROLL for (int i = 0; i < R; i++) ask_line(r + (c + AHEAD) * rc + i * rr, T, 0);
+        if (c + AHEAD < c1) UNROLL for (int i = 0; i < R; i++) {
+            if (first) ask_outputs(out + AHEAD * yc + i * yr, T);
+            if (last && r) ask_residuals(r + (c + AHEAD) * rc + i * rr, T);
+        }
         vec a[2][14]; /* of fixed size, so that what is used of it stays in registers */
         if (first) {
             vec b = splat(op->bias[c]);
@@ -126,8 +96,10 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
         const float *w = op->weights + ((int64_t)g * op->inputs + k0) * M;
         char *out = y + (int64_t)g * M * op->y.ch;
         ask_inputs(op, ahead);
-        if (first) UNROLL for (int m = 0; m < M; m++) if (m < valid) ask_line(out + m * op->y.ch, T, 1);
-        if (last && r) UNROLL for (int m = 0; m < M; m++) if (m < valid) ask_line(r + ((int64_t)g * M + m) * op->r.ch, T, 0);
+        for (int m = 0; m < valid; m++) {
+            if (first) ask_outputs(out + m * op->y.ch, T);
+            if (last && r) ask_residuals(r + ((int64_t)g * M + m) * op->r.ch, T);
+        }
         vec a[M][4];
         UNROLL for (int m = 0; m < M; m++)
             UNROLL for (int t = 0; t < T; t++)
