@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.8, 0.9, 0.95, 0.98])
-    parser.add_argument("--mask", nargs="+", choices=sorted(KINDS), default=["uniform", "global"])
+    parser.add_argument("--mask", nargs="+", choices=sorted(KINDS), default=["uniform", "global", "erk"])
     parser.add_argument("--layers", action="store_true", help="print the roofline of the last network")
     arguments = parser.parse_args(argv)
     keep_pages()

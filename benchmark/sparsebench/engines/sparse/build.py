@@ -22,9 +22,9 @@ LIBRARY = "_kernels.so"
 _COMMON = ["-O3", "-fPIC", "-std=gnu11", "-ffp-contract=fast", "-fvisibility=hidden", "-Wall", "-Wextra"]
 
 _X86 = {
-    "avx512": ["-mavx512f", "-mfma", "-mprefer-vector-width=512", "-DV=16", "-DU=1", "-DWIDE"],
-    "avx2": ["-mavx2", "-mfma", "-DV=8", "-DU=1"],
-    "avx2x2": ["-mavx2", "-mfma", "-DV=8", "-DU=2"],
+    "avx512": ["-mavx512f", "-mfma", "-mprfchw", "-mprefer-vector-width=512", "-DV=16", "-DU=1", "-DWIDE"],
+    "avx2": ["-mavx2", "-mfma", "-mprfchw", "-DV=8", "-DU=1"],
+    "avx2x2": ["-mavx2", "-mfma", "-mprfchw", "-DV=8", "-DU=2"],
     "portable": ["-DV=4", "-DU=2"],
 }
 _ARM = {"neon": ["-DV=4", "-DU=2", "-DWIDE"]}

@@ -13,7 +13,7 @@ from typing import Any
 
 from .build import LIBRARY
 
-ABI = 1
+ABI = 2
 PATH = Path(__file__).resolve().parent / LIBRARY
 
 
@@ -62,7 +62,7 @@ class Op(Structure):
         *((name, c_int32) for name in ("tile", "rows", "parts", "blocks")),
         *((name, c_void_p) for name in ("starts", "entries", "offsets", "weights", "bias")),
         *((name, c_int32) for name in ("inputs", "kernel_h", "kernel_w", "pad_top", "pad_left")),
-        *((name, c_int32) for name in ("outside", "limit_h", "limit_w")),
+        *((name, c_int32) for name in ("outside", "limit_h", "limit_w", "reach_h", "reach_w")),
     ]
 
 
@@ -132,13 +132,9 @@ def available() -> bool:
     return library() is not None
 
 
-UNTRIED = frozenset({"avx512"})
-"""Instruction sets whose code has not run on a processor yet: taken only where ``$SPARSEBENCH_ISA`` names them."""
-
-
 @cache
 def instruction_sets() -> dict[str, Isa]:
-    """Return what this processor has, best first, without :data:`UNTRIED` ones that weren't asked for."""
+    """Return what this processor has, best first."""
     lib = library()
     found: dict[str, Isa] = {}
     if lib is None:
@@ -148,8 +144,6 @@ def instruction_sets() -> dict[str, Isa]:
             pointer = lib.spb_get(index)
             raw = ctypes.cast(pointer, POINTER(_Isa)).contents
             name = raw.name.decode()
-            if name in UNTRIED and os.environ.get("SPARSEBENCH_ISA") != name:
-                continue
             found[name] = Isa(name, pointer, raw.vector, raw.lanes, raw.tile, raw.dense_tile)
     return found
 

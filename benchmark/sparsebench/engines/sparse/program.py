@@ -80,7 +80,10 @@ class Program:
             parts=1,
         )
         if isinstance(layer, Convolution):
-            op.kind, op.stride, op.bias = Kind.SPARSE, layer.window.stride, self._keep(layer.bias)
+            w = layer.window
+            op.kind, op.stride, op.bias = Kind.SPARSE, w.stride, self._keep(layer.bias)
+            op.reach_h, op.reach_w = ((k - 1) * d + 1 for k, d in zip(w.kernel, w.dilation, strict=True))
+            op.pad_top, op.pad_left = w.top, w.left
         elif isinstance(layer, Mean):
             op.kind = Kind.MEAN
         elif isinstance(layer, Pool):

@@ -12,6 +12,8 @@ from ...schema import InputError
 from ..fold import fold_batchnorm
 from .calls import FUNCTIONS, METHODS, MODULES, Builder, NotUnderstood, handler_of
 from .graph import Network, Value, fuse
+from .liveness import drop_unread
+from .strides import close_gaps
 
 HINT = "use --engine torch"
 
@@ -65,7 +67,7 @@ class Traced:
                 self._call(node, env, builder)
         if not isinstance(result, Value) or not (result.flat or result.height == result.width == 1):
             raise InputError("engine 'sparse' runs backbones that give one feature vector an image", HINT)
-        return fuse(Network(builder.layers, source, result))
+        return close_gaps(drop_unread(fuse(Network(builder.layers, source, result))))
 
     def _call(self, node: fx.Node, env: dict[fx.Node, object], builder: Builder) -> None:
         """Record one call; what changes its input in place changes it for all that read it later."""

@@ -8,17 +8,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .graph import Convolution
 from .library import Isa
 
-_L1 = 32 * 1024
 _LOADS = 2.5  # of an entry itself, in vectors
 _LATENCY = 8.5  # multiply-adds in flight that hide their latency
+_FAR = 1.5  # cycles more for a vector that comes from the second cache
+_BRANCH = 16.0  # cycles that the end of a chain costs
 _DENSE_FROM = 0.2  # share of nonzero weights from which the dense kernel is tried
-_SHAPES = 4
+_CHOICES = 8
 _TURNS = 4
-_HOPELESS = 1.5  # times the best so far: not measured again
+_HOPELESS = 1.3  # times the best so far: not measured again
+
+
+def _first_cache() -> int:
+    """Return the bytes of the first data cache; 32 KiB where the system doesn't say."""
+    try:
+        text = Path("/sys/devices/system/cpu/cpu0/cache/index0/size").read_text().strip()
+        return int(text.removesuffix("K")) * 1024
+    except (OSError, ValueError):
+        return 32 * 1024
+
+
+L1 = _first_cache()
 
 
 @dataclass(frozen=True)
@@ -63,51 +77,66 @@ def candidates(layer: Convolution, density: float, isa: Isa, threads: int) -> li
     """Return the choices worth measuring, the likeliest first."""
     units = isa.lanes // isa.vector
     across = layer.y.width * units
-    shapes = []
+    costs: dict[Choice, float] = {}
     for rows in (1, 2) if layer.y.height > 1 else (1,):
         most = min(14, isa.tile // 2 if rows == 2 else 14, across)
-        shapes += [(rows, tile) for tile in range(units, most + 1, units)]
-    shapes.sort(key=lambda shape: _cost(shape[0], shape[1], across, layer.y.height))
-    kept: list[Choice] = []
-    for rows, tile in shapes[:_SHAPES]:
-        for block in _blocks(layer, rows, tile, isa):
-            kept.append(Choice(tile, rows, block, _parts(layer, tile, rows, across, threads)))
+        for tile in range(units, most + 1, units):
+            for block in _blocks(layer, rows, tile, isa):
+                choice = Choice(tile, rows, block, _parts(layer, tile, rows, across, threads))
+                costs[choice] = _cost(layer, density, choice, isa)
+    kept = sorted(costs, key=lambda choice: costs[choice])[:_CHOICES]
     if layer.groups == 1 and density >= _DENSE_FROM:
         tile = min(isa.dense_tile // units * units or units, across)
-        for block in _blocks(layer, 1, tile, isa):
-            kept.append(Choice(tile, 1, block, _parts(layer, tile, 1, across, threads), dense=True))
-        if density > 2 * _DENSE_FROM:
-            kept = [c for c in kept if c.dense] + [c for c in kept if not c.dense][:2]
+        dense = [
+            Choice(tile, 1, block, _parts(layer, tile, 1, across, threads), dense=True)
+            for block in _blocks(layer, 1, tile, isa)
+        ]
+        kept = dense + kept if density > 0.8 else kept + dense
     return kept
 
 
-def _cost(rows: int, tile: int, across: int, height: int) -> float:
-    """Return the vectors' worth of time that one entry costs for all positions."""
-    whole, rest = divmod(across, tile)
+def _cost(layer: Convolution, density: float, choice: Choice, isa: Isa) -> float:
+    """Return about the cycles that a layer takes with the sparse kernel, its data in the caches."""
+    across = layer.y.width * (isa.lanes // isa.vector)
+    size = layer.weight[0].size
+    blocks = -(-size // max(1, layer.window.kernel[0] * layer.window.kernel[1]) // choice.block)
+    chain = density * size
+    near = choice.block * _reach(layer, choice.rows, choice.tile, isa) <= 0.8 * L1
+    part = -(-layer.y.channels // choice.parts)
     total = 0.0
-    for high, times in ((rows, height // rows), (1, height % rows)):
-        tiles = [tile] * whole + ([rest] if rest else [])
-        total += times * sum(max(high * t + _LOADS, _LATENCY) for t in tiles)
+    whole, rest = divmod(across, choice.tile)
+    for rows, times in ((choice.rows, layer.y.height // choice.rows), (1, layer.y.height % choice.rows)):
+        for tile, count in ((choice.tile, whole), (rest, 1 if rest else 0)):
+            vectors = rows * tile
+            entry = max(vectors + _LOADS, _LATENCY) / 2 + (0 if near else _FAR * vectors / 2)
+            kept = part * vectors * isa.vector * 4 <= L1 / 2  # partial sums stay in the first cache
+            sums = blocks * (vectors * (1 if kept else 1 + _FAR) + _BRANCH)
+            total += times * count * (chain * entry + sums)
     return total
+
+
+def _reach(layer: Convolution, rows: int, tile: int, isa: Isa) -> int:
+    """Return the bytes that a tile reads of one input channel."""
+    w = layer.window
+    high = (rows - 1) * w.stride + w.kernel[0]
+    return high * (tile * isa.vector * 4 * w.stride + (w.kernel[1] - 1) * isa.lanes * 4)
 
 
 def _blocks(layer: Convolution, rows: int, tile: int, isa: Isa) -> list[int]:
     """Return numbers of input channels whose part of a tile's input fits into the first cache; and all."""
-    inputs, w = layer.x.channels, layer.window
+    inputs = layer.x.channels
     if layer.groups > 1:
         return [inputs]
-    high = (rows - 1) * w.stride + w.kernel[0]
-    wide = tile * isa.vector * 4 * w.stride + (w.kernel[1] - 1) * isa.lanes * 4
-    fits = max(8, int(0.75 * _L1 / (high * wide)))
-    return list(dict.fromkeys(min(inputs, n) for n in (fits // 8 * 8, 2 * fits // 8 * 8, inputs)))
+    fits = max(8, int(0.8 * L1) // _reach(layer, rows, tile, isa))
+    return list(dict.fromkeys(min(inputs, max(8, n // 8 * 8)) for n in (fits, fits // 2, 2 * fits, inputs)))
 
 
 def _parts(layer: Convolution, tile: int, rows: int, across: int, threads: int) -> int:
     """Return how often the output channels are split, so that every thread finds work to the end."""
     if threads == 1:
         return 1
-    tiles = -(-layer.y.height // rows) * -(-across // tile)
-    return max(1, min(layer.y.channels // 16, -(-8 * threads // tiles)))
+    bands = -(-layer.y.height // rows)
+    return max(1, min(layer.y.channels // 16, -(-8 * threads // bands)))
 
 
 def _fastest(choices: list[Choice], run: Callable[[Choice], None]) -> Choice:

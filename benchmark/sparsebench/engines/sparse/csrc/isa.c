@@ -15,16 +15,12 @@
 
 enum { N = V * U };
 
-typedef void (*sparse_fn)(const spb_op *, int, int, int, const char *, char *, const char *);
-
+#define ARGUMENTS const spb_op *op, int b, int c0, int c1, const char *x, char *y, const char *r, spb_ahead *a
+typedef void (*sparse_fn)(ARGUMENTS);
 #define SPARSE(R, T, S)                                                                                            \
-    static void sparse_##R##_##T##_##S(const spb_op *op, int b, int c0, int c1, const char *x, char *y, const char *r) { \
-        sparse_tile(R, T, S, op, b, c0, c1, x, y, r);                                                              \
-    }
+    static void sparse_##R##_##T##_##S(ARGUMENTS) { sparse_tile(R, T, S, op, b, c0, c1, x, y, r, a); }
 #define DENSE(T, S)                                                                                                \
-    static void dense_##T##_##S(const spb_op *op, int b, int g0, int g1, const char *x, char *y, const char *r) {  \
-        dense_tile(T, S, op, b, g0, g1, x, y, r);                                                                  \
-    }
+    static void dense_##T##_##S(ARGUMENTS) { dense_tile(T, S, op, b, c0, c1, x, y, r, a); }
 #define EACH7(F, R, S) F(R, 1, S) F(R, 2, S) F(R, 3, S) F(R, 4, S) F(R, 5, S) F(R, 6, S) F(R, 7, S)
 #define EACH14(F, R, S) EACH7(F, R, S) F(R, 8, S) F(R, 9, S) F(R, 10, S) F(R, 11, S) F(R, 12, S) F(R, 13, S) F(R, 14, S)
 EACH14(SPARSE, 1, 1)
@@ -60,7 +56,7 @@ static int items(const spb_op *op) {
     switch (op->kind) {
     case SPB_ZERO: return 2;
     case SPB_SPARSE:
-    case SPB_DENSE: return ceil_div(op->y.height, op->rows) * ceil_div(op->y.width * U, op->tile) * op->parts;
+    case SPB_DENSE: return ceil_div(op->y.height, op->rows) * op->parts;
     case SPB_MEAN: return ceil_div(op->y.channels, 16);
     case SPB_UNPACK: return 1;
     default: return op->y.height;
@@ -75,23 +71,31 @@ static void zero_columns(const spb_map *y, char *row, int rows, int c0, int c1) 
         for (int c = c0; c < c1; c++) memset(row + i * y->row + c * y->ch + at, 0, bytes);
 }
 
+/* One part of the output channels for `rows` rows: all tiles of them. */
 static void conv_item(const spb_op *op, int index) {
     const int is_dense = op->kind == SPB_DENSE, s = op->stride - 1;
     const int across = ceil_div(op->y.width * U, op->tile);
-    const int part = index % op->parts, column = index / op->parts % across, h = index / op->parts / across * op->rows;
-    const int t0 = column * op->tile, left = op->y.width * U - t0, t = left < op->tile ? left : op->tile;
+    const int part = index % op->parts, h = index / op->parts * op->rows;
     const int rows = op->y.height - h < op->rows ? 1 : op->rows;
-    const char *x = op->x.data + (int64_t)h * op->stride * op->x.row + (int64_t)t0 * op->stride * VB;
-    char *y = op->y.data + h * op->y.row + (int64_t)t0 * VB;
-    const char *r = op->r.data ? op->r.data + h * op->r.row + (int64_t)t0 * VB : 0;
     const int units = is_dense ? ceil_div(op->y.channels, SPB_GROUP) : op->y.channels;
     const int u0 = (int64_t)units * part / op->parts, u1 = (int64_t)units * (part + 1) / op->parts;
-    const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
-    for (int block = 0; block < op->blocks; block++) run(op, block, u0, u1, x, y, r);
-    if (column == across - 1) {
-        const int scale = is_dense ? SPB_GROUP : 1, c1 = u1 * scale;
-        zero_columns(&op->y, op->y.data + h * op->y.row, rows, u0 * scale, c1 < op->y.channels ? c1 : op->y.channels);
+    for (int column = 0; column < across; column++) {
+        const int t0 = column * op->tile, left = op->y.width * U - t0, t = left < op->tile ? left : op->tile;
+        const char *row = op->x.data + (int64_t)h * op->stride * op->x.row;
+        const char *x = row + (int64_t)t0 * op->stride * VB;
+        char *y = op->y.data + h * op->y.row + (int64_t)t0 * VB;
+        const char *r = op->r.data ? op->r.data + h * op->r.row + (int64_t)t0 * VB : 0;
+        spb_ahead ahead = {0};
+        if (column + 1 < across && part == 0) /* the other parts find it in the second cache */
+            ahead = new_inputs(op, x + (int64_t)t * op->stride * VB, left - t < op->tile ? left - t : op->tile, rows);
+        else if (column + 1 == across && part == op->parts - 1 && h + rows < op->y.height)
+            ahead = new_inputs(op, row + (int64_t)rows * op->stride * op->x.row, op->tile, rows);
+        ahead.total = (u1 - u0) * op->blocks;
+        const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
+        for (int block = 0; block < op->blocks; block++) run(op, block, u0, u1, x, y, r, &ahead);
     }
+    const int scale = is_dense ? SPB_GROUP : 1, c1 = u1 * scale;
+    zero_columns(&op->y, op->y.data + h * op->y.row, rows, u0 * scale, c1 < op->y.channels ? c1 : op->y.channels);
 }
 
 /* Images to lanes; where an image's input isn't finite, say so. Missing images are zeros. */

@@ -8,7 +8,7 @@
 #define SPARSEBENCH_SPARSE_H
 #include <stdint.h>
 
-#define SPB_ABI 1
+#define SPB_ABI 2
 #define SPB_GROUP 6 /* output channels that a dense tile computes together */
 
 enum { SPB_PACK, SPB_ZERO, SPB_SPARSE, SPB_DENSE, SPB_MAXPOOL, SPB_AVGPOOL, SPB_MEAN, SPB_ADD, SPB_UNPACK };
@@ -36,9 +36,11 @@ typedef struct {
     const float *weights;   /* dense: [groups][inputs][SPB_GROUP] */
     const float *bias;
     int32_t inputs;         /* dense: number of offsets */
-    int32_t kernel_h, kernel_w, pad_top, pad_left; /* pools */
+    int32_t kernel_h, kernel_w;  /* pools */
+    int32_t pad_top, pad_left;
     int32_t outside;        /* max: whether zeros lie outside; avg: 1 divides by what lies inside alone */
     int32_t limit_h, limit_w; /* pools: height and width with the padding behind */
+    int32_t reach_h, reach_w; /* convolutions: rows and columns that a kernel spans, dilation included */
 } spb_op;
 
 typedef struct {

@@ -50,16 +50,22 @@ static void relax(void) {
 #endif
 }
 
+typedef struct {
+    spb_team *team;
+    int self; /* 0: the caller */
+} member;
+
 struct spb_team {
     int threads; /* the caller's included */
     pthread_t *handles;
+    member *members;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     atomic_uint job; /* counts the jobs given */
     atomic_int stop;
     atomic_int arrived;
     atomic_uint phase;
-    atomic_int *next; /* [ops]: the next item of each */
+    atomic_int *next; /* [ops][threads]: the next item of each thread's own */
     int room;
     const spb_isa *isa;
     const spb_op *ops;
@@ -83,18 +89,28 @@ static void barrier(spb_team *team) {
     }
 }
 
-static void work(spb_team *team) {
+/* Every thread has items of its own, neighbours, the same part of the map in each layer, so that it finds in its cache
+ * what it wrote before; then it takes what is left of the others'.
+ */
+static void work(spb_team *team, int self) {
+    const int threads = team->threads;
     const int count = team->count; /* after the last barrier the next job may already be written */
     for (int i = 0; i < count; i++) {
         const spb_op *op = &team->ops[i];
         const int total = team->isa->items(op);
-        for (int k; (k = atomic_fetch_add(&team->next[i], 1)) < total;) team->isa->item(op, k, team->io);
+        for (int other = 0; other < threads; other++) {
+            const int owner = (self + other) % threads;
+            const int end = (int64_t)total * (owner + 1) / threads;
+            atomic_int *next = &team->next[i * threads + owner];
+            for (int k; (k = atomic_fetch_add(next, 1)) < end;) team->isa->item(op, k, team->io);
+        }
         barrier(team);
     }
 }
 
 static void *loop(void *argument) {
-    spb_team *team = argument;
+    spb_team *team = ((member *)argument)->team;
+    const int self = ((member *)argument)->self;
     unsigned seen = 0;
     for (;;) {
         for (int spins = 0; spins < 4000 && atomic_load(&team->job) == seen && !atomic_load(&team->stop); spins++)
@@ -105,7 +121,7 @@ static void *loop(void *argument) {
         pthread_mutex_unlock(&team->mutex);
         if (atomic_load(&team->stop)) return 0;
         seen++;
-        work(team);
+        work(team, self);
     }
 }
 
@@ -120,6 +136,7 @@ void spb_team_free(spb_team *team) {
     pthread_mutex_destroy(&team->mutex);
     free(team->next);
     free(team->handles);
+    free(team->members);
     free(team);
 }
 
@@ -130,12 +147,17 @@ spb_team *spb_team_new(int threads) {
     if (!team) return 0;
     team->threads = 1;
     team->handles = calloc(threads, sizeof *team->handles);
+    team->members = calloc(threads, sizeof *team->members);
     pthread_mutex_init(&team->mutex, 0);
     pthread_cond_init(&team->wake, 0);
     int started = 0;
-    while (team->handles && started < threads - 1 && !pthread_create(&team->handles[started], 0, loop, team)) started++;
+    while (team->handles && team->members && started < threads - 1) {
+        team->members[started] = (member){team, started + 1};
+        if (pthread_create(&team->handles[started], 0, loop, &team->members[started])) break;
+        started++;
+    }
     team->threads = started + 1;
-    if (team->threads == threads && team->handles) return team;
+    if (team->threads == threads && team->handles && team->members) return team;
     spb_team_free(team);
     return 0;
 }
@@ -143,12 +165,18 @@ spb_team *spb_team_new(int threads) {
 /* Run layers in their order; 0, or -1 where memory runs out. One call at a time for a team. */
 int spb_run(spb_team *team, const spb_isa *isa, const spb_op *ops, int count, const spb_io *io) {
     if (count > team->room) {
-        atomic_int *next = realloc((void *)team->next, count * sizeof *next);
+        atomic_int *next = realloc((void *)team->next, (size_t)count * team->threads * sizeof *next);
         if (!next) return -1;
         team->next = next;
         team->room = count;
     }
-    for (int i = 0; i < count; i++) atomic_store_explicit(&team->next[i], 0, memory_order_relaxed);
+    for (int i = 0; i < count; i++) {
+        const int total = isa->items(&ops[i]);
+        for (int k = 0; k < team->threads; k++) {
+            const int first = (int64_t)total * k / team->threads;
+            atomic_store_explicit(&team->next[i * team->threads + k], first, memory_order_relaxed);
+        }
+    }
     team->isa = isa, team->ops = ops, team->count = count, team->io = io;
     if (team->threads > 1) {
         pthread_mutex_lock(&team->mutex);
@@ -156,7 +184,7 @@ int spb_run(spb_team *team, const spb_isa *isa, const spb_op *ops, int count, co
         pthread_cond_broadcast(&team->wake);
         pthread_mutex_unlock(&team->mutex);
     }
-    work(team);
+    work(team, 0);
     return 0;
 }
 

@@ -37,8 +37,10 @@ INLINE vec clamp(vec value, vec low, vec high) {
 /* The byte offset of vector t of a tile in an input that is read at stride S. */
 #define XOFF(t, S) ((((t) / U) * (S) * U + (t) % U) * VB)
 
+#include "ahead.h"
+
 INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op, int block, int c0, int c1,
-                        const char *x, char *y, const char *r) {
+                        const char *x, char *y, const char *r, spb_ahead *ahead) {
     const int32_t *starts = op->starts + (int64_t)block * (op->y.channels + 1);
     const int first = block == 0, last = block == op->blocks - 1;
     const int64_t xr = op->x.row * S, yr = op->y.row, yc = op->y.ch, rr = op->r.row, rc = op->r.ch;
@@ -46,8 +48,13 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
     const vec low = splat(op->low), high = splat(op->high);
     for (int c = c0; c < c1; c++) {
         const spb_entry *p = entries + starts[c], *end = entries + starts[c + 1];
+        ask_inputs(op, ahead);
         if (p == end && !first && !last) continue;
         char *out = y + c * yc;
+        if (c + AHEAD < c1) UNROLL for (int i = 0; i < R; i++) {
+            if (first) ask_outputs(out + AHEAD * yc + i * yr, T);
+            if (last && r) ask_residuals(r + (c + AHEAD) * rc + i * rr, T);
+        }
         vec a[2][14]; /* of fixed size, so that what is used of it stays in registers */
         if (first) {
             vec b = splat(op->bias[c]);
@@ -79,7 +86,7 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
 
 /* Dense: SPB_GROUP output channels share each input that is loaded. */
 INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, int g0, int g1, const char *x, char *y,
-                       const char *r) {
+                       const char *r, spb_ahead *ahead) {
     enum { M = SPB_GROUP };
     const int first = block == 0, last = block == op->blocks - 1;
     const int k0 = op->starts[block], k1 = op->starts[block + 1];
@@ -88,6 +95,11 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
         const int valid = op->y.channels - g * M < M ? op->y.channels - g * M : M;
         const float *w = op->weights + ((int64_t)g * op->inputs + k0) * M;
         char *out = y + (int64_t)g * M * op->y.ch;
+        ask_inputs(op, ahead);
+        for (int m = 0; m < valid; m++) {
+            if (first) ask_outputs(out + m * op->y.ch, T);
+            if (last && r) ask_residuals(r + ((int64_t)g * M + m) * op->r.ch, T);
+        }
         vec a[M][4];
         UNROLL for (int m = 0; m < M; m++)
             UNROLL for (int t = 0; t < T; t++)
