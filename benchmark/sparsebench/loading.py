@@ -252,7 +252,7 @@ def _fit(arch: str, raw: RawCheckpoint, path: Path) -> tuple[nn.Module, Architec
     """Build the architecture that the file's keys fit and load them strictly; a missing head alone is allowed."""
     problems = []
     for architecture in backbones.find(arch):
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), backbones.Undrawn():
             template = backbones.build(architecture, 2)
         head_name = backbones.head_name(template, architecture)
         weight = raw.state.get(f"{head_name}.weight")
