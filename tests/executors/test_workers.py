@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -33,10 +34,22 @@ def test_each_worker_sees_one_gpu_in_turns(monkeypatch: pytest.MonkeyPatch) -> N
     assert places(2, 1, "cuda:1") == [{}, {}], "the user chose one"
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
-def test_a_worker_keeps_to_its_processors() -> None:
-    cpu = min(os.sched_getaffinity(0))
-    code = "import os, sparsebench.executors.worker as w; w.keep_pages = lambda: (print(os.sched_getaffinity(0)), os._exit(0)); w.main()"  # noqa: E501
-    env = {**os.environ, AFFINITY: str(cpu), "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-uc", code], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"{{{cpu}}}"
+def test_a_worker_keeps_to_its_processors_and_ends_with_its_parent() -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    cpus = {min(os.sched_getaffinity(0))} if hasattr(os, "sched_getaffinity") else set()
+    if cpus:
+        env[AFFINITY] = ",".join(map(str, cpus))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "sparsebench.executors.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
+    assert worker.stdout is not None
+    assert worker.stdin is not None
+    assert json.loads(worker.stdout.readline()) == {"kind": "ready"}
+    if cpus:
+        assert os.sched_getaffinity(worker.pid) == cpus
+    worker.stdin.close()
+    assert worker.wait(20) == 3
