@@ -19,7 +19,7 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
-    gc.disable()  # until everything is imported
+        gc.disable()  # until everything is imported
 
 
 def pytest_collection_finish() -> None:
