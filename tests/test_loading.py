@@ -8,6 +8,7 @@ import torchvision
 from safetensors.torch import save_file
 
 import sparsebench
+from sparsebench import backbones
 from sparsebench.files import sha256_file
 from sparsebench.loading import load_entry, state_sha256
 from sparsebench.registry import load_registry
@@ -62,19 +63,29 @@ def test_own_pth_with_masks_from_its_zeros(pruned_resnet18: Path) -> None:
 
 
 def test_a_file_of_ours_names_its_architecture() -> None:
-    path = sparsebench.load("mini.gmp_s90").info.path
-    backbone = sparsebench.load(path)
+    by_id = sparsebench.load("mini.gmp_s90")
+    backbone = sparsebench.load(by_id.info.path)
     assert backbone.info.checkpoint.method == "gmp"
-    assert backbone.info.weights_sha256 == sparsebench.load("mini.gmp_s90").info.weights_sha256
+    assert backbone.info.weights_sha256 == by_id.info.weights_sha256
 
 
 @pytest.mark.parametrize("name", embedded())
 def test_an_embedded_file_loads_by_its_path_as_by_its_id(name: str) -> None:
-    by_id, by_path = sparsebench.load(name), sparsebench.load(sparsebench.load(name).info.path)
+    by_id = sparsebench.load(name)
+    by_path = sparsebench.load(by_id.info.path)
     assert by_path.info.weights_sha256 == by_id.info.weights_sha256
     assert by_path.info.mask_sha256 == by_id.info.mask_sha256
     assert by_path.info.checkpoint.method == by_id.info.checkpoint.method
     assert by_path.info.checkpoint.sparsity == by_id.info.checkpoint.sparsity
+
+
+@pytest.mark.parametrize("arch", ["mini", "timm/resnet18", "torchvision/mobilenet_v2"])
+def test_a_network_whose_weights_are_loaded_is_built_without_drawing_any(arch: str) -> None:
+    before = torch.get_rng_state()
+    with backbones.Undrawn():
+        model = backbones.build(backbones.find(arch)[0], 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(bool((value == 1).all()) for name, value in model.named_buffers() if name.endswith("running_var"))
 
 
 def test_a_name_of_both_libraries_means_the_one_whose_keys_fit(tmp_path: Path) -> None:

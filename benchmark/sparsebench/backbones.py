@@ -83,7 +83,9 @@ class Undrawn(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Leave a tensor as it is where it would be filled at random."""
-        return args[0] if func in _RANDOM and args else func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        filled = args[0] if args else given.get("tensor")  # torch.nn.init passes it on by its name
+        return filled if func in _RANDOM and filled is not None else func(*args, **given)
 
 
 def build(arch: Architecture, num_classes: int) -> nn.Module:

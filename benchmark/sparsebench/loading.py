@@ -252,7 +252,7 @@ def _fit(arch: str, raw: RawCheckpoint, path: Path) -> tuple[nn.Module, Architec
     """Build the architecture that the file's keys fit and load them strictly; a missing head alone is allowed."""
     problems = []
     for architecture in backbones.find(arch):
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), backbones.Undrawn():
             template = backbones.build(architecture, 2)
         head_name = backbones.head_name(template, architecture)
         weight = raw.state.get(f"{head_name}.weight")
@@ -342,7 +342,7 @@ def _check_weights(checkpoint: Checkpoint, model: nn.Module, own: Mapping[str, T
                 f"checkpoint {checkpoint.id} exempts layer {layer!r}, but its weights are pruned",
                 "take the layer out of the entry's 'exempt'",
             )
-    zeros = sum(int((w == 0).sum()) for w in everything.values()) / sum(w.numel() for w in everything.values())
+    zeros = sum(masks.zeros_in(w) for w in everything.values()) / sum(w.numel() for w in everything.values())
     if checkpoint.method == "dense" and zeros > DENSE_ZEROS:
         raise CheckpointError(
             f"checkpoint {checkpoint.id} is registered as dense, but {zeros:.1%} of its weights are zero",
