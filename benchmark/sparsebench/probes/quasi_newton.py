@@ -25,6 +25,8 @@ PATH_TOLERANCE = 1e-5
 MAX_ITERATIONS = 500
 MEMORY = 10
 _DECREASE, _CURVATURE, _TRIES = 1e-4, 0.9, 20
+_WINDOW, _SLACK = 5, 10
+"""The last steps together must have gained no more than so many tolerances: one estimate alone may be far too small."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,20 @@ class SoftmaxRegression:
     def minimise(self, l2: float, *, tolerance: float = TOLERANCE, max_iterations: int = MAX_ITERATIONS) -> Optimum:
         """Go to the minimum for a penalty of the mean loss, from the present weights.
 
-        It ends when half the Newton decrement, as L-BFGS estimates it, is below ``tolerance`` times the objective, or
-        when single precision can't make the objective smaller.
+        It ends when half the Newton decrement, as L-BFGS estimates it, is below ``tolerance`` times the objective and
+        the last few steps gained little more, or when single precision can't make the objective smaller.
         """
         scale = 1 / (self._spectrum + l2)
         scale = scale.to(self.weights.dtype)
         value = self.loss.loss(self.logits) + self._penalty(l2)
         gradient = self._cross_entropy_gradient()
+        recent = deque([value], maxlen=_WINDOW + 1)  # objectives
         for iteration in range(max_iterations):
             full = torch.add(gradient, self.weights, alpha=l2)
             direction = self._direction(full, scale, l2)
             slope = _dot(full, direction)
-            if -slope / 2 <= tolerance * value:
+            settled = recent[0] - value <= _SLACK * tolerance * value
+            if -slope / 2 <= tolerance * value and settled:
                 return Optimum(value, iteration, True)
             self.features.logits(direction, self._change)
             step, lower = self._search(direction, l2, value, slope)
@@ -99,6 +103,7 @@ class SoftmaxRegression:
             self.weights.add_(direction, alpha=step)
             self.logits.add_(self._change, alpha=step)
             value, before = lower, gradient
+            recent.append(value)
             gradient = self._cross_entropy_gradient(renew=True)
             self._pairs.append((direction.mul_(step), gradient - before))
         return Optimum(value, max_iterations, False)
