@@ -31,7 +31,7 @@ from sparsebench.registry import builtin_protocols
 from sparsebench.schema import Protocol
 
 SEEDS = (0, 1, 2, 3, 4)
-REACHES = 1e-3  # tolerance at which L-BFGS is stopped to be compared with where SGD ends
+REACHES = 1e-1  # tolerance at which L-BFGS is stopped to be compared with where SGD ends
 
 
 def features(n: int, d: int, classes: int, separation: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,8 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--classes", type=int, default=37)
     parser.add_argument("--separation", type=float, default=0.6, help="of the classes' centres (default: 0.6)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--loader-epochs", type=int, default=3, help="run; the rest is extrapolated")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--loader-epochs", type=int, default=10, help="run; the rest is extrapolated")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore", message="This DataLoader will create")
