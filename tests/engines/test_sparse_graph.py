@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from sparsebench.engines.sparse import SparseEngine, available, tracing
+from sparsebench.engines.sparse import SparseEngine, available, instruction_sets, tracing
 from sparsebench.engines.sparse.graph import Convolution, Network, Pool
 from sparsebench.engines.sparse.liveness import drop_unread
 from sparsebench.engines.sparse.strides import close_gaps
@@ -122,3 +122,17 @@ def test_both_leave_a_network_that_needs_neither_as_it_is():
     network = network_of(Bottleneck(0, 0, stride=1))
     assert drop_unread(network).layers == network.layers
     assert close_gaps(network).layers == network.layers
+
+
+@pytest.mark.parametrize("isa", list(instruction_sets()))
+def test_a_mean_that_is_read_with_padding_finds_zeros_around_it(isa):
+    """Its memory held another map before."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 40, 3, padding=1), nn.Conv2d(40, 8, 1), nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 3, padding=1),
+        nn.Flatten(),
+    ).eval()  # fmt: skip
+    batch = torch.randn(5, 3, 9, 9)
+    engine = SparseEngine(module, 1, (5, 3, 9, 9), isa=isa, measure=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(engine(batch), module(batch), rtol=1e-4, atol=1e-5)

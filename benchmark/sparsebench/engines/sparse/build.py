@@ -19,7 +19,7 @@ SOURCES = Path(__file__).resolve().parent / "csrc"
 LIBRARY = "_kernels.so"
 """The library's file name, beside this file."""
 
-_COMMON = ["-O3", "-fPIC", "-std=gnu11", "-ffp-contract=fast", "-fvisibility=hidden", "-Wall", "-Wextra"]
+COMMON = ["-O3", "-fPIC", "-std=gnu11", "-ffp-contract=fast", "-fvisibility=hidden", "-Wall", "-Wextra"]
 
 _X86 = {
     "avx512": ["-mavx512f", "-mfma", "-mprfchw", "-mprefer-vector-width=512", "-DV=16", "-DU=1", "-DWIDE"],
@@ -29,6 +29,12 @@ _X86 = {
 }
 _ARM = {"neon": ["-DV=4", "-DU=2", "-DWIDE"]}
 _OTHER = {"portable": ["-DV=4", "-DU=2"]}
+
+
+def variants(machine: str) -> dict[str, list[str]]:
+    """Return the instruction sets that are compiled for a processor (as ``uname -m`` names it), and their flags."""
+    machine = machine.lower()
+    return _X86 if machine in ("x86_64", "amd64") else _ARM if machine in ("aarch64", "arm64") else _OTHER
 
 
 class BuildError(Exception):
@@ -61,14 +67,12 @@ def build(target: Path) -> None:
     if os.name != "posix":
         raise BuildError("the kernels need POSIX threads")
     cc = compiler()
-    machine = platform.machine().lower()
-    variants = _X86 if machine in ("x86_64", "amd64") else _ARM if machine in ("aarch64", "arm64") else _OTHER
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        steps = [[*cc, *_COMMON, "-c", str(SOURCES / "team.c"), "-o", str(work / "team.o")]]
-        for name, flags in variants.items():
+        steps = [[*cc, *COMMON, "-c", str(SOURCES / "team.c"), "-o", str(work / "team.o")]]
+        for name, flags in variants(platform.machine()).items():
             source, output = str(SOURCES / "isa.c"), str(work / f"{name}.o")
-            steps.append([*cc, *_COMMON, *flags, f"-DISA={name}", "-c", source, "-o", output])
+            steps.append([*cc, *COMMON, *flags, f"-DISA={name}", "-c", source, "-o", output])
         with ThreadPoolExecutor() as pool:
             list(pool.map(_run, steps))
         library = work / LIBRARY

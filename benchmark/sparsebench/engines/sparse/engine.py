@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ...schema import InputError, Numerics, UnknownNameError
+from .. import say_once
 from .library import Isa, Team, instruction_sets
 from .program import Program, io_for
+from .selfcheck import fault
 from .tracing import Traced
 from .tuning import Tuner
 
@@ -38,14 +40,15 @@ class SparseEngine:
     input_shape : tuple of int
         Shape (B, C, H, W) of a typical batch; other sizes work, the first batch of a new image size is slow.
     isa : str, optional
-        An instruction set of :func:`library.instruction_sets`; by default that of ``$SPARSEBENCH_ISA``, or the best.
+        An instruction set of :func:`library.instruction_sets`; by default that of ``$SPARSEBENCH_ISA``, or the best
+        that agrees with plain numpy on a tiny network (:mod:`selfcheck`).
     measure : bool
         Whether to choose tile sizes by measuring.
 
     Raises
     ------
     InputError
-        If a layer isn't understood, or the kernels aren't there.
+        If a layer isn't understood, or the kernels aren't there or compute wrongly.
     """
 
     def __init__(
@@ -139,11 +142,21 @@ class SparseEngine:
 
 
 def _chosen(sets: dict[str, Isa], name: str | None) -> Isa:
-    """Return an instruction set: the one named, that of ``$SPARSEBENCH_ISA``, or the best."""
-    wanted = name or os.environ.get("SPARSEBENCH_ISA") or next(iter(sets))
-    if wanted not in sets:
-        raise UnknownNameError("instruction set", wanted, sets)
-    return sets[wanted]
+    """Return an instruction set: the one named, that of ``$SPARSEBENCH_ISA``, or the best that computes correctly."""
+    wanted = name or os.environ.get("SPARSEBENCH_ISA")
+    if wanted:
+        if wanted not in sets:
+            raise UnknownNameError("instruction set", wanted, sets)
+        reason = fault(sets[wanted])
+        if reason is not None:
+            raise InputError(f"instruction set {wanted!r} computes wrongly on this machine: {reason}", "name another")
+        return sets[wanted]
+    for isa in sets.values():
+        reason = fault(isa)
+        if reason is None:
+            return isa
+        say_once(f"engine 'sparse' does without {isa.name}, which computes wrongly on this machine: {reason}")
+    raise InputError("engine 'sparse' computes wrongly on this machine", "use --engine torch")
 
 
 def build(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> SparseEngine:

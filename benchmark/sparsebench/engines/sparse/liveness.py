@@ -30,7 +30,9 @@ def drop_unread(network: Network) -> Network:
         if not kept.any():
             kept[0] = True  # a map has a channel
         y = Value(int(kept.sum()), layer.y.height, layer.y.width, layer.y.flat)
-        layers[at] = replace(layer, y=y, weight=np.ascontiguousarray(layer.weight[kept]), bias=np.ascontiguousarray(layer.bias[kept]))
+        layers[at] = replace(
+            layer, y=y, weight=np.ascontiguousarray(layer.weight[kept]), bias=np.ascontiguousarray(layer.bias[kept])
+        )
         for i in readers:
             reader = layers[i]
             assert isinstance(reader, Convolution)  # noqa: S101 - seen by _read

@@ -10,7 +10,8 @@ from torch import fx, nn
 
 from ...schema import InputError
 from ..fold import fold_batchnorm
-from .calls import FUNCTIONS, METHODS, MODULES, Builder, NotUnderstood, handler_of
+from .builder import Builder, NotUnderstood
+from .calls import FUNCTIONS, METHODS, MODULES, handler_of
 from .graph import Network, Value, fuse
 from .liveness import drop_unread
 from .strides import close_gaps

@@ -172,6 +172,7 @@ static void mean_item(const spb_op *op, int index) {
                     s += *(const vec *)(x->data + h * x->row + c * x->ch + ((int64_t)w * N + u * V) * 4);
             *(vec *)(op->y.data + c * op->y.ch + u * VB) = s * scale;
         }
+    zero_columns(&op->y, op->y.data, 1, index * 16, c1);
 }
 
 static void add_item(const spb_op *op, int h) {
