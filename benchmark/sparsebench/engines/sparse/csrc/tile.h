@@ -90,16 +90,15 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
     enum { M = SPB_GROUP };
     const int first = block == 0, last = block == op->blocks - 1;
     const int k0 = op->starts[block], k1 = op->starts[block + 1];
-    const vec low = splat(op->low), high = splat(op->high);
+    /* read again for each group: kept, they would take the registers that the inputs need */
+    const volatile float *limits[] = {&op->low, &op->high};
     for (int g = g0; g < g1; g++) {
         const int valid = op->y.channels - g * M < M ? op->y.channels - g * M : M;
         const float *w = op->weights + ((int64_t)g * op->inputs + k0) * M;
         char *out = y + (int64_t)g * M * op->y.ch;
         ask_inputs(op, ahead);
-        for (int m = 0; m < valid; m++) {
-            if (first) ask_outputs(out + m * op->y.ch, T);
-            if (last && r) ask_residuals(r + ((int64_t)g * M + m) * op->r.ch, T);
-        }
+        if (first) UNROLL for (int m = 0; m < M; m++) ask_outputs(out + m * op->y.ch, T);
+        if (last && r) UNROLL for (int m = 0; m < M; m++) ask_residuals(r + ((int64_t)g * M + m) * op->r.ch, T);
         vec a[M][4];
         UNROLL for (int m = 0; m < M; m++)
             UNROLL for (int t = 0; t < T; t++)
@@ -115,6 +114,7 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
                 UNROLL for (int t = 0; t < T; t++) a[m][t] += b * v[t];
             }
         }
+        const vec low = splat(*limits[0]), high = splat(*limits[1]);
         UNROLL for (int m = 0; m < M; m++) {
             if (m >= valid) continue;
             UNROLL for (int t = 0; t < T; t++) {
