@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import sparsebench
-from sparsebench import cli, runner
+from sparsebench import cli, runner, session
 from sparsebench.api import Request, prepare
 from sparsebench.plan import Selection
 from sparsebench.registry import load_registry
@@ -87,14 +87,14 @@ def test_the_command_takes_probes(tasks: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_all_seeds_are_fitted_in_one_call(tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[int]] = []
-    fit = runner.probes.get("sgd")
+    fit = session.probes.get("sgd")
 
     def counted(data: object, protocol: object, seeds: list[int], **more: object) -> object:
         calls.append(list(seeds))
         return fit(data, protocol, seeds, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner.probes, "get", lambda name: counted)
+        patch.setattr(session.probes, "get", lambda name: counted)
         together = run(tasks, tmp_path / "runs", mode="linear", seed=[0, 1, 2])
     assert calls == [[0, 1, 2]]
     assert together["seconds"].max() < 60

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 import sparsebench
-from sparsebench import files, runner
+from sparsebench import files, runner, session
 from sparsebench.api import Request, prepare
 from sparsebench.plan import Selection
 from sparsebench.schema import InputError, Numerics
@@ -134,7 +134,7 @@ def test_saved_weights_keep_the_mask_and_load_again(tasks: Path, tmp_path: Path)
 def test_a_failing_run_leaves_a_failure_record_and_the_others_go_on(
     tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = runner.probes.get("sgd")
+    fit = session.probes.get("sgd")
 
     def sometimes(*arguments: object, **more: object) -> object:
         if 0 in arguments[2]:
@@ -142,7 +142,7 @@ def test_a_failing_run_leaves_a_failure_record_and_the_others_go_on(
         return fit(*arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner.probes, "get", lambda name: sometimes)
+        patch.setattr(session.probes, "get", lambda name: sometimes)
         table = run(tasks, tmp_path / "runs", mode="linear")
     assert table.set_index("seed")["status"].to_dict() == {0: "failed", 1: "ok"}
     assert table.set_index("seed").loc[0, "error"] == "ZeroDivisionError: on purpose"
@@ -204,7 +204,7 @@ def test_a_failure_does_not_replace_a_finished_run(
         raise MemoryError("on purpose")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner.probes, "get", lambda name: fail)
+        patch.setattr(session.probes, "get", lambda name: fail)
         again = run(tasks, tmp_path / "runs", mode="linear", seed=0, overwrite="always")
     assert again["status"].tolist() == ["failed"]
     pd.testing.assert_frame_equal(sparsebench.results(tmp_path / "runs"), before)

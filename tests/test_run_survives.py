@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sparsebench
-from sparsebench import interruption, runner
+from sparsebench import interruption, runner, session
 from sparsebench.failures import LONGEST_PAUSE, is_infrastructure, pause_before
 from sparsebench.finetune import training
 from sparsebench.logs import loggers
@@ -47,7 +47,7 @@ def events(results: Path) -> list[dict[str, Any]]:
 
 def flaky(monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> None:
     """Let opening a task fail some times, after the plan is made."""
-    original, left = runner.open_task, times
+    original, left = session.open_task, times
 
     def open_task(*arguments: Any) -> Any:
         nonlocal left
@@ -56,7 +56,7 @@ def flaky(monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> None
             raise error
         return original(*arguments)
 
-    monkeypatch.setattr(runner, "open_task", open_task)
+    monkeypatch.setattr(session, "open_task", open_task)
     monkeypatch.setattr(runner, "pause_before", lambda attempt, first: 0.0)
 
 

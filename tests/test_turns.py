@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparsebench import files, runner
+from sparsebench import files, session
 from sparsebench.api import Prepared, Request, execute, prepare
 from sparsebench.executors import protocol
 from sparsebench.executors.inline import InlineExecutor
@@ -219,13 +219,13 @@ def test_overwriting_always_does_everything_again_once(prepared: Prepared) -> No
 def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
     """Run a plan of made-up runs, and report which of them were begun here and which were told as done."""
 
-    def quick(session: object, spec: RunSpec, progress: object, kept: object) -> object:
+    def quick(own: object, spec: RunSpec, progress: object, kept: object) -> object:
         time.sleep(random.uniform(0, 0.02))
         scores = Scores(top1=spec.seed / 100, mean_per_class=0.5, n_train=1, n_test=2, n_classes=2)
         logits = np.full((2, 2), spec.seed, dtype=np.float32)
-        return runner._Outcome(scores, Predictions(("a", "b"), np.array([0, 1]), logits))
+        return session.Outcome(scores, Predictions(("a", "b"), np.array([0, 1]), logits))
 
-    runner._Session.run = quick  # type: ignore[assignment,method-assign]
+    session.Session.run = quick  # type: ignore[assignment,method-assign]
     events: list[Event] = []
     start.wait()
     InlineExecutor().execute(plan, RunOptions(results, since=0), events.append)

@@ -51,9 +51,16 @@ def test_the_ratio_of_what_is_always_so_much_faster_is_that(values, factor):
 def test_works_take_turns_after_a_first_one_that_does_not_count():
     order: list[str] = []
     times = in_turns({"a": lambda: order.append("a"), "b": lambda: time.sleep(0.01)}, 3)
-    assert order == ["a"] * 4
+    assert order == ["a"] * 7, "once to set up, then once untimed before each time"
     assert [len(values) for values in times.values()] == [3, 3]
     assert min(times["b"]) >= 0.01
+
+
+def test_each_turn_begins_with_another_work():
+    order: list[str] = []
+    in_turns({name: lambda name=name: (order.append(name), time.sleep(0.001)) for name in "abc"}, 3, warm=0)
+    assert "".join(order[:3]) == "abc"
+    assert "".join(order[3:]) == "bbccaa" + "ccaabb"
 
 
 points = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=20)

@@ -29,13 +29,20 @@ class Spread:
         return cls(middle, low, high)
 
 
+_SHORT = 0.25
+"""Seconds up to which a work is run once more, untimed, right before it is timed."""
+
+
 def in_turns(works: Mapping[str, Work], turns: int, device: str = "cpu", *, warm: int = 1) -> dict[str, list[float]]:
     """Return the seconds of each work in each turn.
+
+    What ran before matters to a short work: its data lie in no cache, and the other's threads may still be waiting for
+    more to do. So each turn begins with another work, and a short one runs once untimed before it is timed.
 
     Parameters
     ----------
     works : mapping of str to callable
-        What is timed, once a turn each, in their order.
+        What is timed, once a turn each.
     turns : int
         Turns that count.
     device : str
@@ -43,12 +50,17 @@ def in_turns(works: Mapping[str, Work], turns: int, device: str = "cpu", *, warm
     warm : int
         Turns before those, in which things are set up.
     """
-    times: dict[str, list[float]] = {name: [] for name in works}
+    names = list(works)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    last = dict.fromkeys(names, float("inf"))
     for turn in range(-warm, turns):
-        for name, work in works.items():
-            seconds = seconds_of(work, device)
+        first = turn % len(names)
+        for name in (*names[first:], *names[:first]):
+            if last[name] < _SHORT:
+                works[name]()
+            last[name] = seconds_of(works[name], device)
             if turn >= 0:
-                times[name].append(seconds)
+                times[name].append(last[name])
     return times
 
 
