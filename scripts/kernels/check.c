@@ -292,7 +292,8 @@ static void check_layer(const layer *l, const spb_isa *isa, int which, int index
         packed p = {0};
         if (is_conv) {
             cut(l, isa, which, turn, &op);
-            p = pack_weights(l, &x.map, lanes, draw(1, l->inputs), &op);
+            op.sweep = draw(0, 1); /* one block */
+            p = pack_weights(l, &x.map, lanes, op.sweep ? l->inputs : draw(1, l->inputs), &op);
         }
         float *found = memory((size_t)count * features * sizeof *found, 8);
         spb_io io = {.output = found, .count = count};

@@ -62,7 +62,7 @@ class Op(Structure):
         *((name, c_int32) for name in ("tile", "rows", "parts", "blocks")),
         *((name, c_void_p) for name in ("starts", "entries", "offsets", "weights", "bias")),
         *((name, c_int32) for name in ("inputs", "kernel_h", "kernel_w", "pad_top", "pad_left")),
-        *((name, c_int32) for name in ("outside", "limit_h", "limit_w", "reach_h", "reach_w")),
+        *((name, c_int32) for name in ("outside", "limit_h", "limit_w", "sweep", "reach_h", "reach_w")),
     ]
 
 

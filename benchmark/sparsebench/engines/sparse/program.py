@@ -134,6 +134,7 @@ class Program:
 def _set(op: Op, choice: Choice, packed: Packed) -> None:
     op.kind = Kind.DENSE if choice.dense else Kind.SPARSE
     op.tile, op.rows, op.parts, op.blocks = choice.tile, choice.rows, choice.parts, packed.blocks
+    op.sweep = choice.sweep
     op.starts = packed.starts.ctypes.data
     op.entries = None if packed.entries is None else packed.entries.ctypes.data
     op.offsets = None if packed.offsets is None else packed.offsets.ctypes.data

@@ -37,13 +37,17 @@ L1 = _first_cache()
 
 @dataclass(frozen=True)
 class Choice:
-    """Vectors and rows a tile, input channels a block, parts of the output channels, and which kernel."""
+    """Vectors and rows a tile, input channels a block, parts of the output channels, which kernel, and its order.
+
+    ``sweep``: the columns of a row inside, the output channels outside; without it the other way round.
+    """
 
     tile: int
     rows: int
     block: int
     parts: int
     dense: bool = False
+    sweep: bool = False
 
 
 class Tuner:
@@ -91,6 +95,8 @@ def candidates(layer: Convolution, density: float, isa: Isa, threads: int) -> li
             Choice(tile, 1, block, _parts(layer, tile, 1, across, threads), dense=True)
             for block in _blocks(layer, 1, tile, isa)
         ]
+        parts = _parts(layer, tile, 1, across, threads)
+        dense.append(Choice(tile, 1, layer.x.channels, parts, dense=True, sweep=True))
         kept = dense + kept if density > 0.8 else kept + dense
     return kept
 

@@ -71,28 +71,46 @@ static void zero_columns(const spb_map *y, char *row, int rows, int c0, int c1) 
         for (int c = c0; c < c1; c++) memset(row + i * y->row + c * y->ch + at, 0, bytes);
 }
 
+/* The tile at vector t0 of a row: output channels (or groups of them) u0 to u1, one block. */
+static void run_tile(const spb_op *op, int block, int u0, int u1, const char *x, char *y, const char *r, int t0,
+                     int rows, spb_ahead *ahead) {
+    const int s = op->stride - 1, left = op->y.width * U - t0, t = left < op->tile ? left : op->tile;
+    const int is_dense = op->kind == SPB_DENSE;
+    const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
+    if (r) r += (int64_t)t0 * VB;
+    run(op, block, u0, u1, x + (int64_t)t0 * op->stride * VB, y + (int64_t)t0 * VB, r, ahead);
+}
+
 /* One part of the output channels for `rows` rows: all tiles of them. */
 static void conv_item(const spb_op *op, int index) {
-    const int is_dense = op->kind == SPB_DENSE, s = op->stride - 1;
-    const int across = ceil_div(op->y.width * U, op->tile);
+    const int is_dense = op->kind == SPB_DENSE, across = ceil_div(op->y.width * U, op->tile);
     const int part = index % op->parts, h = index / op->parts * op->rows;
     const int rows = op->y.height - h < op->rows ? 1 : op->rows;
     const int units = is_dense ? ceil_div(op->y.channels, SPB_GROUP) : op->y.channels;
     const int u0 = (int64_t)units * part / op->parts, u1 = (int64_t)units * (part + 1) / op->parts;
-    for (int column = 0; column < across; column++) {
-        const int t0 = column * op->tile, left = op->y.width * U - t0, t = left < op->tile ? left : op->tile;
-        const char *row = op->x.data + (int64_t)h * op->stride * op->x.row;
-        const char *x = row + (int64_t)t0 * op->stride * VB;
-        char *y = op->y.data + h * op->y.row + (int64_t)t0 * VB;
-        const char *r = op->r.data ? op->r.data + h * op->r.row + (int64_t)t0 * VB : 0;
+    const char *x = op->x.data + (int64_t)h * op->stride * op->x.row;
+    char *y = op->y.data + h * op->y.row;
+    const char *r = op->r.data ? op->r.data + h * op->r.row : 0, *below = x + (int64_t)rows * op->stride * op->x.row;
+    const int more = part == op->parts - 1 && h + rows < op->y.height; /* the other parts read the same inputs */
+    if (op->sweep) {
         spb_ahead ahead = {0};
-        if (column + 1 < across && part == 0) /* the other parts find it in the second cache */
-            ahead = new_inputs(op, x + (int64_t)t * op->stride * VB, left - t < op->tile ? left - t : op->tile, rows);
-        else if (column + 1 == across && part == op->parts - 1 && h + rows < op->y.height)
-            ahead = new_inputs(op, row + (int64_t)rows * op->stride * op->x.row, op->tile, rows);
-        ahead.total = (u1 - u0) * op->blocks;
-        const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
-        for (int block = 0; block < op->blocks; block++) run(op, block, u0, u1, x, y, r, &ahead);
+        if (more) ahead = new_inputs(op, below, op->y.width * U, rows);
+        ahead.total = (u1 - u0) * across;
+        for (int u = u0; u < u1; u++)
+            for (int t0 = 0; t0 < op->y.width * U; t0 += op->tile)
+                run_tile(op, 0, u, u + 1, x, y, r, t0, rows, &ahead);
+    } else {
+        for (int t0 = 0; t0 < op->y.width * U; t0 += op->tile) {
+            const int t1 = t0 + op->tile, left = op->y.width * U - t1;
+            spb_ahead ahead = {0};
+            if (left > 0 && part == 0)
+                ahead = new_inputs(op, x + (int64_t)t1 * op->stride * VB, left < op->tile ? left : op->tile, rows);
+            else if (left <= 0 && more)
+                ahead = new_inputs(op, below, op->tile, rows);
+            ahead.total = (u1 - u0) * op->blocks;
+            for (int block = 0; block < op->blocks; block++)
+                run_tile(op, block, u0, u1, x, y, r, t0, rows, &ahead);
+        }
     }
     const int scale = is_dense ? SPB_GROUP : 1, c1 = u1 * scale;
     zero_columns(&op->y, op->y.data + h * op->y.row, rows, u0 * scale, c1 < op->y.channels ? c1 : op->y.channels);

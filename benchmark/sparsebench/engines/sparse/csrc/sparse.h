@@ -40,6 +40,7 @@ typedef struct {
     int32_t pad_top, pad_left;
     int32_t outside;        /* max: whether zeros lie outside; avg: 1 divides by what lies inside alone */
     int32_t limit_h, limit_w; /* pools: height and width with the padding behind */
+    int32_t sweep; /* one block: each output channel (or group) does all columns of a row before the next one begins */
     int32_t reach_h, reach_w; /* convolutions: rows and columns that a kernel spans, dilation included */
 } spb_op;
 
