@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from sparsebench import backbones, masks
 from sparsebench.pruning.distributions import global_masks
 
+# a machine under load takes longer now and then: that is no failure
+settings.register_profile("sparsebench", deadline=None)
+settings.load_profile("sparsebench")
+
 
 def pytest_configure() -> None:
-    """Give each of several test processes one thread, so that they don't fight over the cores."""
+    """Give each of several test processes one thread, so that they don't fight over the cores.
+
+    A command in the background of a script ignores Ctrl-C, and so would all that it starts; tests send it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
