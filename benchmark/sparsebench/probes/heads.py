@@ -23,7 +23,7 @@ from ..schema import InputError, Protocol, RunError
 from .base import LinearHead, default_linear, generator
 from .rows import Gatherer, Rows
 
-_CHUNK_BYTES = 2**20  # of permuted features held at a time: they are read from the cache they were written to
+_CHUNK_BYTES = 2**24  # of permuted features held at a time: some batches, gathered by all threads together
 _STACK_BYTES = 2**28  # of weights and momentum stepped together: bounds the memory of a large grid
 _ALIGN = 16  # columns are padded to a multiple of this with zeros: odd row lengths slow matrix products down
 
@@ -124,6 +124,7 @@ class _Stack:
                 head[:, :dimension] = weight
                 head[:, dimension] = bias
 
+    @torch.inference_mode()
     def run(self, progress: Progress | None) -> list[list[LinearHead | RunError]]:
         """Train all heads to the end."""
         epochs = self._points[0].epochs
