@@ -15,8 +15,9 @@ from .cluster_options import cluster_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..api import Prepared, Request
+    from ..api import Prepared
     from ..plan import Selection
+    from ..request import Request
 
 _SHOWN_FAILURES = 5
 
@@ -91,7 +92,7 @@ def _hints(request: Request) -> str:
 
 def make_request(arguments: argparse.Namespace) -> Request:
     """Return the request that the arguments make."""
-    from ..api import Request
+    from ..request import Request
     from ..schema import Numerics
 
     numerics = Numerics(
@@ -177,8 +178,8 @@ def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
     """Return the closing table of the plan's runs, with references that have run before."""
     import pandas as pd
 
-    from ..api import reference_command
     from ..report.terminal import render_terminal
+    from ..request import reference_command
     from ..store import gather
 
     ids = set(table["run_id"])
