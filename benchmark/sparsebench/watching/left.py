@@ -64,15 +64,15 @@ def _in_jobs(known: Evidence, states: Mapping[str, State], seconds: Callable[[It
 
 def _here(known: Evidence, states: Mapping[str, State], seconds: Callable[[Iterable[str]], float]) -> _Places:
     """Return the work of processes that are no jobs of a submission: what they have, and what their plans lack."""
+    newest = {run.run_id: plan for plan in known.plans for group in plan.groups for run in group.runs}
     runs: dict[tuple[str, int], list[str]] = defaultdict(list)
     plans: dict[str, PlanFile] = {}
     for run_id, state in states.items():
         if state == "running" and _job_at_work(run_id, known) is None:
             owner = known.claims[run_id][0].owner
             runs[owner.host, owner.pid].append(run_id)
-            plan = _newest_plan(run_id, known)
-            if plan is not None:
-                plans[plan.created] = plan
+            if run_id in newest:
+                plans[newest[run_id].created] = newest[run_id]
     busy = [max(0.0, seconds(ids) - _elapsed(ids, known)) for ids in runs.values()]
     to_come: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for run_id in {run.run_id for plan in plans.values() for group in plan.groups for run in group.runs}:
@@ -86,12 +86,6 @@ def _job_at_work(run_id: str, known: Evidence) -> str | None:
     """Return the submitted job that has claimed a run, if it is one."""
     name = job_id(known.claims[run_id][0].owner)
     return name if name in known.jobs else None
-
-
-def _newest_plan(run_id: str, known: Evidence) -> PlanFile | None:
-    """Return the plan that was asked for last of those that hold a run."""
-    plans = [plan for plan in known.plans if any(run.run_id == run_id for group in plan.groups for run in group.runs)]
-    return plans[-1] if plans else None
 
 
 def _elapsed(runs: Iterable[str], known: Evidence) -> float:

@@ -104,9 +104,8 @@ def candidates(layer: Convolution, density: float, isa: Isa, threads: int) -> li
 def _cost(layer: Convolution, density: float, choice: Choice, isa: Isa) -> float:
     """Return about the cycles that a layer takes with the sparse kernel, its data in the caches."""
     across = layer.y.width * (isa.lanes // isa.vector)
-    size = layer.weight[0].size
-    blocks = -(-size // max(1, layer.window.kernel[0] * layer.window.kernel[1]) // choice.block)
-    chain = density * size
+    blocks = -(-layer.weight.shape[1] // choice.block)
+    chain = density * layer.weight[0].size
     near = choice.block * _reach(layer, choice.rows, choice.tile, isa) <= 0.8 * L1
     part = -(-layer.y.channels // choice.parts)
     total = 0.0

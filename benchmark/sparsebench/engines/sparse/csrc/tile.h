@@ -90,8 +90,6 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
     enum { M = SPB_GROUP };
     const int first = block == 0, last = block == op->blocks - 1;
     const int k0 = op->starts[block], k1 = op->starts[block + 1];
-    /* read again for each group: kept, they would take the registers that the inputs need */
-    const volatile float *limits[] = {&op->low, &op->high};
     for (int g = g0; g < g1; g++) {
         const int valid = op->y.channels - g * M < M ? op->y.channels - g * M : M;
         const float *w = op->weights + ((int64_t)g * op->inputs + k0) * M;
@@ -114,7 +112,8 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
                 UNROLL for (int t = 0; t < T; t++) a[m][t] += b * v[t];
             }
         }
-        const vec low = splat(*limits[0]), high = splat(*limits[1]);
+        /* volatile: read here for each group; kept, they would take the registers that the inputs need */
+        const vec low = splat(*(const volatile float *)&op->low), high = splat(*(const volatile float *)&op->high);
         UNROLL for (int m = 0; m < M; m++) {
             if (m >= valid) continue;
             UNROLL for (int t = 0; t < T; t++) {
