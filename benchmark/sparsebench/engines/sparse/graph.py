@@ -71,6 +71,12 @@ class Convolution(Layer):
     window: Window
     groups: int = 1
 
+    @property
+    def position_wise(self) -> bool:
+        """Whether an output looks at its own position alone."""
+        w = self.window
+        return w.kernel == (1, 1) and w.stride == 1 and w.top == w.left == 0 and not self.border()
+
     def border(self) -> int:
         """Return how many zero rows and columns around its input it reads."""
         w, x, y = self.window, self.x, self.y

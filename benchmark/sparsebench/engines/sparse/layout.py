@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 from ...schema import InputError
-from .graph import Convolution, Network, Value
+from .graph import Convolution, Layer, Network, Pool, Value
 from .library import Arena, Map
 
 _ALIGN = 64
 _FAR = 2**31 - 1
+_UNCUT = 2**24
+_STRIP = int(os.environ.get('STRIP', '8'))
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,15 @@ class Place:
     channel: int
     border: int
     """Zero rows around; each channel has as many zero columns after it, or more."""
+    strip: int
+    """Columns of a strip; the width where the map isn't cut."""
 
     def map(self, arena: Arena) -> Map:
         """Return the structure that the kernels read."""
         address = (arena.address or 0) + self.offset + self.origin
         v = self.value
-        return Map(address, self.row, self.channel, v.channels, v.height, v.width, self.border)
+        step = v.channels * self.channel
+        return Map(address, self.row, self.channel, step, v.channels, v.height, v.width, self.border, self.strip)
 
 
 @dataclass(frozen=True)
@@ -43,44 +49,87 @@ class Layout:
         """Return a value's place."""
         return self.places[id(value)]
 
+    def strip(self, layer: Layer) -> int:
+        """Return how many columns lie side by side in all maps of a layer."""
+        maps = [layer.y, *layer.reads]
+        return min(layer.y.width, *(self.of(value).strip for value in maps))
+
+
+@dataclass
+class _Life:
+    """Values that take the same place one after another, and the steps from the first's birth to the last's death."""
+
+    values: list[Value]
+    born: int
+    dies: int
+    border: int = 0
+    cut: bool = True
+    """Whether all who read or write them go position by position."""
+
 
 def lay_out(network: Network, lanes: int) -> Layout:
     """Place every value, the largest first, at the lowest offset that is free while it lives.
+
+    A sum takes the place of what it adds, where nothing else reads that afterwards.
 
     Raises
     ------
     InputError
         If an image is too large for the kernels' offsets.
     """
-    borders: dict[int, int] = {}
-    values: dict[int, Value] = {id(network.input): network.input}
-    born: dict[int, int] = {id(network.input): -1}
-    dies: dict[int, int] = {id(network.input): 0}
-    for step, layer in enumerate(network.layers):
-        values[id(layer.y)] = layer.y
-        born[id(layer.y)] = dies[id(layer.y)] = step
-        for value in layer.reads:
-            dies[id(value)] = step
-        if isinstance(layer, Convolution):
-            borders[id(layer.x)] = max(borders.get(id(layer.x), 0), layer.border())
-    dies[id(network.output)] = len(network.layers)
-    places: dict[int, Place] = {}
-    shapes = {key: _shape(value, borders.get(key, 0), lanes) for key, value in values.items()}
-    for key in sorted(values, key=lambda k: (-shapes[k].size, born[k])):
-        together = [p for k, p in places.items() if born[k] <= dies[key] and born[key] <= dies[k]]
+    lives = _lives(network)
+    placed: list[tuple[_Life, Place]] = []
+    shapes = [(life, _shape(life, lanes)) for life in lives]
+    for life, s in sorted(shapes, key=lambda pair: (-pair[1].size, pair[0].born)):
+        together = [p for other, p in placed if other.born <= life.dies and life.born <= other.dies]
         offset = 0
         for place in sorted(together, key=lambda p: p.offset):
-            if place.offset >= offset + shapes[key].size:
+            if place.offset >= offset + s.size:
                 break
             offset = max(offset, place.offset + place.size)
-        s = shapes[key]
-        places[key] = Place(s.value, offset, s.size, s.origin, s.row, s.channel, s.border)
-    return Layout(places, max(p.offset + p.size for p in places.values()))
+        placed.append((life, replace(s, offset=offset)))
+    places = {id(value): replace(p, value=value) for life, p in placed for value in life.values}
+    return Layout(places, max(p.offset + p.size for _, p in placed))
 
 
-def _shape(value: Value, border: int, lanes: int) -> Place:
+def _lives(network: Network) -> list[_Life]:
+    """Return when each place is needed, and what its readers need."""
+    last: dict[int, int] = {}
+    for step, layer in enumerate(network.layers):
+        last.update((id(value), step) for value in layer.reads)
+    last[id(network.output)] = len(network.layers)
+    first = _Life([network.input], -1, last.get(id(network.input), 0), cut=False)
+    lives, found = [first], {id(network.input): first}
+    for step, layer in enumerate(network.layers):
+        of_x = found[id(layer.x)]
+        if isinstance(layer, Convolution):
+            of_x.border = max(of_x.border, layer.border())
+            of_x.cut &= layer.position_wise and layer.groups == 1
+        elif isinstance(layer, Pool):
+            of_x.cut &= layer.window.kernel == (1, 1)
+        dies, added = last.get(id(layer.y), step), layer.residual
+        if added is not None and added is not layer.x and last[id(added)] == step:
+            life = found[id(added)]
+            life.values.append(layer.y)
+            life.dies = dies
+        else:
+            life = _Life([layer.y], step, dies)
+            lives.append(life)
+        found[id(layer.y)] = life
+    return lives
+
+
+def _shape(life: _Life, lanes: int) -> Place:
     """Return a place that isn't placed yet."""
+    value, border = life.values[0], life.border
     column = lanes * 4
+    if life.cut and not border and value.width > _STRIP:
+        strips = -(-value.width // _STRIP)
+        strip = -(-value.width // strips)
+        channel = strip * column
+        row = strips * value.channels * channel
+        size = value.height * row
+        return Place(value, 0, -(-size // _ALIGN) * _ALIGN, 0, row, channel, 0, strip)
     if border and _collides((value.width + border) * column, value.channels):
         border += 1
     pitch = value.width + border
@@ -92,7 +141,7 @@ def _shape(value: Value, border: int, lanes: int) -> Place:
     size = origin + (value.height + border) * row
     if row * (2 * border + 2) > _FAR:
         raise InputError(f"an image of width {value.width} is too large for engine 'sparse'", "use --engine torch")
-    return Place(value, 0, -(-size // _ALIGN) * _ALIGN, origin, row, channel, border)
+    return Place(value, 0, -(-size // _ALIGN) * _ALIGN, origin, row, channel, border, _UNCUT)
 
 
 def _collides(stride: int, channels: int) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .build import LIBRARY
 
-ABI = 2
+ABI = 3
 PATH = Path(__file__).resolve().parent / LIBRARY
 
 
@@ -44,7 +44,8 @@ class Map(Structure):
         ("data", c_void_p),
         ("row", c_int64),
         ("ch", c_int64),
-        *((name, c_int32) for name in ("channels", "height", "width", "border")),
+        ("step", c_int64),
+        *((name, c_int32) for name in ("channels", "height", "width", "border", "strip", "unused")),
     ]
 
 

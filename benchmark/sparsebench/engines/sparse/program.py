@@ -120,7 +120,7 @@ class Program:
             self._team.run(self.isa, self.ops, index, 1, None)
             self.ops[index].y.height = layer.y.height
 
-        choice = tuner.choose(layer, len(found.value), self.isa, run)
+        choice = tuner.choose(layer, len(found.value), self.layout.strip(layer), self.isa, run)
         apply(choice)
         packed = packs[choice.dense, choice.block]
         self._kept += [packed]

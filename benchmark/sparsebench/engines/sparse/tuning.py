@@ -6,6 +6,7 @@ No choice changes a result: each output is the same chain of multiply-adds in al
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,29 +66,32 @@ class Tuner:
         self._threads, self._measure = threads, measure
         self._known: dict[tuple[object, ...], Choice] = {}
 
-    def choose(self, layer: Convolution, count: int, isa: Isa, run: Callable[[Choice], None]) -> Choice:
-        """Return the choice for a layer with ``count`` nonzero weights; ``run`` runs it once with a choice."""
+    def choose(self, layer: Convolution, count: int, strip: int, isa: Isa, run: Callable[[Choice], None]) -> Choice:
+        """Return the choice for a layer with ``count`` nonzero weights; ``run`` runs it once with a choice.
+
+        ``strip``: columns that lie side by side in its maps; a tile ends with them.
+        """
         x, y, w = layer.x, layer.y, layer.window
         density = count / max(1, layer.weight.size)
         shape = (x.channels, x.height, x.width, y.channels, y.height, y.width)
-        key = (isa.name, *shape, w, layer.groups, layer.residual is None, round(density, 2))
+        key = (isa.name, *shape, w, layer.groups, layer.residual is None, strip, round(density, 2))
         if key not in self._known:
-            choices = candidates(layer, density, isa, self._threads)
+            choices = candidates(layer, density, strip, isa, self._threads)
             self._known[key] = _fastest(choices, run) if self._measure else choices[0]
         return self._known[key]
 
 
-def candidates(layer: Convolution, density: float, isa: Isa, threads: int) -> list[Choice]:
+def candidates(layer: Convolution, density: float, strip: int, isa: Isa, threads: int) -> list[Choice]:
     """Return the choices worth measuring, the likeliest first."""
     units = isa.lanes // isa.vector
-    across = layer.y.width * units
+    across = strip * units
     costs: dict[Choice, float] = {}
     for rows in (1, 2) if layer.y.height > 1 else (1,):
         most = min(14, isa.tile // 2 if rows == 2 else 14, across)
         for tile in range(units, most + 1, units):
             for block in _blocks(layer, rows, tile, isa):
                 choice = Choice(tile, rows, block, _parts(layer, tile, rows, across, threads))
-                costs[choice] = _cost(layer, density, choice, isa)
+                costs[choice] = _cost(layer, density, choice, strip, isa)
     kept = sorted(costs, key=lambda choice: costs[choice])[:_CHOICES]
     if layer.groups == 1 and density >= _DENSE_FROM:
         tile = min(isa.dense_tile // units * units or units, across)
@@ -101,17 +105,22 @@ def candidates(layer: Convolution, density: float, isa: Isa, threads: int) -> li
     return kept
 
 
-def _cost(layer: Convolution, density: float, choice: Choice, isa: Isa) -> float:
+def _cost(layer: Convolution, density: float, choice: Choice, strip: int, isa: Isa) -> float:
     """Return about the cycles that a layer takes with the sparse kernel, its data in the caches."""
-    across = layer.y.width * (isa.lanes // isa.vector)
+    units = isa.lanes // isa.vector
+    strips, narrow = divmod(layer.y.width, strip)
     blocks = -(-layer.weight.shape[1] // choice.block)
     chain = density * layer.weight[0].size
     near = choice.block * _reach(layer, choice.rows, choice.tile, isa) <= 0.8 * L1
     part = -(-layer.y.channels // choice.parts)
     total = 0.0
-    whole, rest = divmod(across, choice.tile)
+    tiles: Counter[int] = Counter()
+    for columns, count in ((strip, strips), (narrow, 1)):
+        whole, rest = divmod(columns * units, choice.tile)
+        tiles.update({choice.tile: whole * count})
+        tiles.update({rest: count if rest else 0})
     for rows, times in ((choice.rows, layer.y.height // choice.rows), (1, layer.y.height % choice.rows)):
-        for tile, count in ((choice.tile, whole), (rest, 1 if rest else 0)):
+        for tile, count in tiles.items():
             vectors = rows * tile
             entry = max(vectors + _LOADS, _LATENCY) / 2 + (0 if near else _FAR * vectors / 2)
             kept = part * vectors * isa.vector * 4 <= L1 / 2  # partial sums stay in the first cache

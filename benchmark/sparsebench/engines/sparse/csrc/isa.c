@@ -52,6 +52,19 @@ static const sparse_fn dense[2][2] = {{dense_1_1, dense_2_1}, {dense_1_2, dense_
 
 static int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
+/* Bytes from a row's first column to another. */
+INLINE int64_t column(const spb_map *m, int w) {
+    if (w < m->strip) return (int64_t)w * N * 4;
+    return w / m->strip * m->step + (int64_t)(w % m->strip) * N * 4;
+}
+
+/* Columns that lie side by side in all maps of a convolution: a tile doesn't cross their end. */
+static int strip(const spb_op *op) {
+    int found = op->y.strip;
+    if (op->r.data && op->r.strip < found) found = op->r.strip;
+    return op->stride == 1 && op->x.strip < found ? op->x.strip : found;
+}
+
 static int items(const spb_op *op) {
     switch (op->kind) {
     case SPB_ZERO: return 2;
@@ -71,71 +84,82 @@ static void zero_columns(const spb_map *y, char *row, int rows, int c0, int c1) 
         for (int c = c0; c < c1; c++) memset(row + i * y->row + c * y->ch + at, 0, bytes);
 }
 
-/* The tile at vector t0 of a row: output channels (or groups of them) u0 to u1, one block. */
-static void run_tile(const spb_op *op, int block, int u0, int u1, const char *x, char *y, const char *r, int t0,
+/* A tile of `t` vectors: output channels (or groups of them) u0 to u1, one block. */
+static void run_tile(const spb_op *op, int block, int u0, int u1, const char *x, char *y, const char *r, int t,
                      int rows, spb_ahead *ahead) {
-    const int s = op->stride - 1, left = op->y.width * U - t0, t = left < op->tile ? left : op->tile;
+    const int s = op->stride - 1;
     const int is_dense = op->kind == SPB_DENSE;
     const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
-    if (r) r += (int64_t)t0 * VB;
-    run(op, block, u0, u1, x + (int64_t)t0 * op->stride * VB, y + (int64_t)t0 * VB, r, ahead);
+    run(op, block, u0, u1, x, y, r, ahead);
+}
+
+/* Where a tile of a row begins, and its vectors; `t` 0 after the last. */
+typedef struct {
+    int w, t;
+} place;
+
+static place tile_at(const spb_op *op, int wide, int w) {
+    const int end = w / wide * wide + wide, left = ((end < op->y.width ? end : op->y.width) - w) * U;
+    return (place){w, left < op->tile ? left : op->tile};
+}
+
+static int units(const spb_op *op) { /* output channels, or groups of them */
+    return op->kind == SPB_DENSE ? ceil_div(op->y.channels, SPB_GROUP) : op->y.channels;
 }
 
 /* One part of the output channels for `rows` rows: all tiles of them. */
 static void conv_item(const spb_op *op, int index) {
-    const int is_dense = op->kind == SPB_DENSE, across = ceil_div(op->y.width * U, op->tile);
     const int part = index % op->parts, h = index / op->parts * op->rows;
-    const int rows = op->y.height - h < op->rows ? 1 : op->rows;
-    const int units = is_dense ? ceil_div(op->y.channels, SPB_GROUP) : op->y.channels;
-    const int u0 = (int64_t)units * part / op->parts, u1 = (int64_t)units * (part + 1) / op->parts;
+    const int rows = op->y.height - h < op->rows ? 1 : op->rows, wide = strip(op), all = units(op);
+    const int u0 = (int64_t)all * part / op->parts, u1 = (int64_t)all * (part + 1) / op->parts;
     const char *x = op->x.data + (int64_t)h * op->stride * op->x.row;
     char *y = op->y.data + h * op->y.row;
     const char *r = op->r.data ? op->r.data + h * op->r.row : 0, *below = x + (int64_t)rows * op->stride * op->x.row;
     const int more = part == op->parts - 1 && h + rows < op->y.height; /* the other parts read the same inputs */
+    spb_ahead ahead = {0};
     if (op->sweep) {
-        spb_ahead ahead = {0};
+        int tiles = 0;
+        for (place p = tile_at(op, wide, 0); p.t > 0; p = tile_at(op, wide, p.w + p.t / U)) tiles++;
         if (more) ahead = new_inputs(op, below, op->y.width * U, rows);
-        ahead.total = (u1 - u0) * across;
+        ahead.total = (u1 - u0) * tiles;
         for (int u = u0; u < u1; u++)
-            for (int t0 = 0; t0 < op->y.width * U; t0 += op->tile)
-                run_tile(op, 0, u, u + 1, x, y, r, t0, rows, &ahead);
+            for (place p = tile_at(op, wide, 0); p.t > 0; p = tile_at(op, wide, p.w + p.t / U))
+                run_tile(op, 0, u, u + 1, x + column(&op->x, p.w * op->stride), y + column(&op->y, p.w),
+                         r ? r + column(&op->r, p.w) : 0, p.t, rows, &ahead);
     } else {
-        for (int t0 = 0; t0 < op->y.width * U; t0 += op->tile) {
-            const int t1 = t0 + op->tile, left = op->y.width * U - t1;
-            spb_ahead ahead = {0};
-            if (left > 0 && part == 0)
-                ahead = new_inputs(op, x + (int64_t)t1 * op->stride * VB, left < op->tile ? left : op->tile, rows);
-            else if (left <= 0 && more)
+        for (place p = tile_at(op, wide, 0), next; p.t > 0; p = next) {
+            next = tile_at(op, wide, p.w + p.t / U);
+            ahead.x = 0;
+            if (next.t > 0 && part == 0)
+                ahead = new_inputs(op, x + column(&op->x, next.w * op->stride), next.t, rows);
+            else if (next.t <= 0 && more)
                 ahead = new_inputs(op, below, op->tile, rows);
             ahead.total = (u1 - u0) * op->blocks;
             for (int block = 0; block < op->blocks; block++)
-                run_tile(op, block, u0, u1, x, y, r, t0, rows, &ahead);
+                run_tile(op, block, u0, u1, x + column(&op->x, p.w * op->stride), y + column(&op->y, p.w),
+                         r ? r + column(&op->r, p.w) : 0, p.t, rows, &ahead);
         }
     }
-    const int scale = is_dense ? SPB_GROUP : 1, c1 = u1 * scale;
-    zero_columns(&op->y, op->y.data + h * op->y.row, rows, u0 * scale, c1 < op->y.channels ? c1 : op->y.channels);
+    const int scale = op->kind == SPB_DENSE ? SPB_GROUP : 1, c1 = u1 * scale;
+    zero_columns(&op->y, y, rows, u0 * scale, c1 < op->y.channels ? c1 : op->y.channels);
 }
 
 /* Images to lanes; where an image's input isn't finite, say so. Missing images are zeros. */
 static void pack_item(const spb_op *op, int h, const spb_io *io) {
     char *row = op->y.data + h * op->y.row;
+    float sums[N] = {0}; /* of x - x: 0, or NaN */
     for (int c = 0; c < op->y.channels; c++) {
         float *out = (float *)(row + c * op->y.ch);
-        for (int n = 0; n < N; n++) {
-            if (n >= io->count) {
-                for (int w = 0; w < op->y.width; w++) out[w * N + n] = 0;
-                continue;
+        const float *in = io->input + c * io->stride_c + h * io->stride_h;
+        for (int w = 0; w < op->y.width; w++, in += io->stride_w, out += N)
+            for (int n = 0; n < N; n++) {
+                const float value = n < io->count ? in[n * io->stride_n] : 0;
+                sums[n] += value - value;
+                out[n] = value;
             }
-            const float *in = io->input + n * io->stride_n + c * io->stride_c + h * io->stride_h;
-            float sum = 0; /* of x - x: 0, or NaN */
-            for (int w = 0; w < op->y.width; w++) {
-                const float value = in[w * io->stride_w];
-                sum += value - value;
-                out[w * N + n] = value;
-            }
-            if (sum != 0) __atomic_store_n(&io->unusual[n], 1, __ATOMIC_RELAXED);
-        }
     }
+    for (int n = 0; n < io->count; n++)
+        if (sums[n] != 0) __atomic_store_n(&io->unusual[n], 1, __ATOMIC_RELAXED);
     zero_columns(&op->y, row, 1, 0, op->y.channels);
 }
 
@@ -162,13 +186,13 @@ static void pool_item(const spb_op *op, int h, int is_max) {
             const int limit_w = right < op->limit_w ? right : op->limit_w;
             const int inside = (h1 - h0) * (w1 - w0), whole = (limit_h - top) * (limit_w - left);
             const float scale = is_max ? 1 : 1.0f / (op->outside ? inside : whole);
-            char *out = y->data + h * y->row + c * y->ch + (int64_t)w * N * 4;
+            char *out = y->data + h * y->row + c * y->ch + column(y, w);
             for (int u = 0; u < U; u++) {
                 vec s = splat(!is_max || (op->outside && inside < op->kernel_h * op->kernel_w) ? 0 : -INFINITY);
                 for (int i = h0; i < h1; i++) {
-                    const char *in = x->data + i * x->row + c * x->ch + u * VB;
-                    for (int j = w0; j < w1; j++) {
-                        const vec v = *(const vec *)(in + (int64_t)j * N * 4);
+                    const char *in = x->data + i * x->row + c * x->ch + column(x, w0) + u * VB;
+                    for (int j = w0; j < w1; j++, in += N * 4) { /* a window lies in one strip */
+                        const vec v = *(const vec *)in;
                         s = is_max ? clamp(v, s, splat(INFINITY)) : s + v;
                     }
                 }
@@ -187,7 +211,7 @@ static void mean_item(const spb_op *op, int index) {
             vec s = {0};
             for (int h = 0; h < x->height; h++)
                 for (int w = 0; w < x->width; w++)
-                    s += *(const vec *)(x->data + h * x->row + c * x->ch + ((int64_t)w * N + u * V) * 4);
+                    s += *(const vec *)(x->data + h * x->row + c * x->ch + column(x, w) + u * VB);
             *(vec *)(op->y.data + c * op->y.ch + u * VB) = s * scale;
         }
     zero_columns(&op->y, op->y.data, 1, index * 16, c1);
@@ -195,12 +219,15 @@ static void mean_item(const spb_op *op, int index) {
 
 static void add_item(const spb_op *op, int h) {
     const vec low = splat(op->low), high = splat(op->high);
-    for (int c = 0; c < op->y.channels; c++) {
-        const vec *x = (const vec *)(op->x.data + h * op->x.row + c * op->x.ch);
-        const vec *r = op->r.data ? (const vec *)(op->r.data + h * op->r.row + c * op->r.ch) : 0;
-        vec *y = (vec *)(op->y.data + h * op->y.row + c * op->y.ch);
-        for (int t = 0; t < op->y.width * U; t++) y[t] = clamp(r ? x[t] + r[t] : x[t], low, high);
-    }
+    const char *x = op->x.data + h * op->x.row, *r = op->r.data ? op->r.data + h * op->r.row : 0;
+    char *y = op->y.data + h * op->y.row;
+    for (int c = 0; c < op->y.channels; c++)
+        for (int w = 0; w < op->y.width; w++) {
+            const vec *a = (const vec *)(x + c * op->x.ch + column(&op->x, w));
+            const vec *b = r ? (const vec *)(r + c * op->r.ch + column(&op->r, w)) : 0;
+            vec *out = (vec *)(y + c * op->y.ch + column(&op->y, w));
+            for (int u = 0; u < U; u++) out[u] = clamp(b ? a[u] + b[u] : a[u], low, high);
+        }
     zero_columns(&op->y, op->y.data + h * op->y.row, 1, 0, op->y.channels);
 }
 
@@ -210,8 +237,8 @@ static void unpack(const spb_op *op, const spb_io *io) {
     for (int n = 0; n < io->count; n++)
         for (int c = 0; c < x->channels; c++)
             for (int h = 0; h < x->height; h++) {
-                const float *in = (const float *)(x->data + h * x->row + c * x->ch) + n;
-                for (int w = 0; w < x->width; w++) *out++ = in[(int64_t)w * N];
+                const char *in = x->data + h * x->row + c * x->ch + 4 * n;
+                for (int w = 0; w < x->width; w++) *out++ = *(const float *)(in + column(x, w));
             }
 }
 

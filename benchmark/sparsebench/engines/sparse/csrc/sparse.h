@@ -3,12 +3,14 @@
  * Activations lie as [row][channel][column][lane]: `lane` is an image of the chunk. A row's channels are `ch` bytes
  * apart, rows `row` bytes. Zero columns after each channel, and zero rows above and below, are the padding of the
  * layers that read the buffer, so that a nonzero weight is one byte offset and one value, wherever the output lies.
+ * A map that is read position by position may be cut into strips of a few columns, which follow one another in a row,
+ * [row][strip][channel][column][lane]: what a tile of a strip reads and writes is then one run of memory.
  */
 #ifndef SPARSEBENCH_SPARSE_H
 #define SPARSEBENCH_SPARSE_H
 #include <stdint.h>
 
-#define SPB_ABI 2
+#define SPB_ABI 3
 #define SPB_GROUP 6 /* output channels that a dense tile computes together */
 
 enum { SPB_PACK, SPB_ZERO, SPB_SPARSE, SPB_DENSE, SPB_MAXPOOL, SPB_AVGPOOL, SPB_MEAN, SPB_ADD, SPB_UNPACK };
@@ -21,7 +23,9 @@ typedef struct {
 typedef struct {
     char *data; /* position (0, 0), channel 0, lane 0 */
     int64_t row, ch;
+    int64_t step; /* bytes from one strip to the next */
     int32_t channels, height, width, border; /* border: zero columns after a channel, and zero rows around */
+    int32_t strip, unused;                   /* columns of a strip; the width where there are none */
 } spb_map;
 
 typedef struct {

@@ -52,14 +52,19 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
         if (p == end && !first && !last) continue;
         char *out = y + c * yc;
         if (c + AHEAD < c1) UNROLL for (int i = 0; i < R; i++) {
-            if (first) ask_outputs(out + AHEAD * yc + i * yr, T);
-            if (last && r) ask_residuals(r + (c + AHEAD) * rc + i * rr, T);
+            if (first && r != y) ask_outputs(out + AHEAD * yc + i * yr, T);
+            if (first && r) ask_residuals(r + (c + AHEAD) * rc + i * rr, T);
         }
         vec a[2][14]; /* of fixed size, so that what is used of it stays in registers */
         if (first) {
             vec b = splat(op->bias[c]);
             UNROLL for (int i = 0; i < R; i++)
                 UNROLL for (int t = 0; t < T; t++) a[i][t] = b;
+            if (r) {
+                const char *add = r + c * rc;
+                UNROLL for (int i = 0; i < R; i++)
+                    UNROLL for (int t = 0; t < T; t++) a[i][t] += *(const vec *)(add + i * rr + t * VB);
+            }
         } else {
             UNROLL for (int i = 0; i < R; i++)
                 UNROLL for (int t = 0; t < T; t++) a[i][t] = *(const vec *)(out + i * yr + t * VB);
@@ -71,17 +76,17 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
                 UNROLL for (int t = 0; t < T; t++) a[i][t] += w * *(const vec *)(in + i * xr + XOFF(t, S));
         }
         if (last) {
-            if (r) {
-                const char *add = r + c * rc;
-                UNROLL for (int i = 0; i < R; i++)
-                    UNROLL for (int t = 0; t < T; t++) a[i][t] += *(const vec *)(add + i * rr + t * VB);
-            }
             UNROLL for (int i = 0; i < R; i++)
                 UNROLL for (int t = 0; t < T; t++) a[i][t] = clamp(a[i][t], low, high);
         }
         UNROLL for (int i = 0; i < R; i++)
             UNROLL for (int t = 0; t < T; t++) *(vec *)(out + i * yr + t * VB) = a[i][t];
     }
+}
+
+/* Where a chain starts: the bias, and what is added to the layer. */
+INLINE vec start(float bias, const char *residual) {
+    return residual ? splat(bias) + *(const vec *)residual : splat(bias);
 }
 
 /* Dense: SPB_GROUP output channels share each input that is loaded. */
@@ -95,13 +100,17 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
         const float *w = op->weights + ((int64_t)g * op->inputs + k0) * M;
         char *out = y + (int64_t)g * M * op->y.ch;
         ask_inputs(op, ahead);
-        if (first) UNROLL for (int m = 0; m < M; m++) ask_outputs(out + m * op->y.ch, T);
-        if (last && r) UNROLL for (int m = 0; m < M; m++) ask_residuals(r + ((int64_t)g * M + m) * op->r.ch, T);
+        const char *add = r ? r + (int64_t)g * M * op->r.ch : 0;
+        if (first && r != y) UNROLL for (int m = 0; m < M; m++) ask_outputs(out + m * op->y.ch, T);
+        if (first && r) { /* the next group's, or the next tile's of this one */
+            const char *next = g + 1 < g1 ? add + M * op->r.ch : add + T * VB;
+            UNROLL for (int m = 0; m < M; m++) ask_residuals(next + m * op->r.ch, T);
+        }
         vec a[M][4];
         UNROLL for (int m = 0; m < M; m++)
             UNROLL for (int t = 0; t < T; t++)
                 a[m][t] = m >= valid ? splat(0)
-                          : first    ? splat(op->bias[g * M + m])
+                          : first    ? start(op->bias[g * M + m], add ? add + m * op->r.ch + t * VB : 0)
                                      : *(const vec *)(out + m * op->y.ch + t * VB);
         for (int k = k0; k < k1; k++, w += M) {
             const char *in = x + op->offsets[k];
@@ -118,10 +127,7 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
             if (m >= valid) continue;
             UNROLL for (int t = 0; t < T; t++) {
                 vec s = a[m][t];
-                if (last) {
-                    if (r) s += *(const vec *)(r + ((int64_t)g * M + m) * op->r.ch + t * VB);
-                    s = clamp(s, low, high);
-                }
+                if (last) s = clamp(s, low, high);
                 *(vec *)(out + m * op->y.ch + t * VB) = s;
             }
         }
