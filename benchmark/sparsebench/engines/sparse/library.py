@@ -13,7 +13,7 @@ from typing import Any
 
 from .build import LIBRARY
 
-ABI = 3
+ABI = 4
 PATH = Path(__file__).resolve().parent / LIBRARY
 
 
@@ -29,12 +29,19 @@ class Kind(IntEnum):
     MEAN = 6
     ADD = 7
     UNPACK = 8
+    PAIR = 9
 
 
 class Entry(Structure):
     """One nonzero weight."""
 
     _fields_ = [("offset", c_int32), ("value", c_float)]
+
+
+class Both(Structure):
+    """Two weights for one input: of an even output channel and of the next."""
+
+    _fields_ = [("offset", c_int32), ("value", c_float * 2)]
 
 
 class Map(Structure):
@@ -61,7 +68,7 @@ class Op(Structure):
         ("low", c_float),
         ("high", c_float),
         *((name, c_int32) for name in ("tile", "rows", "parts", "blocks")),
-        *((name, c_void_p) for name in ("starts", "entries", "offsets", "weights", "bias")),
+        *((name, c_void_p) for name in ("starts", "entries", "both_starts", "both", "offsets", "weights", "bias")),
         *((name, c_int32) for name in ("inputs", "kernel_h", "kernel_w", "pad_top", "pad_left")),
         *((name, c_int32) for name in ("outside", "limit_h", "limit_w", "sweep", "reach_h", "reach_w")),
     ]
@@ -82,7 +89,7 @@ class Io(Structure):
 class _Isa(Structure):
     _fields_ = [
         ("name", c_char_p),
-        *((name, c_int32) for name in ("vector", "lanes", "tile", "dense_tile")),
+        *((name, c_int32) for name in ("vector", "lanes", "tile", "dense_tile", "pair_tile", "unused")),
         ("items", CFUNCTYPE(c_int, c_void_p)),
         ("item", CFUNCTYPE(None, c_void_p, c_int, c_void_p)),
     ]
@@ -98,6 +105,7 @@ class Isa:
     lanes: int
     tile: int
     dense_tile: int
+    pair_tile: int
 
 
 @cache
@@ -122,7 +130,7 @@ def library() -> ctypes.CDLL | None:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError):
         return None
-    sizes = [ctypes.sizeof(kind) for kind in (Entry, Map, Op, Io, _Isa)]
+    sizes = [ctypes.sizeof(kind) for kind in (Entry, Both, Map, Op, Io, _Isa)]
     if lib.spb_abi() != ABI or sizes != [lib.spb_sizes(k) for k in range(len(sizes))]:
         return None
     return lib
@@ -145,7 +153,7 @@ def instruction_sets() -> dict[str, Isa]:
             pointer = lib.spb_get(index)
             raw = ctypes.cast(pointer, POINTER(_Isa)).contents
             name = raw.name.decode()
-            found[name] = Isa(name, pointer, raw.vector, raw.lanes, raw.tile, raw.dense_tile)
+            found[name] = Isa(name, pointer, raw.vector, raw.lanes, raw.tile, raw.dense_tile, raw.pair_tile)
     return found
 
 

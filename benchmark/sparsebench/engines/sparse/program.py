@@ -11,7 +11,7 @@ from .graph import Convolution, Layer, Mean, Network, Pool, Value
 from .layout import Layout, lay_out
 from .library import Arena, Io, Isa, Kind, Map, Op, Team
 from .tuning import Choice, Tuner
-from .weights import Nonzeros, Packed, nonzeros, pack_dense, pack_sparse
+from .weights import Nonzeros, Packed, nonzeros, pack_dense, pack_pairs, pack_sparse
 
 _TUNED_ROWS = 8
 """Rows of a layer that are run to measure it."""
@@ -106,10 +106,10 @@ class Program:
         """Choose how to cut a convolution, and put the choice into its operation."""
         x = self.layout.of(layer.x)
         found = nonzeros(layer, x, self.isa.lanes)
-        packs: dict[tuple[bool, int], Packed] = {}
+        packs: dict[tuple[Kind, int], Packed] = {}
 
         def apply(choice: Choice) -> None:
-            key = (choice.dense, choice.block)
+            key = (choice.kernel, choice.block)
             if key not in packs:
                 packs[key] = self._pack(layer, found, choice)
             _set(self.ops[index], choice, packs[key])
@@ -122,23 +122,25 @@ class Program:
 
         choice = tuner.choose(layer, len(found.value), self.layout.strip(layer), self.isa, run)
         apply(choice)
-        packed = packs[choice.dense, choice.block]
+        packed = packs[choice.kernel, choice.block]
         self._kept += [packed]
 
     def _pack(self, layer: Convolution, found: Nonzeros, choice: Choice) -> Packed:
-        if choice.dense:
+        if choice.kernel == Kind.DENSE:
             return pack_dense(layer, self.layout.of(layer.x), self.isa.lanes, choice.block)
+        if choice.kernel == Kind.PAIR:
+            return pack_pairs(layer, found, self.layout.of(layer.x), choice.block)
         return pack_sparse(layer, found, choice.block)
 
 
 def _set(op: Op, choice: Choice, packed: Packed) -> None:
-    op.kind = Kind.DENSE if choice.dense else Kind.SPARSE
+    op.kind = choice.kernel
     op.tile, op.rows, op.parts, op.blocks = choice.tile, choice.rows, choice.parts, packed.blocks
     op.sweep = choice.sweep
     op.starts = packed.starts.ctypes.data
-    op.entries = None if packed.entries is None else packed.entries.ctypes.data
-    op.offsets = None if packed.offsets is None else packed.offsets.ctypes.data
-    op.weights = None if packed.weights is None else packed.weights.ctypes.data
+    for name in ("entries", "both_starts", "both", "offsets", "weights"):
+        array = getattr(packed, name)
+        setattr(op, name, None if array is None else array.ctypes.data)
     op.inputs = 0 if packed.offsets is None else len(packed.offsets)
 
 

@@ -45,7 +45,7 @@ def _cost(program: Program, index: int, seconds: float) -> Cost:
     maps = [m for m in (op.x, op.y, op.r) if m.data]
     size = [m.channels * m.height * m.width * lanes for m in maps]
     flops = 0
-    if op.kind in (Kind.SPARSE, Kind.DENSE):
+    if op.kind in (Kind.SPARSE, Kind.PAIR, Kind.DENSE):
         inputs = op.inputs * op.y.channels if op.kind == Kind.DENSE else entries_of(op)
         flops = 2 * inputs * op.y.height * op.y.width * lanes
     moved = op.y.border * op.y.row * 2 if op.kind == Kind.ZERO else 4 * sum(size)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .graph import Convolution
-from .library import Isa
+from .library import Isa, Kind
+from .weights import pair_block, paired
 
 _LOADS = 2.5  # of an entry itself, in vectors
 _LATENCY = 8.5  # multiply-adds in flight that hide their latency
@@ -38,7 +39,7 @@ L1 = _first_cache()
 
 @dataclass(frozen=True)
 class Choice:
-    """Vectors and rows a tile, input channels a block, parts of the output channels, which kernel, and its order.
+    """Vectors and rows a tile, input channels a block, parts of the output channels, the kernel, and its order.
 
     ``sweep``: the columns of a row inside, the output channels outside; without it the other way round.
     """
@@ -47,7 +48,7 @@ class Choice:
     rows: int
     block: int
     parts: int
-    dense: bool = False
+    kernel: Kind = Kind.SPARSE
     sweep: bool = False
 
 
@@ -76,7 +77,8 @@ class Tuner:
         shape = (x.channels, x.height, x.width, y.channels, y.height, y.width)
         key = (isa.name, *shape, w, layer.groups, layer.residual is None, strip, round(density, 2))
         if key not in self._known:
-            choices = candidates(layer, density, strip, isa, self._threads)
+            pairs = paired(layer, count)
+            choices = (paired_candidates if pairs else candidates)(layer, density, strip, isa, self._threads)
             self._known[key] = _fastest(choices, run) if self._measure else choices[0]
         return self._known[key]
 
@@ -96,13 +98,24 @@ def candidates(layer: Convolution, density: float, strip: int, isa: Isa, threads
     if layer.groups == 1 and density >= _DENSE_FROM:
         tile = min(isa.dense_tile // units * units or units, across)
         dense = [
-            Choice(tile, 1, block, _parts(layer, tile, 1, across, threads), dense=True)
+            Choice(tile, 1, block, _parts(layer, tile, 1, across, threads), kernel=Kind.DENSE)
             for block in _blocks(layer, 1, tile, isa)
         ]
         parts = _parts(layer, tile, 1, across, threads)
-        dense.append(Choice(tile, 1, layer.x.channels, parts, dense=True, sweep=True))
+        dense.append(Choice(tile, 1, layer.x.channels, parts, kernel=Kind.DENSE, sweep=True))
         kept = dense + kept if density > 0.8 else kept + dense
     return kept
+
+
+def paired_candidates(layer: Convolution, density: float, strip: int, isa: Isa, threads: int) -> list[Choice]:
+    """Return the tiles of a paired layer worth measuring: the largest that divide a strip well."""
+    units = isa.lanes // isa.vector
+    tiles = (-(-strip // count) * units for count in range(1, strip + 1))
+    fitting = list(dict.fromkeys(tile for tile in tiles if tile <= isa.pair_tile))[:3]
+    return [
+        Choice(tile, 1, pair_block(isa), _parts(layer, tile, 1, strip * units, threads), kernel=Kind.PAIR)
+        for tile in fitting or [units]
+    ]
 
 
 def _cost(layer: Convolution, density: float, choice: Choice, strip: int, isa: Isa) -> float:

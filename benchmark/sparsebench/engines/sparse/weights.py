@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from .graph import Convolution
 from .layout import Place
-from .library import Op
+from .library import Isa, Kind, Op
 
+_PAIRED = (0.3, 0.85)  # shares of nonzero weights between which pairs are quicker than the other kernels
+_WIDE = 4  # columns below which a tile is too small for them
 GROUP = 6
 """Output channels that a dense tile computes together (``SPB_GROUP``)."""
 
 ENTRY = np.dtype([("offset", "<i4"), ("value", "<f4")])
+BOTH = np.dtype([("offset", "<i4"), ("value", "<f4", 2)])
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,16 @@ class Nonzeros:
 
 @dataclass(frozen=True)
 class Packed:
-    """The arrays of one layer for one way to cut it; ``starts``, and ``entries`` or ``offsets`` and ``weights``."""
+    """The arrays of one layer for one way to cut it.
+
+    ``starts``, and ``entries`` (with ``both_starts`` and ``both``, for pairs) or ``offsets`` and ``weights``.
+    """
 
     blocks: int
     starts: npt.NDArray[np.int32]
     entries: npt.NDArray[np.void] | None = None
+    both_starts: npt.NDArray[np.int32] | None = None
+    both: npt.NDArray[np.void] | None = None
     offsets: npt.NDArray[np.int32] | None = None
     weights: npt.NDArray[np.float32] | None = None
 
@@ -58,19 +66,56 @@ def _offsets(layer: Convolution, x: Place, lanes: int, channel: np.ndarray, i: n
 
 def pack_sparse(layer: Convolution, found: Nonzeros, block: int) -> Packed:
     """Return the entries, cut into blocks of ``block`` input channels."""
-    outputs, inputs = len(layer.weight), layer.x.channels
-    blocks = -(-inputs // block)
-    key = (found.input // block).astype(np.int16)
-    order = np.argsort(key, kind="stable")
+    blocks = -(-layer.x.channels // block)
+    order, starts = _blocked(found.output, found.input // block, len(layer.weight), blocks)
     entries = np.empty(len(order), ENTRY)
     entries["offset"], entries["value"] = found.offset[order], found.value[order]
-    counts = np.bincount(key.astype(np.int64) * outputs + found.output, minlength=blocks * outputs)
+    return Packed(blocks, starts, entries=entries)
+
+
+def _blocked(
+    output: np.ndarray, block: np.ndarray, outputs: int, blocks: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Return the order that puts weights into blocks, and where each output's begin in each: (blocks, outputs + 1)."""
+    counts = np.bincount(block.astype(np.int64) * outputs + output, minlength=blocks * outputs)
     ends = np.cumsum(counts).reshape(blocks, outputs)
     starts = np.empty((blocks, outputs + 1), np.int32)
     starts[:, 1:] = ends
     starts[0, 0] = 0
     starts[1:, 0] = ends[:-1, -1]
-    return Packed(blocks, starts, entries=entries)
+    return np.argsort(block.astype(np.int16), kind="stable"), starts
+
+
+def paired(layer: Convolution, count: int) -> bool:
+    """Return whether a layer with ``count`` nonzero weights is computed in pairs of output channels.
+
+    It depends on the layer alone, never on a measurement: in a pair the weights are added up in another order.
+    """
+    low, high = _PAIRED
+    plain = layer.position_wise and layer.groups == 1 and layer.y.width >= _WIDE
+    return plain and low <= count / max(1, layer.weight.size) <= high
+
+
+def pair_block(isa: Isa) -> int:
+    """Return how many input channels a block of a paired layer has: they fit into the first cache of any processor."""
+    return 1024 // isa.vector
+
+
+def pack_pairs(layer: Convolution, found: Nonzeros, x: Place, block: int) -> Packed:
+    """Return the weights of a position-wise layer, those that both channels of a pair have apart."""
+    weight = layer.weight[:, :, 0, 0].astype(np.float32)
+    weight = np.concatenate([weight, np.zeros((len(weight) % 2, weight.shape[1]), np.float32)])
+    weight = weight.reshape(-1, 2, weight.shape[1])
+    shared = (weight != 0).all(1)
+    own = ~shared[found.output // 2, found.input]
+    rest = Nonzeros(found.output[own], found.input[own], found.offset[own], found.value[own])
+    packed = pack_sparse(layer, rest, block)
+    pair, channel = np.nonzero(shared)
+    order, starts = _blocked(pair, channel // block, len(shared), packed.blocks)
+    pair, channel = pair[order], channel[order]
+    both = np.empty(len(order), BOTH)
+    both["offset"], both["value"] = channel * x.channel, weight[pair, :, channel]
+    return replace(packed, both_starts=starts, both=both)
 
 
 def pack_dense(layer: Convolution, x: Place, lanes: int, block: int) -> Packed:
@@ -90,5 +135,11 @@ def pack_dense(layer: Convolution, x: Place, lanes: int, block: int) -> Packed:
 
 def entries_of(op: Op) -> int:
     """Return how many nonzero weights a sparse operation holds."""
-    length = op.blocks * (op.y.channels + 1)
-    return int((ctypes.c_int32 * length).from_address(op.starts)[length - 1])
+    count = _last(op.starts, op.blocks * (op.y.channels + 1))
+    if op.kind == Kind.PAIR:
+        count += 2 * _last(op.both_starts, op.blocks * ((op.y.channels + 1) // 2 + 1))
+    return count
+
+
+def _last(address: int, length: int) -> int:
+    return int((ctypes.c_int32 * length).from_address(address)[length - 1])

@@ -8,6 +8,8 @@
 #endif
 #include "tile.h"
 
+#include "pair.h"
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define TEXT_(a) #a
@@ -21,6 +23,8 @@ typedef void (*sparse_fn)(ARGUMENTS);
     static void sparse_##R##_##T##_##S(ARGUMENTS) { sparse_tile(R, T, S, op, b, c0, c1, x, y, r, a); }
 #define DENSE(T, S)                                                                                                \
     static void dense_##T##_##S(ARGUMENTS) { dense_tile(T, S, op, b, c0, c1, x, y, r, a); }
+#define PAIR(T)                                                                                                    \
+    static void pair_##T(ARGUMENTS) { pair_tile(T, op, b, c0, c1, x, y, r, a); }
 #define EACH7(F, R, S) F(R, 1, S) F(R, 2, S) F(R, 3, S) F(R, 4, S) F(R, 5, S) F(R, 6, S) F(R, 7, S)
 #define EACH14(F, R, S) EACH7(F, R, S) F(R, 8, S) F(R, 9, S) F(R, 10, S) F(R, 11, S) F(R, 12, S) F(R, 13, S) F(R, 14, S)
 EACH14(SPARSE, 1, 1)
@@ -28,24 +32,32 @@ EACH14(SPARSE, 1, 2)
 #ifdef WIDE /* 32 vector registers */
 #define TILE2 14
 #define DENSE_TILE 4
+#define PAIR_TILE 10
 EACH14(SPARSE, 2, 1)
 EACH14(SPARSE, 2, 2)
 DENSE(3, 1) DENSE(4, 1) DENSE(3, 2) DENSE(4, 2)
 #else
 #define TILE2 7
 #define DENSE_TILE 2
+#define PAIR_TILE 6
 EACH7(SPARSE, 2, 1)
 EACH7(SPARSE, 2, 2)
 #endif
 DENSE(1, 1) DENSE(2, 1) DENSE(1, 2) DENSE(2, 2)
+PAIR(1) PAIR(2) PAIR(3) PAIR(4) PAIR(5) PAIR(6)
+#ifdef WIDE
+PAIR(7) PAIR(8) PAIR(9) PAIR(10)
+#endif
 
 #define NAME(R, T, S) sparse_##R##_##T##_##S,
 static const sparse_fn one_row[2][14] = {{EACH14(NAME, 1, 1)}, {EACH14(NAME, 1, 2)}};
 #ifdef WIDE
+static const sparse_fn pair[10] = {pair_1, pair_2, pair_3, pair_4, pair_5, pair_6, pair_7, pair_8, pair_9, pair_10};
 static const sparse_fn two_rows[2][14] = {{EACH14(NAME, 2, 1)}, {EACH14(NAME, 2, 2)}};
 static const sparse_fn dense[2][4] = {{dense_1_1, dense_2_1, dense_3_1, dense_4_1},
                                       {dense_1_2, dense_2_2, dense_3_2, dense_4_2}};
 #else
+static const sparse_fn pair[6] = {pair_1, pair_2, pair_3, pair_4, pair_5, pair_6};
 static const sparse_fn two_rows[2][7] = {{EACH7(NAME, 2, 1)}, {EACH7(NAME, 2, 2)}};
 static const sparse_fn dense[2][2] = {{dense_1_1, dense_2_1}, {dense_1_2, dense_2_2}};
 #endif
@@ -69,6 +81,7 @@ static int items(const spb_op *op) {
     switch (op->kind) {
     case SPB_ZERO: return 2;
     case SPB_SPARSE:
+    case SPB_PAIR:
     case SPB_DENSE: return ceil_div(op->y.height, op->rows) * op->parts;
     case SPB_MEAN: return ceil_div(op->y.channels, 16);
     case SPB_UNPACK: return 1;
@@ -88,8 +101,10 @@ static void zero_columns(const spb_map *y, char *row, int rows, int c0, int c1) 
 static void run_tile(const spb_op *op, int block, int u0, int u1, const char *x, char *y, const char *r, int t,
                      int rows, spb_ahead *ahead) {
     const int s = op->stride - 1;
-    const int is_dense = op->kind == SPB_DENSE;
-    const sparse_fn run = is_dense ? dense[s][t - 1] : rows == 2 ? two_rows[s][t - 1] : one_row[s][t - 1];
+    const sparse_fn run = op->kind == SPB_DENSE  ? dense[s][t - 1]
+                          : op->kind == SPB_PAIR ? pair[t - 1]
+                          : rows == 2            ? two_rows[s][t - 1]
+                                                 : one_row[s][t - 1];
     run(op, block, u0, u1, x, y, r, ahead);
 }
 
@@ -103,14 +118,14 @@ static place tile_at(const spb_op *op, int wide, int w) {
     return (place){w, left < op->tile ? left : op->tile};
 }
 
-static int units(const spb_op *op) { /* output channels, or groups of them */
-    return op->kind == SPB_DENSE ? ceil_div(op->y.channels, SPB_GROUP) : op->y.channels;
+static int together(const spb_op *op) { /* output channels that a tile computes at a time */
+    return op->kind == SPB_DENSE ? SPB_GROUP : op->kind == SPB_PAIR ? 2 : 1;
 }
 
 /* One part of the output channels for `rows` rows: all tiles of them. */
 static void conv_item(const spb_op *op, int index) {
     const int part = index % op->parts, h = index / op->parts * op->rows;
-    const int rows = op->y.height - h < op->rows ? 1 : op->rows, wide = strip(op), all = units(op);
+    const int rows = op->y.height - h < op->rows ? 1 : op->rows, wide = strip(op), all = ceil_div(op->y.channels, together(op));
     const int u0 = (int64_t)all * part / op->parts, u1 = (int64_t)all * (part + 1) / op->parts;
     const char *x = op->x.data + (int64_t)h * op->stride * op->x.row;
     char *y = op->y.data + h * op->y.row;
@@ -140,8 +155,8 @@ static void conv_item(const spb_op *op, int index) {
                          r ? r + column(&op->r, p.w) : 0, p.t, rows, &ahead);
         }
     }
-    const int scale = op->kind == SPB_DENSE ? SPB_GROUP : 1, c1 = u1 * scale;
-    zero_columns(&op->y, y, rows, u0 * scale, c1 < op->y.channels ? c1 : op->y.channels);
+    const int c1 = u1 * together(op);
+    zero_columns(&op->y, y, rows, u0 * together(op), c1 < op->y.channels ? c1 : op->y.channels);
 }
 
 /* Images to lanes; where an image's input isn't finite, say so. Missing images are zeros. */
@@ -247,6 +262,7 @@ static void item(const spb_op *op, int index, const spb_io *io) {
     case SPB_PACK: pack_item(op, index, io); break;
     case SPB_ZERO: zero_item(op, index); break;
     case SPB_SPARSE:
+    case SPB_PAIR:
     case SPB_DENSE: conv_item(op, index); break;
     case SPB_MAXPOOL: pool_item(op, index, 1); break;
     case SPB_AVGPOOL: pool_item(op, index, 0); break;
@@ -257,4 +273,4 @@ static void item(const spb_op *op, int index, const spb_io *io) {
     }
 }
 
-const spb_isa JOIN(spb_isa_, ISA) = {TEXT(ISA), V, N, 2 * TILE2, DENSE_TILE, items, item};
+const spb_isa JOIN(spb_isa_, ISA) = {TEXT(ISA), V, N, 2 * TILE2, DENSE_TILE, PAIR_TILE, 0, items, item};

@@ -10,15 +10,20 @@
 #define SPARSEBENCH_SPARSE_H
 #include <stdint.h>
 
-#define SPB_ABI 3
+#define SPB_ABI 4
 #define SPB_GROUP 6 /* output channels that a dense tile computes together */
 
-enum { SPB_PACK, SPB_ZERO, SPB_SPARSE, SPB_DENSE, SPB_MAXPOOL, SPB_AVGPOOL, SPB_MEAN, SPB_ADD, SPB_UNPACK };
+enum { SPB_PACK, SPB_ZERO, SPB_SPARSE, SPB_DENSE, SPB_MAXPOOL, SPB_AVGPOOL, SPB_MEAN, SPB_ADD, SPB_UNPACK, SPB_PAIR };
 
 typedef struct {
     int32_t offset; /* bytes from the output's origin in the input */
     float value;
 } spb_entry;
+
+typedef struct {
+    int32_t offset;
+    float value[2]; /* of an even output channel and of the next */
+} spb_both;
 
 typedef struct {
     char *data; /* position (0, 0), channel 0, lane 0 */
@@ -36,6 +41,8 @@ typedef struct {
     int32_t parts, blocks;  /* parts of the output channels, and blocks of the input channels */
     const int32_t *starts;  /* sparse: [blocks][channels + 1] into entries; dense: [blocks + 1] into offsets */
     const spb_entry *entries;
+    const int32_t *both_starts; /* pair: [blocks][pairs + 1] into both; starts and entries hold the rest */
+    const spb_both *both;
     const int32_t *offsets; /* dense: of each input, the same for every output channel */
     const float *weights;   /* dense: [groups][inputs][SPB_GROUP] */
     const float *bias;
@@ -59,7 +66,8 @@ typedef struct {
 typedef struct {
     const char *name;
     int32_t vector, lanes; /* floats */
-    int32_t tile, dense_tile; /* the most accumulators of a sparse tile, and vectors of a dense one */
+    int32_t tile, dense_tile, pair_tile; /* the most accumulators of a sparse tile, and vectors of the others */
+    int32_t unused;
     int (*items)(const spb_op *);
     void (*item)(const spb_op *, int, const spb_io *);
 } spb_isa;

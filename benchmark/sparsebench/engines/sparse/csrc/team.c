@@ -23,8 +23,9 @@ static const spb_isa *const isas[] = {&spb_isa_portable};
 int spb_abi(void) { return SPB_ABI; }
 
 int spb_sizes(int which) {
-    const int sizes[] = {sizeof(spb_entry), sizeof(spb_map), sizeof(spb_op), sizeof(spb_io), sizeof(spb_isa)};
-    return which < 0 || which > 4 ? 0 : sizes[which];
+    const int sizes[] = {sizeof(spb_entry), sizeof(spb_both), sizeof(spb_map),
+                         sizeof(spb_op),    sizeof(spb_io),   sizeof(spb_isa)};
+    return which < 0 || which > 5 ? 0 : sizes[which];
 }
 
 int spb_count(void) { return sizeof(isas) / sizeof(isas[0]); }
