@@ -3,7 +3,8 @@
  *     check CASES [INSTRUCTION_SET...]
  *
  * Maps are allocated to the byte and full of NaNs, so that whoever reads what he may not, or what nobody wrote, is seen.
- * Every layer is cut in several ways (tiles, rows, blocks, parts, threads, sparse or dense): all must give the same bits.
+ * Every layer is cut in several ways (tiles, rows, blocks, parts, threads, strips, sparse or dense, in the residual's
+ * place): all must give the same bits, and so must all ways to cut it with pairs.
  */
 #include <math.h>
 #include <pthread.h>
@@ -13,12 +14,12 @@
 
 #include "sparse.h"
 
-enum { CUTS = 5, TEAMS = 3, MOST = 14 };
+enum { CUTS = 8, TEAMS = 3, MOST = 14, UNCUT = 1 << 24 };
 
 static uint64_t state = 88172645463325252u;
 static spb_team *teams[TEAMS];
 static int failures;
-static char seen[8][3][2][MOST + 1]; /* [instruction set][one row, two rows, dense][stride - 1][tile] */
+static char seen[8][4][2][MOST + 1]; /* [instruction set][one row, two rows, dense, pair][stride - 1][tile] */
 
 static int draw(int low, int high) { /* both included */
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
@@ -51,10 +52,12 @@ typedef struct {
     spb_map map;
 } buffer;
 
-static buffer new_map(int channels, int height, int width, int border, int lanes) {
-    const int64_t column = lanes * 4, ch = (width + border + (border ? 0 : draw(0, 1))) * column, row = channels * ch;
+/* strip: columns of a strip, where the map is cut; it then has no border. */
+static buffer new_map(int channels, int height, int width, int border, int lanes, int strip) {
+    const int64_t column = lanes * 4, pitch = strip ? strip : width + border + (border ? 0 : draw(0, 1));
+    const int64_t ch = pitch * column, step = channels * ch, row = strip ? (width + strip - 1) / strip * step : step;
     const int64_t before = border * (row + column), size = before + (height + border) * row;
-    buffer b = {memory(size, 64), size, {0, row, ch, channels, height, width, border}};
+    buffer b = {memory(size, 64), size, {0, row, ch, step, channels, height, width, border, strip ? strip : UNCUT, 0}};
     b.map.data = b.base + before;
     for (float *p = (float *)b.base; p < (float *)(b.base + size); p++) *p = NAN;
     return b;
@@ -98,6 +101,17 @@ static int pack(spb_team *team, const spb_isa *isa, const buffer *b, const float
     int strange = 0;
     for (int i = 0; i < count; i++) strange |= unusual[i] << i;
     free(unusual);
+    return strange;
+}
+
+/* The same into a map that may be cut. */
+static int fill(spb_team *team, const spb_isa *isa, const buffer *b, const float *images, int count, int last) {
+    if (b->map.strip == UNCUT) return pack(team, isa, b, images, count, last);
+    buffer whole = new_map(b->map.channels, b->map.height, b->map.width, 0, isa->lanes, 0);
+    const int strange = pack(team, isa, &whole, images, count, last);
+    spb_op copy = {.kind = SPB_ADD, .x = whole.map, .y = b->map, .low = -INFINITY, .high = INFINITY};
+    spb_run(team, isa, &copy, 1, 0);
+    free(whole.base);
     return strange;
 }
 
@@ -156,8 +170,10 @@ static layer new_layer(int index) {
     if (l.kind == SPB_SPARSE) {
         l.stride = draw(1, 2), l.kh = draw(1, 4), l.kw = draw(1, 4), l.dh = draw(1, 2), l.dw = draw(1, 2);
         l.top = draw(0, 2), l.left = draw(0, 2), l.bottom = draw(0, 2), l.right = draw(0, 2);
-        if (draw(0, 3) == 0) l.groups = draw(2, 4), l.inputs = l.groups * draw(1, 3), l.outputs = l.groups * draw(1, 4);
-        if (draw(0, 5) == 0) l.groups = l.outputs = l.inputs; /* depthwise */
+        if (draw(0, 2) == 0) /* position by position */
+            l.stride = l.kh = l.kw = 1, l.top = l.left = l.bottom = l.right = 0;
+        else if (draw(0, 3) == 0) l.groups = draw(2, 4), l.inputs = l.groups * draw(1, 3), l.outputs = l.groups * draw(1, 4);
+        else if (draw(0, 5) == 0) l.groups = l.outputs = l.inputs; /* depthwise */
     } else
         l.outputs = l.inputs;
     if (l.kind == SPB_MAXPOOL || l.kind == SPB_AVGPOOL) {
@@ -206,10 +222,35 @@ static int border_of(const layer *l) {
 /* --- weights, cut into blocks of input channels ---------------------------------------------------------------------- */
 
 typedef struct {
-    int32_t *starts, *offsets;
+    int32_t *starts, *offsets, *both_starts;
     spb_entry *entries;
+    spb_both *both;
     float *weights;
 } packed;
+
+static float weight_of(const layer *l, int c, int k) { /* of a position-wise layer */
+    return c < l->outputs ? l->weight[c * l->inputs + k] : 0;
+}
+
+/* What both channels of a pair have a weight for, taken out of `own` (a copy of the weights). */
+static void pack_pairs(const layer *l, const spb_map *x, int block, spb_op *op, packed *p, float *own) {
+    const int pairs = (l->outputs + 1) / 2;
+    p->both_starts = memory((size_t)op->blocks * (pairs + 1) * sizeof *p->both_starts, 8);
+    p->both = memory((size_t)pairs * l->inputs * sizeof *p->both, 8);
+    int at = 0;
+    for (int b = 0; b < op->blocks; b++)
+        for (int i = 0; i <= pairs; i++) {
+            p->both_starts[b * (pairs + 1) + i] = at;
+            if (i == pairs) break;
+            for (int k = b * block; k < l->inputs && k < (b + 1) * block; k++) {
+                const float one = weight_of(l, 2 * i, k), two = weight_of(l, 2 * i + 1, k);
+                if (one == 0 || two == 0) continue;
+                p->both[at++] = (spb_both){k * x->ch, {one, two}};
+                own[2 * i * l->inputs + k] = own[(2 * i + 1) * l->inputs + k] = 0;
+            }
+        }
+    op->both_starts = p->both_starts, op->both = p->both;
+}
 
 static packed pack_weights(const layer *l, const spb_map *x, int lanes, int block, spb_op *op) {
     const int per = l->inputs / l->groups, per_out = l->outputs / l->groups, positions = l->kh * l->kw;
@@ -233,8 +274,11 @@ static packed pack_weights(const layer *l, const spb_map *x, int lanes, int bloc
         }
     } else {
         const int total = l->outputs * per * positions;
+        float *own = memory(total * sizeof *own, 8);
+        memcpy(own, l->weight, total * sizeof *own);
+        if (op->kind == SPB_PAIR) pack_pairs(l, x, block, op, &p, own);
         int used = 0;
-        for (int i = 0; i < total; i++) used += l->weight[i] != 0;
+        for (int i = 0; i < total; i++) used += own[i] != 0;
         p.starts = memory((size_t)op->blocks * (l->outputs + 1) * sizeof *p.starts, 8);
         p.entries = memory(used * sizeof *p.entries, 8);
         int at = 0;
@@ -243,7 +287,7 @@ static packed pack_weights(const layer *l, const spb_map *x, int lanes, int bloc
             for (int c = 0; c < l->outputs; c++) {
                 for (int k = 0; k < per; k++)
                     for (int q = 0; q < positions; q++) {
-                        const float value = l->weight[(c * per + k) * positions + q];
+                        const float value = own[(c * per + k) * positions + q];
                         const int channel = c / per_out * per + k;
                         if (value == 0 || channel / block != b) continue;
                         p.entries[at++] = (spb_entry){OFFSET(channel, q / l->kw, q % l->kw), value};
@@ -251,38 +295,53 @@ static packed pack_weights(const layer *l, const spb_map *x, int lanes, int bloc
                 p.starts[b * (l->outputs + 1) + c + 1] = at;
             }
         }
+        free(own);
     }
     op->starts = p.starts, op->entries = p.entries, op->offsets = p.offsets, op->weights = p.weights;
     return p;
 }
 
-static void free_packed(packed *p) { free(p->starts), free(p->offsets), free(p->entries), free(p->weights); }
+static void free_packed(packed *p) {
+    free(p->starts), free(p->offsets), free(p->entries), free(p->weights), free(p->both_starts), free(p->both);
+}
 
 /* --- one layer on one instruction set ------------------------------------------------------------------------------ */
+
+/* Whether an output looks at its own position alone. */
+static int position_wise(const layer *l) {
+    return l->kind == SPB_ADD || l->kind == SPB_MEAN ||
+           (l->kind == SPB_SPARSE && l->groups == 1 && l->kh == 1 && l->kw == 1 && l->stride == 1 && !border_of(l));
+}
 
 static void cut(const layer *l, const spb_isa *isa, int which, int turn, spb_op *op) {
     const int units = isa->lanes / isa->vector, across = l->ow * units;
     op->kind = l->groups == 1 && turn % 3 == 2 ? SPB_DENSE : SPB_SPARSE;
+    if (position_wise(l) && turn >= CUTS / 2) op->kind = SPB_PAIR;
     op->rows = op->kind == SPB_SPARSE && l->oh > 1 ? draw(1, 2) : 1;
     int most = op->kind == SPB_DENSE ? isa->dense_tile : op->rows == 2 ? isa->tile / 2 : MOST;
+    if (op->kind == SPB_PAIR) most = isa->pair_tile;
     if (across < most) most = across;
     op->tile = (draw(0, 1) ? most / units : draw(1, most / units)) * units;
     op->parts = draw(1, 4);
-    seen[which][op->kind == SPB_DENSE ? 2 : op->rows - 1][op->stride - 1][op->tile] = 1;
+    const int kernel = op->kind == SPB_PAIR ? 3 : op->kind == SPB_DENSE ? 2 : op->rows - 1;
+    seen[which][kernel][op->stride - 1][op->tile] = 1;
 }
 
 static void check_layer(const layer *l, const spb_isa *isa, int which, int index) {
     const int lanes = isa->lanes, count = l->count < lanes ? l->count : lanes;
     const int features = l->outputs * l->oh * l->ow, is_conv = l->kind == SPB_SPARSE;
     spb_team *team = teams[draw(0, TEAMS - 1)];
-    buffer x = new_map(l->inputs, l->height, l->width, border_of(l) + (draw(0, 3) == 0), lanes);
-    buffer r = new_map(l->outputs, l->oh, l->ow, draw(0, 1), lanes);
-    if (pack(team, isa, &x, l->x, count, l->last)) fail(isa->name, "finite images are said not to be", index);
+    const int in_strips = position_wise(l) && draw(0, 1), border = in_strips ? 0 : border_of(l) + (draw(0, 3) == 0);
+    buffer x = new_map(l->inputs, l->height, l->width, border, lanes, in_strips ? draw(1, l->width) : 0);
+    if (fill(team, isa, &x, l->x, count, l->last)) fail(isa->name, "finite images are said not to be", index);
     if (!padded(&x, lanes)) fail(isa->name, "the images' padding", index);
-    pack(team, isa, &r, l->r, count, 0);
-    float *first = 0;
+    float *first[2] = {0}; /* with pairs, weights are added up in another order */
+    const int block = draw(1, l->inputs);
     for (int turn = 0; turn < (is_conv ? CUTS : 2); turn++) {
-        buffer y = new_map(l->outputs, l->oh, l->ow, draw(0, 2), lanes);
+        const int strips = draw(0, 1), in_place = l->has_residual && draw(0, 1);
+        buffer y = new_map(l->outputs, l->oh, l->ow, strips ? 0 : draw(0, 2), lanes, strips ? draw(1, l->ow) : 0);
+        buffer r = in_place ? y : new_map(l->outputs, l->oh, l->ow, 0, lanes, draw(0, 1) ? draw(1, l->ow) : 0);
+        fill(team, isa, &r, l->r, count, 0);
         spb_op op = {.kind = l->kind, .stride = l->stride, .x = x.map, .y = y.map, .low = l->low, .high = l->high};
         if (l->has_residual) op.r = r.map;
         op.bias = l->bias, op.parts = op.blocks = op.rows = op.tile = 1;
@@ -292,8 +351,9 @@ static void check_layer(const layer *l, const spb_isa *isa, int which, int index
         packed p = {0};
         if (is_conv) {
             cut(l, isa, which, turn, &op);
-            op.sweep = draw(0, 1); /* one block */
-            p = pack_weights(l, &x.map, lanes, op.sweep ? l->inputs : draw(1, l->inputs), &op);
+            const int pairs = op.kind == SPB_PAIR; /* they have a block of their own */
+            op.sweep = !pairs && draw(0, 1);       /* one block */
+            p = pack_weights(l, &x.map, lanes, pairs ? block : op.sweep ? l->inputs : draw(1, l->inputs), &op);
         }
         float *found = memory((size_t)count * features * sizeof *found, 8);
         spb_io io = {.output = found, .count = count};
@@ -309,16 +369,18 @@ static void check_layer(const layer *l, const spb_isa *isa, int which, int index
         }
         if (wrong) fail(isa->name, is_conv ? "a convolution's output" : "a pool's or sum's output", index);
         if (!padded(&y, lanes)) fail(isa->name, "the output's padding", index);
-        if (!first)
-            first = found;
+        float **other = &first[op.kind == SPB_PAIR];
+        if (!*other)
+            *other = found;
         else {
-            for (int i = 0; i < count * features; i++) wrong += found[i] != first[i];
+            for (int i = 0; i < count * features; i++) wrong += found[i] != (*other)[i];
             if (wrong) fail(isa->name, "another cut gives other bits", index);
             free(found);
         }
         free_packed(&p), free(y.base);
+        if (!in_place) free(r.base);
     }
-    free(first), free(x.base), free(r.base);
+    free(first[0]), free(first[1]), free(x.base);
 }
 
 /* Images come back bit for bit; the ones that aren't finite are named; what isn't a number passes a clamp. */
@@ -330,7 +392,7 @@ static void check_strange(const spb_isa *isa, int index) {
     int strange = 0;
     for (int n = 0; n < count; n++)
         if (draw(0, 2) == 0) images[n * SIZE + draw(0, SIZE - 1)] = values[draw(0, 2)], strange |= 1 << n;
-    buffer x = new_map(C, H, W, draw(0, 1), isa->lanes), y = new_map(C, H, W, draw(0, 1), isa->lanes);
+    buffer x = new_map(C, H, W, draw(0, 1), isa->lanes, 0), y = new_map(C, H, W, draw(0, 1), isa->lanes, 0);
     if (pack(teams[index % TEAMS], isa, &x, images, count, 0) != strange)
         fail(isa->name, "which images aren't finite", index);
     spb_io io = {.output = found, .count = count};
@@ -369,7 +431,7 @@ static void *use_team(void *argument) {
         for (int i = 0; i < count; i++) {
             spb_map m[MAPS];
             for (int k = 0; k < MAPS; k++)
-                m[k] = (spb_map){data + k * size, LENGTH * lanes * 4, LENGTH * lanes * 4, 1, LENGTH, LENGTH, 0};
+                m[k] = (spb_map){data + k * size, LENGTH * lanes * 4, LENGTH * lanes * 4, 0, 1, LENGTH, LENGTH, 0, UNCUT, 0};
             ops[i] = (spb_op){.kind = SPB_ADD, .x = m[i % 2], .r = m[i % 2], .y = m[1 - i % 2], .high = INFINITY};
         }
         ops[count] = (spb_op){.kind = SPB_UNPACK, .x = ops[count - 1].y};
@@ -401,10 +463,10 @@ static int chosen(const char *name, int count, char **names) {
 
 /* Tiles that no case ran. */
 static int missed(const spb_isa *isa, int which) {
-    const int units = isa->lanes / isa->vector, most[] = {MOST, isa->tile / 2, isa->dense_tile};
+    const int units = isa->lanes / isa->vector, most[] = {MOST, isa->tile / 2, isa->dense_tile, isa->pair_tile};
     int count = 0;
-    for (int kind = 0; kind < 3; kind++)
-        for (int stride = 0; stride < 2; stride++)
+    for (int kind = 0; kind < 4; kind++)
+        for (int stride = 0; stride < (kind == 3 ? 1 : 2); stride++)
             for (int tile = units; tile <= most[kind]; tile += units) count += !seen[which][kind][stride][tile];
     return count;
 }

@@ -15,7 +15,7 @@ from .program import Program, io_for
 from .tuning import Tuner
 
 _IMAGES, _CHANNELS, _OUTPUTS = 3, 3, 14
-_HEIGHT, _WIDTH = 9, 11
+_HEIGHT, _WIDTH = 9, 19
 _ENOUGH = 1e-4  # largest difference over the largest value
 
 Doubles = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ def _difference(isa: Isa) -> float:
 
 
 def _network(images: npt.NDArray[np.float32]) -> tuple[Network, Doubles]:
-    """Return a dense layer, a strided depthwise one, a sparse one with a residual, a pool, a mean; and the features."""
+    """Return a dense layer, a strided depthwise one, pairs with a residual, a pool, a mean; and the features."""
     layers: list[Layer] = []
     source = Value(_CHANNELS, _HEIGHT, _WIDTH)
 
@@ -66,7 +66,7 @@ def _network(images: npt.NDArray[np.float32]) -> tuple[Network, Doubles]:
     first, a = convolve(source, images.astype(np.float64), 3, 1, 1, keep=1)
     layers[-1].clamp, a = Clamp(0), a.clip(0)
     second, b = convolve(first, a, 3, 2, _OUTPUTS, keep=0.7)
-    third, c = convolve(second, b, 1, 1, 1, keep=0.3)
+    third, c = convolve(second, b, 1, 1, 1, keep=0.5)
     layers[-1].residual, layers[-1].clamp, c = second, Clamp(0, 6), (c + b).clip(0, 6)
     pooled, out = Value(_OUTPUTS, third.height - 1, third.width - 1), Value(_OUTPUTS, 1, 1)
     limits = (third.height, third.width)

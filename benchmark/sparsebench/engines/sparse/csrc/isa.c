@@ -70,11 +70,10 @@ INLINE int64_t column(const spb_map *m, int w) {
     return w / m->strip * m->step + (int64_t)(w % m->strip) * N * 4;
 }
 
-/* Columns that lie side by side in all maps of a convolution: a tile doesn't cross their end. */
-static int strip(const spb_op *op) {
-    int found = op->y.strip;
-    if (op->r.data && op->r.strip < found) found = op->r.strip;
-    return op->stride == 1 && op->x.strip < found ? op->x.strip : found;
+/* The column after the strip of column w, or `end` if that comes first. */
+static int strip_end(const spb_map *m, int w, int end) {
+    const int next = (w / m->strip + 1) * m->strip;
+    return next < end ? next : end;
 }
 
 static int items(const spb_op *op) {
@@ -113,8 +112,11 @@ typedef struct {
     int w, t;
 } place;
 
-static place tile_at(const spb_op *op, int wide, int w) {
-    const int end = w / wide * wide + wide, left = ((end < op->y.width ? end : op->y.width) - w) * U;
+static place tile_at(const spb_op *op, int w) { /* in one strip of all maps */
+    int end = strip_end(&op->y, w, op->y.width);
+    if (op->stride == 1) end = strip_end(&op->x, w, end);
+    if (op->r.data) end = strip_end(&op->r, w, end);
+    const int left = (end - w) * U;
     return (place){w, left < op->tile ? left : op->tile};
 }
 
@@ -125,7 +127,7 @@ static int together(const spb_op *op) { /* output channels that a tile computes 
 /* One part of the output channels for `rows` rows: all tiles of them. */
 static void conv_item(const spb_op *op, int index) {
     const int part = index % op->parts, h = index / op->parts * op->rows;
-    const int rows = op->y.height - h < op->rows ? 1 : op->rows, wide = strip(op), all = ceil_div(op->y.channels, together(op));
+    const int rows = op->y.height - h < op->rows ? 1 : op->rows, all = ceil_div(op->y.channels, together(op));
     const int u0 = (int64_t)all * part / op->parts, u1 = (int64_t)all * (part + 1) / op->parts;
     const char *x = op->x.data + (int64_t)h * op->stride * op->x.row;
     char *y = op->y.data + h * op->y.row;
@@ -134,16 +136,16 @@ static void conv_item(const spb_op *op, int index) {
     spb_ahead ahead = {0};
     if (op->sweep) {
         int tiles = 0;
-        for (place p = tile_at(op, wide, 0); p.t > 0; p = tile_at(op, wide, p.w + p.t / U)) tiles++;
+        for (place p = tile_at(op, 0); p.t > 0; p = tile_at(op, p.w + p.t / U)) tiles++;
         if (more) ahead = new_inputs(op, below, op->y.width * U, rows);
         ahead.total = (u1 - u0) * tiles;
         for (int u = u0; u < u1; u++)
-            for (place p = tile_at(op, wide, 0); p.t > 0; p = tile_at(op, wide, p.w + p.t / U))
+            for (place p = tile_at(op, 0); p.t > 0; p = tile_at(op, p.w + p.t / U))
                 run_tile(op, 0, u, u + 1, x + column(&op->x, p.w * op->stride), y + column(&op->y, p.w),
                          r ? r + column(&op->r, p.w) : 0, p.t, rows, &ahead);
     } else {
-        for (place p = tile_at(op, wide, 0), next; p.t > 0; p = next) {
-            next = tile_at(op, wide, p.w + p.t / U);
+        for (place p = tile_at(op, 0), next; p.t > 0; p = next) {
+            next = tile_at(op, p.w + p.t / U);
             ahead.x = 0;
             if (next.t > 0 && part == 0)
                 ahead = new_inputs(op, x + column(&op->x, next.w * op->stride), next.t, rows);

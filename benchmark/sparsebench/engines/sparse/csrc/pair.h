@@ -41,7 +41,9 @@ INLINE void pair_tile(const int T, const spb_op *op, int block, int p0, int p1, 
         }
         for (const spb_both *e = op->both + both[p], *end = op->both + both[p + 1]; e < end; e++) {
             const char *in = x + e->offset;
-            const vec w0 = splat(e->value[0]), w1 = splat(e->value[1]);
+            vec w0 = splat(e->value[0]), w1 = splat(e->value[1]);
+            KEEP(w0);
+            KEEP(w1);
             UNROLL for (int t = 0; t < T; t++) {
                 vec v = *(const vec *)(in + t * VB);
                 KEEP(v);
