@@ -21,7 +21,7 @@ VERSIONED = (*PACKAGES, "resize")
 
 @cache
 def environment() -> dict[str, str]:
-    """Return what else the numbers may depend on: versions, what resizes, the processor (no names of people or hosts)."""
+    """Return what else the numbers may depend on: versions, what resizes, processor (no names of people or hosts)."""
     found = {"sparsebench": __version__, **{name: version(name) for name in PACKAGES}}
     found["python"] = platform.python_version()
     found["resize"] = resize_version()

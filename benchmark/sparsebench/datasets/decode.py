@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..schema import DatasetError
+from .jpeg import is_plain_jpeg
 
 if TYPE_CHECKING:
     import torch
@@ -101,10 +102,7 @@ def read_pixels(path: Path) -> Picture:
 
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            plain = image.format == "JPEG" and image.mode in ("RGB", "L")
-            upright = plain and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        if upright:
+        if is_plain_jpeg(data) or _is_upright_jpeg(data):
             pixels: torch.Tensor = decode_jpeg(
                 torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB
             )
@@ -112,6 +110,13 @@ def read_pixels(path: Path) -> Picture:
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise _explain(path, error) from error
     return torch.from_numpy(np.array(read_rgb(path))).permute(2, 0, 1)
+
+
+def _is_upright_jpeg(data: bytes) -> bool:
+    """Say whether Pillow sees a grey or RGB JPEG, as it is stored."""
+    with Image.open(io.BytesIO(data)) as image:
+        plain = image.format == "JPEG" and image.mode in ("RGB", "L")
+        return plain and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def check_image(path: Path) -> str:

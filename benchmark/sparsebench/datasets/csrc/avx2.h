@@ -16,11 +16,19 @@ static int64_t reach(const spb_axis *columns) {
     return 3 * (int64_t)columns->first[columns->count - 1] + 12 * quads(columns) + 4;
 }
 
+/* A table holds the byte offsets of the columns' first inputs, then the steps. */
 static int64_t table_bytes(const spb_axis *columns) {
-    return padded(columns->count, QUAD) / 2 * quads(columns) * 2 * (int64_t)sizeof(step);
+    const int64_t count = padded(columns->count, QUAD);
+    return count * (int64_t)sizeof(int64_t) + count / 2 * quads(columns) * 2 * (int64_t)sizeof(step);
+}
+
+INLINE step *steps_of(const spb_axis *columns, void *table) {
+    return (step *)((int64_t *)table + padded(columns->count, QUAD));
 }
 
 static void fill(const spb_axis *columns, void *table) {
+    for (int x = 0; x < padded(columns->count, QUAD); x++)
+        ((int64_t *)table)[x] = 3 * (int64_t)columns->first[least(x, columns->count - 1)];
     const int steps = 2 * (int)quads(columns), pairs = (int)padded(columns->count, QUAD) / 2;
     for (int pair = 0; pair < pairs; pair++)
         for (int s = 0; s < steps; s++) {
@@ -34,7 +42,7 @@ static void fill(const spb_axis *columns, void *table) {
                 high[lane] = (int32_t)((uint32_t)(w[1] >> LOW) << 16 | ((uint32_t)(w[0] >> LOW) & 0xffff));
                 low[lane] = (w[1] & ((1 << LOW) - 1)) << 16 | (w[0] & ((1 << LOW) - 1));
             }
-            step *to = (step *)table + (int64_t)pair * steps + s;
+            step *to = steps_of(columns, table) + (int64_t)pair * steps + s;
             to->high = _mm256_set_m128i(_mm_set1_epi32(high[1]), _mm_set1_epi32(high[0]));
             to->low = _mm256_set_m128i(_mm_set1_epi32(low[1]), _mm_set1_epi32(low[0]));
         }
@@ -60,14 +68,15 @@ INLINE __m256i two(const uint8_t *left, const uint8_t *right, const step *table,
 }
 
 /* Four columns at a time, to four bytes of each plane. */
-INLINE void across(const uint8_t *row, const spb_axis *columns, const void *table, int count, uint8_t *line,
+INLINE void across(const uint8_t *row, const spb_axis *columns, void *table, int count, uint8_t *line,
                    int64_t plane) {
+    const int wide = columns->count;
     const __m128i apart = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const step *at = table;
-    for (int x = 0; x < columns->count; x += QUAD, at += 4 * count) {
-        const uint8_t *from[QUAD];
-        for (int k = 0; k < QUAD; k++) from[k] = row + 3 * (int64_t)columns->first[least(x + k, columns->count - 1)];
-        const __m256i even = two(from[0], from[2], at, count), odd = two(from[1], from[3], at + 2 * count, count);
+    const step *at = steps_of(columns, table);
+    const int64_t *from = table;
+    for (int x = 0; x < wide; x += QUAD, at += 4 * count, from += QUAD) {
+        const __m256i even = two(row + from[0], row + from[2], at, count);
+        const __m256i odd = two(row + from[1], row + from[3], at + 2 * count, count);
         const __m256i words = _mm256_packs_epi32(even, odd);
         const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
         const __m128i planes = _mm_shuffle_epi8(bytes, apart);
@@ -78,7 +87,7 @@ INLINE void across(const uint8_t *row, const spb_axis *columns, const void *tabl
     }
 }
 
-static void resize_row(const uint8_t *row, const spb_axis *columns, const void *table, uint8_t *line, int64_t plane) {
+static void resize_row(const uint8_t *row, const spb_axis *columns, void *table, uint8_t *line, int64_t plane) {
     if (quads(columns) == 1)
         across(row, columns, table, 1, line, plane);
     else

@@ -30,7 +30,7 @@ static int64_t table_bytes(const spb_axis *columns) {
 
 static void fill(const spb_axis *columns, void *table) { (void)columns, (void)table; }
 
-static void resize_row(const uint8_t *row, const spb_axis *columns, const void *table, uint8_t *line, int64_t plane) {
+static void resize_row(const uint8_t *row, const spb_axis *columns, void *table, uint8_t *line, int64_t plane) {
     (void)table;
     const int32_t *weights = columns->weights;
     for (int x = 0; x < columns->count; x++, weights += columns->taps) {
