@@ -6,7 +6,7 @@ from PIL import Image
 
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, with Huffman's code
 _PLAIN = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xE2, 0xED, 0xFE})
-"""Tables, restarts, JFIF, colour profiles, Photoshop's data, comments: not Exif or XMP (E1), nor Adobe's colours (EE)."""
+"""Tables, restarts, JFIF, profiles, Photoshop's data, comments; but neither Exif or XMP (E1) nor Adobe's colours (EE)."""
 
 
 def is_plain_jpeg(data: bytes) -> bool:
@@ -21,7 +21,7 @@ def is_plain_jpeg(data: bytes) -> bool:
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], data[at + 2] << 8 | data[at + 3]
         if marker == 0xDA:  # the pixels begin
-            return 0 < pixels and (safe is None or pixels <= safe)
+            return pixels > 0 and (safe is None or pixels <= safe)
         if marker in _FRAMES:
             if pixels or length < 8 or at + 10 > len(data) or data[at + 4] != 8 or data[at + 9] not in (1, 3):
                 return False
