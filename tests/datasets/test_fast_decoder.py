@@ -1,4 +1,4 @@
-"""The fast decoder gives Pillow's picture of any file that Pillow reads; within a grey level or two where torch resizes."""
+"""The fast decoder gives Pillow's picture of any file that Pillow reads, or nearly, where torch resizes."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ def read_rgb(path: Path) -> Image.Image:
 def read_pixels(path: Path) -> Picture:
     """Decode an image file to uint8 pixels, shape (3, H, W), JPEGs with torchvision's decoder.
 
-    It is libjpeg-turbo's, as Pillow's is, without the copies. What it doesn't decode alike (other formats, CMYK, an
-    orientation) goes through :func:`read_rgb`.
+    It is libjpeg-turbo's, as Pillow's is, without the copies; most files aren't even opened by Pillow. What it doesn't
+    decode alike (other formats, CMYK, an orientation) goes through :func:`read_rgb`.
 
     Raises
     ------

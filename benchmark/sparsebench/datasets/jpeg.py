@@ -6,7 +6,7 @@ from PIL import Image
 
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, with Huffman's code
 _PLAIN = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xE2, 0xED, 0xFE})
-"""Tables, restarts, JFIF, profiles, Photoshop's data, comments; but neither Exif or XMP (E1) nor Adobe's colours (EE)."""
+"""Tables, restarts, JFIF, profiles, Photoshop's, comments; but not Exif or XMP (E1), nor Adobe's colours (EE)."""
 
 
 def is_plain_jpeg(data: bytes) -> bool:

@@ -180,8 +180,8 @@ class Transform:
             cut = image.crop((left, top, left + width, top + height))
             return _to_tensor(cut.resize((size, size), _RESAMPLING[interpolation]))
         left, top, width, height = random_area((image.shape[2], image.shape[1]), scale, rng)
-        cut = image[:, top : top + height, left : left + width]
-        return _resized(cut, (size, size), (0, 0, size, size), interpolation)
+        area = image[:, top : top + height, left : left + width]
+        return _resized(area, (size, size), (0, 0, size, size), interpolation)
 
 
 def random_area(
