@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks the kernels of engine `sparse` with what looks on from outside, on every instruction set that this processor has:
+# Checks the kernels of engine `sparse`, and the resize of image files, with what looks on from outside, on every
+# instruction set that this processor has:
 #
 #     scripts/check_kernels.sh [PART...]
 #
@@ -9,12 +10,13 @@
 #   valgrind  memcheck; without AVX-512, which it doesn't know
 #   arm       NEON: cross-compiled, and run by qemu
 #
-# Each part builds csrc/ and scripts/kernels/check.c, which compares random layers with plain loops. A part whose tools
-# are missing is skipped; one that was named on the command line fails then. Ends with a line a part.
+# Each part builds the two csrc/ with scripts/kernels/check.c and resize.c, which compare random layers and images with
+# plain loops. A part whose tools are missing is skipped; one that was named on the command line fails then. Ends with a
+# line a part.
 set -uo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-engine="$root/benchmark/sparsebench/engines/sparse"
+package="$root/benchmark/sparsebench"
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
@@ -29,28 +31,36 @@ there() { # there TOOL...: whether all are installed; says which isn't
     done
 }
 
-flags() { # flags MACHINE: a line an instruction set, its name and its flags, as the package's build compiles it
+flags() { # flags LIBRARY MACHINE: a line an instruction set, its name and its flags, as the package's build compiles it
     "$python" -c 'import sys; sys.path.insert(0, sys.argv[1]); import build
-for name, flags in build.variants(sys.argv[2]).items(): print(name, *flags)' "$engine" "$1"
+for name, flags in getattr(build, sys.argv[2]).variants(sys.argv[3]).items(): print(name, *flags)' "$package/native" "$@"
 }
 
-compile() { # compile OUTPUT MACHINE COMPILER FLAG...: the kernels and the check as one program
-    local output=$1 machine=$2 cc=("$3" -std=gnu11 -ffp-contract=fast -Wall -Wextra -I "$engine/csrc" "${@:4}")
-    local name line job jobs=() objects=("$output.team.o")
-    "${cc[@]}" -c "$engine/csrc/team.c" -o "$output.team.o" || return
+compile() { # compile OUTPUT LIBRARY MACHINE COMPILER FLAG...: a library and its check as one program
+    local output=$1 library=$2 machine=$3 csrc common check
+    case $library in
+    KERNELS) csrc="$package/engines/sparse/csrc" common=team check=check ;;
+    RESIZE) csrc="$package/datasets/csrc" common=select check=resize ;;
+    esac
+    local cc=("$4" -std=gnu11 -ffp-contract=fast -Wall -Wextra -I "$csrc" "${@:5}")
+    local name line job jobs=() objects=("$output.common.o")
+    "${cc[@]}" -c "$csrc/$common.c" -o "$output.common.o" || return
     while read -r name line; do
         # shellcheck disable=SC2086 # flags are words
-        "${cc[@]}" $line "-DISA=$name" -c "$engine/csrc/isa.c" -o "$output.$name.o" &
+        "${cc[@]}" $line "-DISA=$name" -c "$csrc/isa.c" -o "$output.$name.o" &
         jobs+=($!)
         objects+=("$output.$name.o")
-    done < <(flags "$machine")
+    done < <(flags "$library" "$machine")
     for job in "${jobs[@]}"; do wait "$job" || return; done
-    "${cc[@]}" "$root/scripts/kernels/check.c" "${objects[@]}" -o "$output" -lpthread -lm
+    "${cc[@]}" "$root/scripts/kernels/$check.c" "${objects[@]}" -o "$output" -lpthread -lm
 }
 
 sanitized() { # sanitized NAME COMPILER FLAG...
-    compile "$work/$1" "$(uname -m)" "$2" -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
-        -fno-sanitize-recover=all "${@:3}" && "$work/$1" 600
+    local library
+    for library in KERNELS RESIZE; do
+        compile "$work/$1.$library" "$library" "$(uname -m)" "$2" -g -O1 -fno-omit-frame-pointer \
+            -fsanitize=address,undefined -fno-sanitize-recover=all "${@:3}" && "$work/$1.$library" 600 || return
+    done
 }
 
 memory() {
@@ -64,27 +74,32 @@ clang() {
     sanitized clang "$(type -P clang)" -ffp-contract=off
 }
 
-threads() {
+threads() { # the resize has none
     there "${CC:-gcc}" setarch || return 77
-    compile "$work/threads" "$(uname -m)" "${CC:-gcc}" -g -O1 -fsanitize=thread || return
+    compile "$work/threads" KERNELS "$(uname -m)" "${CC:-gcc}" -g -O1 -fsanitize=thread || return
     # Its shadow memory needs addresses that aren't random.
     TSAN_OPTIONS="halt_on_error=1 exitcode=66" setarch "$(uname -m)" -R "$work/threads" 150
 }
 
 valgrind() {
     there "${CC:-gcc}" valgrind || return 77
-    local names
-    names=$(flags "$(uname -m)" | cut -d' ' -f1 | grep -v avx512)
-    compile "$work/valgrind" "$(uname -m)" "${CC:-gcc}" -g -O2 || return
-    # shellcheck disable=SC2086
-    command valgrind -q --error-exitcode=66 --leak-check=full --redzone-size=256 --fair-sched=yes \
-        "$work/valgrind" 60 $names
+    local library names
+    for library in KERNELS RESIZE; do
+        names=$(flags "$library" "$(uname -m)" | cut -d' ' -f1 | grep -v avx512)
+        compile "$work/valgrind.$library" "$library" "$(uname -m)" "${CC:-gcc}" -g -O2 || return
+        # shellcheck disable=SC2086
+        command valgrind -q --error-exitcode=66 --leak-check=full --redzone-size=256 --fair-sched=yes \
+            "$work/valgrind.$library" 60 $names || return
+    done
 }
 
 arm() {
     there aarch64-linux-gnu-gcc qemu-aarch64 || return 77
-    compile "$work/arm" aarch64 aarch64-linux-gnu-gcc -g -O3 -static || return
-    qemu-aarch64 "$work/arm" 400
+    local library
+    for library in KERNELS RESIZE; do
+        compile "$work/arm.$library" "$library" aarch64 aarch64-linux-gnu-gcc -g -O3 -static || return
+        qemu-aarch64 "$work/arm.$library" 400 || return
+    done
 }
 
 parts=("$@")

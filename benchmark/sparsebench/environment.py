@@ -12,15 +12,19 @@ from pathlib import Path
 import torch
 
 from . import __version__
+from .datasets.resize import resize_version
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
+VERSIONED = (*PACKAGES, "resize")
+"""What must be equal, beside numerics, for equal numbers on equal processors."""
 
 
 @cache
 def environment() -> dict[str, str]:
-    """Return what else the numbers may depend on: package versions, Python, processor (no names of people or hosts)."""
+    """Return what else the numbers may depend on: versions, what resizes, processor (no names of people or hosts)."""
     found = {"sparsebench": __version__, **{name: version(name) for name in PACKAGES}}
     found["python"] = platform.python_version()
+    found["resize"] = resize_version()
     found["processor"] = _processor()
     found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     if torch.cuda.is_available():

@@ -12,8 +12,7 @@ from typing import Literal, TypeVar
 
 import torch
 
-from .environment import PACKAGES as VERSIONED
-from .environment import environment
+from .environment import VERSIONED, environment
 from .failures import is_infrastructure, pause_before, wait
 from .finetune import MidRun
 from .logs import RunLogs

@@ -1,4 +1,4 @@
-"""``scripts/check_kernels.sh`` builds the kernels with a sanitizer and compares them with plain loops."""
+"""``scripts/check_kernels.sh`` builds the C code with a sanitizer and compares it with plain loops."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path("scripts/check_kernels.sh")
+KERNELS, RESIZE = "engines/sparse/csrc/isa.c", "datasets/csrc/isa.c"
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
 
@@ -33,13 +34,12 @@ def test_a_part_that_was_asked_for_fails_without_its_tools():
     assert "memory: SKIPPED, there is no no-such-compiler" in done.stdout
 
 
-def changed(folder: Path, old: str, new: str) -> Path:
-    """Return a copy of what the script needs, with a mistake in the kernels."""
-    engine = Path("benchmark/sparsebench/engines/sparse")
-    for part in ("scripts", str(engine / "csrc")):
+def changed(folder: Path, file: str, old: str, new: str) -> Path:
+    """Return a copy of what the script needs, with a mistake in a source file."""
+    package = Path("benchmark/sparsebench")
+    for part in ("scripts", *(package / room for room in ("engines/sparse/csrc", "datasets/csrc", "native"))):
         shutil.copytree(ROOT / part, folder / part)
-    shutil.copy(ROOT / engine / "build.py", folder / engine)
-    source = folder / engine / "csrc/isa.c"
+    source = folder / package / file
     text = source.read_text()
     assert old in text
     source.write_text(text.replace(old, new))
@@ -49,15 +49,22 @@ def changed(folder: Path, old: str, new: str) -> Path:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("file", "old", "new", "said"),
     [
-        ("", "", "memory: passed"),
-        ("bytes = (int64_t)y->border * N * 4", "bytes = (int64_t)(y->border + 1) * N * 4", "heap-buffer-overflow"),
-        ("zero_columns(&op->y, op->y.data, 1, index * 16, c1);", "", "the output's padding"),
+        (KERNELS, "", "", "memory: passed"),
+        (
+            KERNELS,
+            "bytes = (int64_t)y->border * N * 4",
+            "bytes = (int64_t)(y->border + 1) * N * 4",
+            "heap-buffer-overflow",
+        ),
+        (KERNELS, "zero_columns(&op->y, op->y.data, 1, index * 16, c1);", "", "the output's padding"),
+        (RESIZE, "*done * j->stride + j->far > j->end", "0", "heap-buffer-overflow"),
+        (RESIZE, "t < taps; t++) {", "t < taps - 1; t++) {", "WRONG: image"),
     ],
-    ids=["as-it-is", "a-column-too-many", "padding-forgotten"],
+    ids=["as-it-is", "a-column-too-many", "padding-forgotten", "behind-the-last-pixel", "a-weight-too-few"],
 )
-def test_the_kernels_pass_and_a_mistake_is_found(tmp_path, old, new, said):
-    done = run(changed(tmp_path, old, new), "memory")
+def test_the_kernels_pass_and_a_mistake_is_found(tmp_path, file, old, new, said):
+    done = run(changed(tmp_path, file, old, new), "memory")
     assert said in done.stdout + done.stderr
     assert (done.returncode == 0) == (old == "")

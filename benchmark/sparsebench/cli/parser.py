@@ -156,7 +156,8 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "--decoder",
         choices=("fast", "pillow"),
         default="fast",
-        help="of image files: fast (within a grey level or two) or pillow, pixel for pixel the published pipeline's",
+        help="of image files: fast (Pillow's pixels, or within a grey level or two where there was no C compiler) or"
+        " pillow, pixel for pixel the published pipeline's",
     )
     how.add_argument(
         "--microbatch",

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ..schema import DatasetError
+from .jpeg import is_plain_jpeg
 
 if TYPE_CHECKING:
     import torch
@@ -88,8 +89,8 @@ def read_rgb(path: Path) -> Image.Image:
 def read_pixels(path: Path) -> Picture:
     """Decode an image file to uint8 pixels, shape (3, H, W), JPEGs with torchvision's decoder.
 
-    It is libjpeg-turbo's, as Pillow's is, without the copies. What it doesn't decode alike (other formats, CMYK, an
-    orientation) goes through :func:`read_rgb`.
+    It is libjpeg-turbo's, as Pillow's is, without the copies; most files aren't even opened by Pillow. What it doesn't
+    decode alike (other formats, CMYK, an orientation) goes through :func:`read_rgb`.
 
     Raises
     ------
@@ -101,10 +102,7 @@ def read_pixels(path: Path) -> Picture:
 
     try:
         data = path.read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            plain = image.format == "JPEG" and image.mode in ("RGB", "L")
-            upright = plain and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
-        if upright:
+        if is_plain_jpeg(data) or _is_upright_jpeg(data):
             pixels: torch.Tensor = decode_jpeg(
                 torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB
             )
@@ -112,6 +110,13 @@ def read_pixels(path: Path) -> Picture:
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise _explain(path, error) from error
     return torch.from_numpy(np.array(read_rgb(path))).permute(2, 0, 1)
+
+
+def _is_upright_jpeg(data: bytes) -> bool:
+    """Say whether Pillow sees a grey or RGB JPEG, as it is stored."""
+    with Image.open(io.BytesIO(data)) as image:
+        plain = image.format == "JPEG" and image.mode in ("RGB", "L")
+        return plain and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def check_image(path: Path) -> str:

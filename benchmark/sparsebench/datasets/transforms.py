@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..schema import Augment, Preprocess, Protocol, RegistryError, Task, digest
+from .resize import can_resize, resize_part
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from .decode import Picture
 
 TRANSFORM_VERSION = 1
-"""Part of every transform's digest; raise it when equal settings give different pixels."""
+"""Part of every transform's digest; raise it when equal settings give different pixels of a Pillow image.
+
+What decoded pixels are resized with, which may differ from machine to machine, is :func:`.resize.resize_version`.
+"""
 
 PUBLISHED = Augment(crop="random_resized", scale=(0.08, 1.0), flip=True)
 """The augmentation of the published full finetuning protocol (torchvision's RandomResizedCrop and horizontal flip)."""
@@ -65,8 +69,8 @@ class Transform:
         Parameters
         ----------
         image : Image or Tensor
-            Mode ``RGB``, any size; or uint8 pixels (3, H, W), which are resized with antialiasing as Pillow does, a
-            pixel in a hundred differing by a grey level.
+            Mode ``RGB``, any size; or uint8 pixels (3, H, W), which are resized to Pillow's pixels where
+            :mod:`.resize` was built; else by torch, a pixel in a hundred differing by a grey level.
 
         Returns
         -------
@@ -78,7 +82,7 @@ class Transform:
         new = self._short_side(image.shape[2], image.shape[1])
         size = self.preprocess.input_size
         left, top = (round((side - size) / 2) for side in new)
-        return _resize(image, new, self.preprocess.interpolation)[:, top : top + size, left : left + size].contiguous()
+        return _resized(image, new, (left, top, size, size), self.preprocess.interpolation)
 
     def train(self, image: Picture, rng: np.random.Generator) -> torch.Tensor:
         """Return an augmented view of an RGB image (or of its pixels); uint8, shape (3, S, S).
@@ -176,7 +180,8 @@ class Transform:
             cut = image.crop((left, top, left + width, top + height))
             return _to_tensor(cut.resize((size, size), _RESAMPLING[interpolation]))
         left, top, width, height = random_area((image.shape[2], image.shape[1]), scale, rng)
-        return _resize(image[:, top : top + height, left : left + width], (size, size), interpolation)
+        area = image[:, top : top + height, left : left + width]
+        return _resized(area, (size, size), (0, 0, size, size), interpolation)
 
 
 def random_area(
@@ -234,10 +239,20 @@ def resolve_transform(preprocess: Preprocess, task: Task, protocol: Protocol) ->
     return Transform(preprocess, augment)
 
 
-def _resize(pixels: torch.Tensor, new: tuple[int, int], interpolation: str) -> torch.Tensor:
-    """Resize uint8 pixels (3, H, W) to a width and height, with antialiasing; nearest as Pillow does."""
-    if new == (pixels.shape[2], pixels.shape[1]):
-        return pixels
+def _resized(
+    pixels: torch.Tensor, new: tuple[int, int], box: tuple[int, int, int, int], interpolation: str
+) -> torch.Tensor:
+    """Return a part (left, top, width, height) of uint8 pixels (3, H, W) resized to a width and height."""
+    if new != (pixels.shape[2], pixels.shape[1]):
+        if can_resize(interpolation):
+            return resize_part(pixels, new, box, interpolation)
+        pixels = _resized_whole(pixels, new, interpolation)
+    left, top, width, height = box
+    return pixels[:, top : top + height, left : left + width].contiguous()
+
+
+def _resized_whole(pixels: torch.Tensor, new: tuple[int, int], interpolation: str) -> torch.Tensor:
+    """Resize with torch, with antialiasing; nearest as Pillow does."""
     if interpolation == "nearest":
         image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
         return _to_tensor(image.resize(new, Image.Resampling.NEAREST))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from .. import interruption
 from ..datasets.base import Split
 from ..datasets.crops import evaluation_views
+from ..datasets.resize import resize_version
 from ..engines import check_name, prepare, signature
 from ..progress import Progress, Throttle
 from ..schema import SCHEMA_VERSION, Numerics, RunError, digest
@@ -167,7 +168,7 @@ def _decoder(split: Split, numerics: Numerics) -> str:
     """Return what images are decoded and resized with; images that aren't files are as they are."""
     pillow = f"pillow {version('pillow')}"
     fast = numerics.decoder == "fast" and split.file is not None
-    return f"torchvision {version('torchvision')}, torch {version('torch')}, {pillow}" if fast else pillow
+    return f"torchvision {version('torchvision')}, {resize_version()}, {pillow}" if fast else pillow
 
 
 def _forward(

@@ -8,13 +8,12 @@ from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_float, c_int, c_in
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from .build import LIBRARY
+from ...native.build import KERNELS
 
 ABI = 4
-PATH = Path(__file__).resolve().parent / LIBRARY
+PATH = KERNELS.path
 
 
 class Kind(IntEnum):

@@ -1,0 +1,1 @@
+"""The package's C code: what is compiled, and how."""
