@@ -130,22 +130,24 @@ class _Stack:
         together = min(self._count // self._size, max(1, _CHUNK_BYTES // (4 * columns * length)))
         self._chunk = torch.zeros(together * length, columns, device=device)
         self._chunk[:, dimension] = 1.0
-        self._batches = {self._size: [self._batch(some, self._size) for some in self._chunk.split(length)]}
+        self._batches = {self._size: self._views(self._chunk, self._size)}
         if rest := self._count % self._size:
-            self._batches[rest] = [self._batch(self._chunk[: len(seeds) * rest], rest)]
+            self._batches[rest] = self._views(self._chunk[: len(seeds) * rest], rest)
         self._minus_one = torch.full((len(seeds), len(points), 1, self._size), -1.0, device=device)
 
-    def _batch(self, rows: Tensor, size: int) -> _Batch:
-        """Return the batch whose features are gathered into some rows of the chunk."""
-        x = rows.view(len(self._seeds), size, -1)
+    def _views(self, rows: Tensor, size: int) -> list[_Batch]:
+        """Return the batches of a size whose features are gathered into rows of the chunk."""
         logits, errors = (self.weights.new_empty(*self.weights.shape[:2], size) for _ in range(2))
         by_head = (len(self._seeds), len(self._points), self._classes, size)
-        return _Batch(
-            logits.view(by_head),
-            errors.view(by_head),
-            self._shares(logits, self.weights, x.transpose(1, 2)),
-            self._shares(self._momentum.state, errors, x),
-        )
+        return [
+            _Batch(
+                logits.view(by_head),
+                errors.view(by_head),
+                self._shares(logits, self.weights, x.transpose(1, 2)),
+                self._shares(self._momentum.state, errors, x),
+            )
+            for x in rows.view(-1, len(self._seeds), size, rows.shape[1])
+        ]
 
     def _shares(self, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
         """Split the seeds into as many as threads share evenly, each the products of its own, and what is left."""
