@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from examples import probe_data, problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +62,21 @@ def test_how_many_heads_are_stacked_does_not_matter(monkeypatch):
         for head, expected in zip(row, other, strict=True):
             same(head, expected)
     assert seen[-1] == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_seeds_that_threads_cannot_share_evenly_are_trained_too(threads):
+    x, y = problem(90, 50)
+    settings = points([0.1], [5e-4])
+    alone = [sgd.fit(x, y, 5, settings[0], seed) for seed in range(5)]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        fitted = fit_heads(Rows([x]), y, 5, settings, range(5))
+    finally:
+        torch.set_num_threads(before)
+    for (head,), expected in zip(fitted, alone, strict=True):
+        same(head, expected)
 
 
 def test_a_head_that_diverges_leaves_its_neighbours_alone():

@@ -1,9 +1,9 @@
 """Softmax regression by SGD with momentum, on features in memory, many heads at once.
 
 The gradient is written by hand. With features extended by a one, X = [x, 1], and W = [weight, bias], a step on a batch
-of B images is P = softmax(X W^T) - onehot(y), M <- mu M + (P^T X) / B + lambda W, W <- W - lr M: what torch.optim.SGD
+of B images is P = softmax(W X^T) - onehot(y), M <- mu M + (P X) / B + lambda W, W <- W - lr M: what torch.optim.SGD
 does to nn.Linear under cross-entropy (weight decay on the bias too, no Nesterov), without autograd, its allocations and
-a loader.
+a loader. See momentum.py for what follows the product.
 
 Heads are stacked: a seed's learning rates and weight decays share its batches, so their classes stand side by side in
 one product; seeds, each with its own order, are a batch of products. Every seed keeps its own order and start.
@@ -12,6 +12,7 @@ one product; seeds, each with its own order, are a batch of products. Every seed
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from torch import Tensor
 from ..progress import Progress, Throttle, part
 from ..schema import InputError, Protocol, RunError
 from .base import LinearHead, default_linear, generator
+from .momentum import momentum
 from .rows import Gatherer, Rows
 
 _CHUNK_BYTES = 2**24  # of permuted features held at a time: some batches, gathered by all threads together
@@ -88,6 +90,16 @@ def fit_heads(
     return fitted
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Where a batch is computed: views of buffers, made once, as making them takes longer than some of the work."""
+
+    logits: Tensor  # (S, P, C, B): images lie side by side, so that vectors are full whatever the number of classes
+    errors: Tensor
+    forward: list[tuple[Tensor, ...]]  # logits, weights, x^T of seeds whose products are one call
+    backward: list[tuple[Tensor, ...]]  # momentum, errors, x
+
+
 class _Stack:
     """The state of heads that step together and its buffers, allocated once: weights (S, P C, columns)."""
 
@@ -104,25 +116,43 @@ class _Stack:
         self._source, self._labels, self._dimension, self._classes = source, labels, dimension, num_classes
         self._points, self._seeds, self._rows = points, seeds, rows
         self._count = len(labels) if rows is None else len(rows)
+        self._size = min(points[0].batch_size, self._count)
         device = labels.device
         columns = -(-(dimension + 1) // _ALIGN) * _ALIGN
-        stacked, self._batch = len(points) * num_classes, points[0].batch_size
-        size = 4 * columns * self._batch * len(seeds)
-        length = min(self._count, max(1, _CHUNK_BYTES // size) * self._batch)
-        self._chunk = torch.zeros(len(seeds), length, columns, device=device)
-        self._chunk[:, :, dimension] = 1.0
-        sizes = {min(self._batch, self._count), self._count % self._batch or self._batch}
-        shape = {size: (len(seeds), size, stacked) for size in sizes}
-        self._logits = {size: torch.empty(shape[size], device=device) for size in sizes}
-        self._errors = {size: torch.empty(shape[size], device=device) for size in sizes}
-        self._minus_one = torch.full((len(seeds), self._batch, len(points), 1), -1.0, device=device)
-        self.weights = torch.zeros(len(seeds), stacked, columns, device=device)
-        self._momentum = torch.zeros_like(self.weights)
+        self.weights = torch.zeros(len(seeds), len(points) * num_classes, columns, device=device)
         for stack, seed in zip(self.weights, seeds, strict=True):
             weight, bias = default_linear(num_classes, dimension, seed)
             for head in stack.split(num_classes):
                 head[:, :dimension] = weight
                 head[:, dimension] = bias
+        self._momentum = momentum(self.weights, points)
+        length = len(seeds) * self._size  # rows of one batch of all seeds
+        together = min(self._count // self._size, max(1, _CHUNK_BYTES // (4 * columns * length)))
+        self._chunk = torch.zeros(together * length, columns, device=device)
+        self._chunk[:, dimension] = 1.0
+        self._batches = {self._size: self._views(self._chunk, self._size)}
+        if rest := self._count % self._size:
+            self._batches[rest] = self._views(self._chunk[: len(seeds) * rest], rest)
+        self._minus_one = torch.full((len(seeds), len(points), 1, self._size), -1.0, device=device)
+
+    def _views(self, rows: Tensor, size: int) -> list[_Batch]:
+        """Return the batches of a size whose features are gathered into rows of the chunk."""
+        logits, errors = (self.weights.new_empty(*self.weights.shape[:2], size) for _ in range(2))
+        by_head = (len(self._seeds), len(self._points), self._classes, size)
+        return [
+            _Batch(
+                logits.view(by_head),
+                errors.view(by_head),
+                self._shares(logits, self.weights, x.transpose(1, 2)),
+                self._shares(self._momentum.state, errors, x),
+            )
+            for x in rows.view(-1, len(self._seeds), size, rows.shape[1])
+        ]
+
+    def _shares(self, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+        """Split the seeds into as many as threads share evenly, each the products of its own, and what is left."""
+        seeds, threads = len(self._seeds), torch.get_num_threads() if self.weights.device.type == "cpu" else 1
+        return list(zip(*(tensor.split(seeds // threads * threads or seeds) for tensor in tensors), strict=True))
 
     @torch.inference_mode()
     def run(self, progress: Progress | None) -> list[list[LinearHead | RunError]]:
@@ -134,7 +164,8 @@ class _Stack:
         for epoch in range(epochs):
             order = torch.stack([torch.randperm(self._count, generator=source) for source in orders])
             self._epoch(order if self._rows is None else self._rows[order], epoch)
-            finite = torch.isfinite(self.weights).view(len(self._seeds), len(self._points), -1).all(2)
+            weights = self.weights.view(len(self._seeds), len(self._points), -1)
+            finite = torch.isfinite(weights.amin(2)) & torch.isfinite(weights.amax(2))
             for s, p in (~finite).nonzero().tolist():
                 ended.setdefault((s, p), epoch)
             if len(ended) == heads:
@@ -146,42 +177,29 @@ class _Stack:
 
     def _epoch(self, order: Tensor, epoch: int) -> None:
         """Take one step a batch, in each seed's order (S, n) of images."""
-        momentum, weights, transposed = self._momentum, self.weights, self.weights.transpose(1, 2)
-        mu = self._points[0].momentum
-        decay = self._factor([point.weight_decay for point in self._points])
-        rate = self._factor([-point.lr_at(epoch) for point in self._points])
-        for x, y in self._batches(order):
-            count = x.shape[1]
-            logits, errors = self._logits[count], self._errors[count]
-            by_head = (len(self._seeds), count, len(self._points), self._classes)
-            if len(self._seeds) == 1:
-                torch.mm(x[0], transposed[0], out=logits[0])
-            else:
-                torch.bmm(x, transposed, out=logits)
-            torch.softmax(logits.view(by_head), 3, out=errors.view(by_head))
-            errors.view(by_head).scatter_add_(3, y, self._minus_one[:, :count])
-            if len(self._seeds) == 1:
-                torch.addmm(momentum[0], errors[0].T, x[0], beta=mu, alpha=1.0 / count, out=momentum[0])
-            else:
-                momentum.baddbmm_(errors.transpose(1, 2), x, beta=mu, alpha=1.0 / count)
-            _add(momentum, weights, decay)
-            _add(weights, momentum, rate)
+        self._momentum.begin(epoch)
+        keep, gain = self._momentum.keep, self._momentum.gain
+        for batch, labels in self._gathered(order):
+            for logits, weights, x in batch.forward:
+                logits.baddbmm_(weights, x, beta=0, alpha=self._momentum.scale)
+            torch.softmax(batch.logits, 2, out=batch.errors)
+            count = labels.shape[3]
+            batch.errors.scatter_add_(2, labels, self._minus_one[..., :count])
+            for state, errors, x in batch.backward:
+                state.baddbmm_(errors, x, beta=keep, alpha=gain / count)
+            self._momentum.move()
+        self._momentum.end()
 
-    def _factor(self, values: list[float]) -> float | Tensor:
-        """Return one number for all points, or a column (P C, 1) where they differ."""
-        if len(set(values)) == 1:
-            return values[0]
-        return torch.tensor(values, device=self.weights.device).repeat_interleave(self._classes).unsqueeze(1)
-
-    def _batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches of an epoch, (S, B, columns) and (S, B, P, 1), slices of chunks that are gathered whole."""
-        points = len(self._points)
-        for index in order.to(self._labels.device).split(self._chunk.shape[1], dim=1):
-            chunk = self._chunk[:, : index.shape[1]]
-            for rows, own in zip(chunk, index, strict=True):
-                self._source.take(own, rows[:, : self._dimension])
-            labels = self._labels[index][:, :, None, None].expand(-1, -1, points, 1)
-            yield from zip(chunk.split(self._batch, 1), labels.split(self._batch, 1), strict=True)
+    def _gathered(self, order: Tensor) -> Iterator[tuple[_Batch, Tensor]]:
+        """Yield the batches of an epoch and their labels (S, P, 1, B); the features of some are gathered at once."""
+        order = order.to(self._labels.device)
+        whole = self._count // self._size
+        batches = order[:, : whole * self._size].unflatten(1, (whole, self._size)).transpose(0, 1)
+        rest = order[None, :, whole * self._size :]
+        for index in (*batches.split(len(self._batches[self._size])), *([rest] if rest.numel() else [])):
+            self._source.take(index.reshape(-1), self._chunk[: index.numel(), : self._dimension])
+            labels = self._labels[index][:, :, None, None].expand(-1, -1, len(self._points), 1, -1)
+            yield from zip(self._batches[index.shape[2]], labels, strict=False)
 
     def _head(self, s: int, p: int, diverged: int | None) -> LinearHead | RunError:
         if diverged is not None:
@@ -193,11 +211,3 @@ class _Stack:
             )
         weights = self.weights[s, p * self._classes : (p + 1) * self._classes].cpu().numpy()
         return LinearHead(weights[:, : self._dimension].copy(), weights[:, self._dimension].copy())
-
-
-def _add(target: Tensor, other: Tensor, factor: float | Tensor) -> None:
-    """Add ``factor * other`` to ``target``."""
-    if isinstance(factor, Tensor):
-        target.addcmul_(other, factor)
-    else:
-        target.add_(other, alpha=factor)
