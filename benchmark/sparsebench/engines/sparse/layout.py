@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 
 from ...schema import InputError
@@ -12,7 +11,7 @@ from .library import Arena, Map
 _ALIGN = 64
 _FAR = 2**31 - 1
 _UNCUT = 2**24
-_STRIP = int(os.environ.get('STRIP', '8'))
+_STRIP = 8
 
 
 @dataclass(frozen=True)

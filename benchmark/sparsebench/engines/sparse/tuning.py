@@ -113,7 +113,9 @@ def paired_candidates(layer: Convolution, density: float, strip: int, isa: Isa, 
     tiles = (-(-strip // count) * units for count in range(1, strip + 1))
     fitting = list(dict.fromkeys(tile for tile in tiles if tile <= isa.pair_tile))[:3]
     return [
-        Choice(tile, 1, pair_block(isa), _parts(layer, tile, 1, strip * units, threads), kernel=Kind.PAIR)
+        Choice(
+            tile, 1, pair_block(layer.x.channels, isa), _parts(layer, tile, 1, strip * units, threads), kernel=Kind.PAIR
+        )
         for tile in fitting or [units]
     ]
 

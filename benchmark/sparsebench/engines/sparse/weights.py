@@ -13,6 +13,7 @@ from .layout import Place
 from .library import Isa, Kind, Op
 
 _PAIRED = (0.3, 0.85)  # shares of nonzero weights between which pairs are quicker than the other kernels
+_PAIR_FLOATS = 1280  # of a column, in a block
 _WIDE = 4  # columns below which a tile is too small for them
 GROUP = 6
 """Output channels that a dense tile computes together (``SPB_GROUP``)."""
@@ -96,9 +97,10 @@ def paired(layer: Convolution, count: int) -> bool:
     return plain and low <= count / max(1, layer.weight.size) <= high
 
 
-def pair_block(isa: Isa) -> int:
-    """Return how many input channels a block of a paired layer has: they fit into the first cache of any processor."""
-    return 1024 // isa.vector
+def pair_block(inputs: int, isa: Isa) -> int:
+    """Return the input channels a block of a paired layer: equal blocks whose part of a tile fits into a first cache."""
+    blocks = -(-inputs * isa.vector // _PAIR_FLOATS)
+    return -(-inputs // blocks)
 
 
 def pack_pairs(layer: Convolution, found: Nonzeros, x: Place, block: int) -> Packed:

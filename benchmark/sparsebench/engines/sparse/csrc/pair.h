@@ -21,7 +21,6 @@ INLINE void pair_tile(const int T, const spb_op *op, int block, int p0, int p1, 
     const int32_t *both = op->both_starts + (int64_t)block * ((channels + 1) / 2 + 1);
     const int32_t *starts = op->starts + (int64_t)block * (channels + 1);
     const int64_t yc = op->y.ch, rc = op->r.ch;
-    const vec low = splat(op->low), high = splat(op->high);
     for (int p = p0; p < p1; p++) {
         const int c = 2 * p, members = c + 1 < channels ? 2 : 1;
         char *out = y + c * yc;
@@ -58,8 +57,8 @@ INLINE void pair_tile(const int T, const spb_op *op, int block, int p0, int p1, 
                 const vec w = splat(e->value);
                 UNROLL for (int t = 0; t < T; t++) a[m][t] += w * *(const vec *)(in + t * VB);
             }
-            UNROLL for (int t = 0; t < T; t++)
-                *(vec *)(out + m * yc + t * VB) = last ? clamp(a[m][t], low, high) : a[m][t];
+            if (last) activate(T, op, a[m]);
+            UNROLL for (int t = 0; t < T; t++) *(vec *)(out + m * yc + t * VB) = a[m][t];
         }
     }
 }

@@ -19,19 +19,43 @@ INLINE vec splat(float v) {
 }
 
 /* A NaN passes through, as in torch. */
-INLINE vec clamp(vec value, vec low, vec high) {
+INLINE vec at_least(vec value, vec low) {
 #if defined(__AVX512F__) && V == 16
-    return (vec)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)value));
+    return (vec)_mm512_max_ps((__m512)low, (__m512)value);
 #elif defined(__AVX__) && V == 8
-    return (vec)_mm256_min_ps((__m256)high, _mm256_max_ps((__m256)low, (__m256)value));
+    return (vec)_mm256_max_ps((__m256)low, (__m256)value);
 #elif defined(__SSE__) && V == 4
-    return (vec)_mm_min_ps((__m128)high, _mm_max_ps((__m128)low, (__m128)value));
+    return (vec)_mm_max_ps((__m128)low, (__m128)value);
 #else
     typedef int32_t ivec __attribute__((vector_size(4 * V)));
-    ivec under = value < low, over = value > high;
-    value = (vec)((under & (ivec)low) | (~under & (ivec)value));
+    const ivec under = value < low;
+    return (vec)((under & (ivec)low) | (~under & (ivec)value));
+#endif
+}
+
+INLINE vec at_most(vec value, vec high) {
+#if defined(__AVX512F__) && V == 16
+    return (vec)_mm512_min_ps((__m512)high, (__m512)value);
+#elif defined(__AVX__) && V == 8
+    return (vec)_mm256_min_ps((__m256)high, (__m256)value);
+#elif defined(__SSE__) && V == 4
+    return (vec)_mm_min_ps((__m128)high, (__m128)value);
+#else
+    typedef int32_t ivec __attribute__((vector_size(4 * V)));
+    const ivec over = value > high;
     return (vec)((over & (ivec)high) | (~over & (ivec)value));
 #endif
+}
+
+INLINE vec clamp(vec value, vec low, vec high) { return at_most(at_least(value, low), high); }
+
+/* The activation of a tile's T outputs; often there is no upper limit. */
+INLINE void activate(const int T, const spb_op *op, vec *a) {
+    /* volatile: read here each time; kept, they would take registers that the loops need */
+    const float limit = *(const volatile float *)&op->high;
+    const vec low = splat(*(const volatile float *)&op->low), high = splat(limit);
+    UNROLL for (int t = 0; t < T; t++) a[t] = at_least(a[t], low);
+    if (limit < INFINITY) UNROLL for (int t = 0; t < T; t++) a[t] = at_most(a[t], high);
 }
 
 /* The byte offset of vector t of a tile in an input that is read at stride S. */
@@ -45,7 +69,6 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
     const int first = block == 0, last = block == op->blocks - 1;
     const int64_t xr = op->x.row * S, yr = op->y.row, yc = op->y.ch, rr = op->r.row, rc = op->r.ch;
     const spb_entry *entries = op->entries;
-    const vec low = splat(op->low), high = splat(op->high);
     for (int c = c0; c < c1; c++) {
         const spb_entry *p = entries + starts[c], *end = entries + starts[c + 1];
         ask_inputs(op, ahead);
@@ -75,10 +98,7 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
             UNROLL for (int i = 0; i < R; i++)
                 UNROLL for (int t = 0; t < T; t++) a[i][t] += w * *(const vec *)(in + i * xr + XOFF(t, S));
         }
-        if (last) {
-            UNROLL for (int i = 0; i < R; i++)
-                UNROLL for (int t = 0; t < T; t++) a[i][t] = clamp(a[i][t], low, high);
-        }
+        if (last) UNROLL for (int i = 0; i < R; i++) activate(T, op, a[i]);
         UNROLL for (int i = 0; i < R; i++)
             UNROLL for (int t = 0; t < T; t++) *(vec *)(out + i * yr + t * VB) = a[i][t];
     }
@@ -121,15 +141,10 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
                 UNROLL for (int t = 0; t < T; t++) a[m][t] += b * v[t];
             }
         }
-        /* volatile: read here for each group; kept, they would take the registers that the inputs need */
-        const vec low = splat(*(const volatile float *)&op->low), high = splat(*(const volatile float *)&op->high);
         UNROLL for (int m = 0; m < M; m++) {
             if (m >= valid) continue;
-            UNROLL for (int t = 0; t < T; t++) {
-                vec s = a[m][t];
-                if (last) s = clamp(s, low, high);
-                *(vec *)(out + m * op->y.ch + t * VB) = s;
-            }
+            if (last) activate(T, op, a[m]);
+            UNROLL for (int t = 0; t < T; t++) *(vec *)(out + m * op->y.ch + t * VB) = a[m][t];
         }
     }
 }
