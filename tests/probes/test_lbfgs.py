@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from sparsebench.probes import lbfgs, rotation
 from sparsebench.probes.data import ProbeData
-from sparsebench.probes.quasi_newton import SoftmaxRegression
+from sparsebench.probes.quasi_newton import PATH_TOLERANCE, SoftmaxRegression
 from sparsebench.probes.rotation import RotatedFeatures, rotate
 from sparsebench.probes.rows import Rows
 from sparsebench.probes.softmax import CrossEntropy
@@ -73,12 +73,38 @@ def test_the_path_is_chosen_on_val_and_refitted_on_both():
         )
 
 
+def regression(x, y) -> SoftmaxRegression:
+    rows = Rows([x])
+    rotation_ = rotate(rows)
+    labels = torch.from_numpy(y)
+    return SoftmaxRegression(RotatedFeatures(rows, rotation_), rotation_, CrossEntropy(labels), int(y.max()) + 1)
+
+
 def test_every_point_of_the_path_is_a_minimum():
     x, y = problem(150, 12, spread=1.5)
-    features = RotatedFeatures(Rows([x]), rotate(Rows([x])))
-    problem_ = SoftmaxRegression(features, rotate(Rows([x])), CrossEntropy(torch.from_numpy(y)), 5)
+    problem_ = regression(x, y)
     for l2 in np.logspace(3, -4, 15):
         optimum = problem_.minimise(float(l2) / 150, tolerance=1e-6)
+        assert optimum.converged
+        assert optimum.objective * 150 == pytest.approx(minimum(x, y, l2), rel=1e-4)
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.5], ids=["separable", "overlapping"])
+def test_a_fine_path_takes_few_iterations_a_penalty(spread):
+    x, y = problem(300, 40, spread=spread)
+    problem_, penalties = regression(x, y), np.logspace(5, -6, 45)
+    optima = [problem_.minimise(float(l2) / 300, tolerance=PATH_TOLERANCE) for l2 in penalties]
+    assert all(optimum.converged for optimum in optima)
+    assert sum(optimum.iterations for optimum in optima) <= 5 * 45
+    for l2, optimum in list(zip(penalties, optima, strict=True))[::6]:
+        assert optimum.objective * 300 == pytest.approx(minimum(x, y, l2), rel=3e-4)
+
+
+def test_penalties_may_come_in_any_order():
+    x, y = problem(150, 12, spread=1.5)
+    problem_ = regression(x, y)
+    for l2 in (1e-3, 1e-3, 1e-3, 1e2, 1.0, 1e-2, 1e2):
+        optimum = problem_.minimise(l2 / 150)
         assert optimum.converged
         assert optimum.objective * 150 == pytest.approx(minimum(x, y, l2), rel=1e-4)
 
@@ -128,8 +154,10 @@ def test_loss_and_errors_are_those_of_autograd_in_double_precision(scale, seed):
     value.backward()
     value = float(value.detach())
     assert loss.loss(logits) == pytest.approx(value, rel=near, abs=1e-30)
-    loss.errors(logits, errors)
+    spread = loss.errors(logits, errors)
     np.testing.assert_allclose(errors.numpy(), exact.grad.numpy(), rtol=near, atol=1e-12)
+    p = torch.softmax(exact.detach()[fitted], 1)
+    assert spread == pytest.approx(float((p * (1 - p)).mean()), rel=10 * near, abs=1e-7)
     along, slope = loss.along(logits, logits, 0.0)
     assert along == pytest.approx(value, rel=near, abs=1e-30)
     assert slope == pytest.approx(float((exact.grad * exact.detach()).sum()), rel=1e-3, abs=near * scale)

@@ -23,7 +23,7 @@ from .quasi_newton import PATH_TOLERANCE, TOLERANCE, Optimum, SoftmaxRegression
 from .rotation import RotatedFeatures, Rotation
 from .softmax import CrossEntropy
 
-_APPROACH = 10.0  # of a first penalty without a start: it is approached from larger ones, by this factor
+_APPROACH = 30.0  # of a first penalty without a start: it is approached from larger ones, by this factor
 
 
 class ConvergenceWarning(UserWarning):

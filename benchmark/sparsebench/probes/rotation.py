@@ -1,8 +1,9 @@
 """The set-up of L-BFGS: coordinates in which softmax regression is well conditioned, at the same optimum.
 
 With A = [X, 1] and the eigendecomposition A^T A / n = Q diag(w) Q^T, weights V = W Q give the logits A Q V^T, and the
-L2 penalty doesn't change, Q being orthogonal. At equal probabilities the Hessian of the mean cross-entropy is at most
-diag(w) / C in these coordinates, so that 1 / (w / C + l2) is close to its inverse's diagonal, penalty included.
+L2 penalty doesn't change, Q being orthogonal. If probabilities p didn't depend on the image, the Hessian of the mean
+cross-entropy would be diag(w) p (1 - p) for each class in these coordinates. With s the mean of p (1 - p), 1 / (s w +
+l2) is then close to its inverse's diagonal, penalty included, also where the classes are nearly separated and s small.
 """
 
 from __future__ import annotations

@@ -40,10 +40,15 @@ class CrossEntropy:
             slope += float(errors.mul_(direction[at]).sum(1).sum(dtype=torch.float64))
         return loss / self.count, slope / self.count
 
-    def errors(self, logits: Tensor, out: Tensor) -> None:
-        """Write the derivative of the mean loss by the logits to ``out`` (n, C)."""
+    def errors(self, logits: Tensor, out: Tensor) -> float:
+        """Write the derivative of the mean loss by the logits to ``out`` (n, C); return the mean of p (1 - p)."""
+        spread = 0.0
         for at in self._chunks():
-            torch.div(self._terms(logits[at], at)[1], self.count, out=out[at])
+            errors = self._terms(logits[at], at)[1]
+            torch.div(errors, self.count, out=out[at])
+            size = errors.abs_()  # p, or 1 - p of the label's class
+            spread += float((size - size * size).sum(1).sum(dtype=torch.float64))
+        return spread / (self.count * logits.shape[1])
 
     def _terms(self, logits: Tensor, at: slice) -> tuple[float, Tensor]:
         """Return the summed loss of some rows, and the derivative of each one's loss by its logits (m, C)."""
