@@ -12,7 +12,7 @@ from .graph import Convolution
 from .layout import Place
 from .library import Isa, Kind, Op
 
-_PAIRED = (0.3, 0.85)  # shares of nonzero weights between which pairs are quicker than the other kernels
+_PAIRED = (0.2, 0.85)  # shares of nonzero weights between which pairs are quicker than the other kernels
 _PAIR_FLOATS = 1280  # of a column, in a block
 _WIDE = 4  # columns below which a tile is too small for them
 GROUP = 6
@@ -98,7 +98,7 @@ def paired(layer: Convolution, count: int) -> bool:
 
 
 def pair_block(inputs: int, isa: Isa) -> int:
-    """Return the input channels a block of a paired layer: equal blocks whose part of a tile fits into a first cache."""
+    """Return the input channels of a block of a paired layer: its part of a tile fits into a first cache."""
     blocks = -(-inputs * isa.vector // _PAIR_FLOATS)
     return -(-inputs // blocks)
 
