@@ -10,8 +10,8 @@ from .library import Arena, Map
 
 _ALIGN = 64
 _FAR = 2**31 - 1
-_UNCUT = 2**24
-_STRIP = 8
+_UNCUT = 2**24  # columns of a strip where a map isn't cut
+_STRIP = 8  # columns of a strip, at most: a tile's
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Place:
     border: int
     """Zero rows around; each channel has as many zero columns after it, or more."""
     strip: int
-    """Columns of a strip; the width where the map isn't cut."""
+    """Columns of a strip; far more than the width where the map isn't cut."""
 
     def map(self, arena: Arena) -> Map:
         """Return the structure that the kernels read."""

@@ -14,7 +14,7 @@ def drop_unread(network: Network) -> Network:
     """Return a network without the output channels that no later layer has a weight for.
 
     Only channels that convolutions alone read are left out, and only from convolutions that add nothing. All other
-    outputs stay as they are, bit for bit: what is left out had no weight in any of them.
+    outputs stay what they are: what is left out had no weight in any of them.
     """
     layers = list(network.layers)
     for at in range(len(layers) - 1, -1, -1):
