@@ -166,6 +166,7 @@ def test_bad_input_is_one_line_status_2_and_nothing_written(
     ("line", "message"),
     [
         (["run", "--metod", "acdc"], "--metod acdc; did you mean --method"),
+        (["bench", "--overwrite"], "--overwrite; it belongs to sparsebench run"),
         (["run", "--sparsity", "high"], "invalid float value: 'high'; see sparsebench run --help"),
         (["run", "--jobs", "0"], "'0' is not a whole number from 1 on"),
         (["rnu"], "invalid choice: 'rnu'"),

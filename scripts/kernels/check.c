@@ -316,7 +316,7 @@ static int position_wise(const layer *l) {
 static void cut(const layer *l, const spb_isa *isa, int which, int turn, spb_op *op) {
     const int units = isa->lanes / isa->vector, across = l->ow * units;
     op->kind = l->groups == 1 && turn % 3 == 2 ? SPB_DENSE : SPB_SPARSE;
-    if (position_wise(l) && turn >= CUTS / 2) op->kind = SPB_PAIR;
+    if (isa->pair_tile && position_wise(l) && turn >= CUTS / 2) op->kind = SPB_PAIR;
     op->rows = op->kind == SPB_SPARSE && l->oh > 1 ? draw(1, 2) : 1;
     int most = op->kind == SPB_DENSE ? isa->dense_tile : op->rows == 2 ? isa->tile / 2 : MOST;
     if (op->kind == SPB_PAIR) most = isa->pair_tile;

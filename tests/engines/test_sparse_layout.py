@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -124,7 +126,8 @@ def test_paired_layers_agree_with_torch(isa, outputs, inputs, width):
     with torch.inference_mode():
         expected = module(batch)
     engine = SparseEngine(module, 2, tuple(batch.shape), isa=isa)
-    assert Kind.PAIR in [op.kind for op in engine.program(3, width).ops]
+    paired = [op.kind == Kind.PAIR for op in engine.program(3, width).ops]
+    assert any(paired) == (instruction_sets()[isa].pair_tile > 0)
     found = engine(batch)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     for threads in (1, 3):  # and no bit depends on measuring or threads
@@ -132,5 +135,6 @@ def test_paired_layers_agree_with_torch(isa, outputs, inputs, width):
 
 
 def test_few_or_nearly_all_weights_are_not_paired():
-    conv = position_wise(np.ones((4, 8), np.float32), 8)
-    assert [paired(conv, count) for count in (1, 16, 32)] == [False, True, False]
+    conv, isa = position_wise(np.ones((4, 8), np.float32), 8), next(iter(instruction_sets().values()))
+    assert [paired(conv, count, replace(isa, pair_tile=8)) for count in (1, 16, 32)] == [False, True, False]
+    assert not paired(conv, 16, replace(isa, pair_tile=0))  # too few registers

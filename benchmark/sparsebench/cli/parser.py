@@ -18,18 +18,26 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with status 2 and one line."""
         hint = f"see {self.prog} --help"
-        unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        if unknown and (near := nearest(unknown.group(1).partition("=")[0], self._every_option())):
+        unknown = re.match(r"unrecognized arguments: ([^\s=]+)", message)
+        options = self._every_option()
+        if unknown and unknown.group(1) in options:
+            hint = f"it belongs to {' and '.join(options[unknown.group(1)])}"
+        elif unknown and (near := nearest(unknown.group(1), options)):
             hint = f"did you mean {' or '.join(near)}?"
         self.exit(2, f"error: {message}; {hint}\n")
 
-    def _every_option(self) -> list[str]:
-        """Return the long options of this parser and of its commands."""
-        found = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+    def _every_option(self) -> dict[str, list[str]]:
+        """Return the long options of this parser and of its commands, and who has them."""
+        found: dict[str, list[str]] = {}
         for action in self._actions:
+            for option in action.option_strings:
+                if option.startswith("--"):
+                    found.setdefault(option, []).append(self.prog)
             if isinstance(action, argparse._SubParsersAction):
-                found += [option for command in action.choices.values() for option in command._every_option()]
-        return sorted(set(found))
+                for command in action.choices.values():
+                    for option, owners in command._every_option().items():
+                        found.setdefault(option, []).extend(owners)
+        return dict(sorted(found.items()))
 
 
 def build_parser() -> argparse.ArgumentParser:

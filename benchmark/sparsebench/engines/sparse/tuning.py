@@ -75,10 +75,13 @@ class Tuner:
         x, y, w = layer.x, layer.y, layer.window
         density = count / max(1, layer.weight.size)
         shape = (x.channels, x.height, x.width, y.channels, y.height, y.width)
-        key = (isa.name, *shape, w, layer.groups, layer.residual is None, strip, round(density, 2))
+        pairs = paired(layer, count, isa)
+        key = (isa.name, *shape, w, layer.groups, layer.residual is None, strip, pairs, round(density, 2))
         if key not in self._known:
-            pairs = paired(layer, count)
-            choices = (paired_candidates if pairs else candidates)(layer, density, strip, isa, self._threads)
+            if pairs:
+                choices = paired_candidates(layer, strip, isa, self._threads)
+            else:
+                choices = candidates(layer, density, strip, isa, self._threads)
             self._known[key] = _fastest(choices, run) if self._measure else choices[0]
         return self._known[key]
 
@@ -92,32 +95,28 @@ def candidates(layer: Convolution, density: float, strip: int, isa: Isa, threads
         most = min(14, isa.tile // 2 if rows == 2 else 14, across)
         for tile in range(units, most + 1, units):
             for block in _blocks(layer, rows, tile, isa):
-                choice = Choice(tile, rows, block, _parts(layer, tile, rows, across, threads))
+                choice = Choice(tile, rows, block, _parts(layer, rows, threads))
                 costs[choice] = _cost(layer, density, choice, strip, isa)
     kept = sorted(costs, key=lambda choice: costs[choice])[:_CHOICES]
     if layer.groups == 1 and density >= _DENSE_FROM:
         tile = min(isa.dense_tile // units * units or units, across)
         dense = [
-            Choice(tile, 1, block, _parts(layer, tile, 1, across, threads), kernel=Kind.DENSE)
+            Choice(tile, 1, block, _parts(layer, 1, threads), kernel=Kind.DENSE)
             for block in _blocks(layer, 1, tile, isa)
         ]
-        parts = _parts(layer, tile, 1, across, threads)
+        parts = _parts(layer, 1, threads)
         dense.append(Choice(tile, 1, layer.x.channels, parts, kernel=Kind.DENSE, sweep=True))
         kept = dense + kept if density > 0.8 else kept + dense
     return kept
 
 
-def paired_candidates(layer: Convolution, density: float, strip: int, isa: Isa, threads: int) -> list[Choice]:
+def paired_candidates(layer: Convolution, strip: int, isa: Isa, threads: int) -> list[Choice]:
     """Return the tiles of a paired layer worth measuring: the largest that divide a strip well."""
     units = isa.lanes // isa.vector
     tiles = (-(-strip // count) * units for count in range(1, strip + 1))
     fitting = list(dict.fromkeys(tile for tile in tiles if tile <= isa.pair_tile))[:3]
-    return [
-        Choice(
-            tile, 1, pair_block(layer.x.channels, isa), _parts(layer, tile, 1, strip * units, threads), kernel=Kind.PAIR
-        )
-        for tile in fitting or [units]
-    ]
+    block, parts = pair_block(layer.x.channels, isa), _parts(layer, 1, threads)
+    return [Choice(tile, 1, block, parts, kernel=Kind.PAIR) for tile in fitting or [units]]
 
 
 def _cost(layer: Convolution, density: float, choice: Choice, strip: int, isa: Isa) -> float:
@@ -160,7 +159,7 @@ def _blocks(layer: Convolution, rows: int, tile: int, isa: Isa) -> list[int]:
     return list(dict.fromkeys(min(inputs, max(8, n // 8 * 8)) for n in (fits, fits // 2, 2 * fits, inputs)))
 
 
-def _parts(layer: Convolution, tile: int, rows: int, across: int, threads: int) -> int:
+def _parts(layer: Convolution, rows: int, threads: int) -> int:
     """Return how often the output channels are split, so that every thread finds work to the end."""
     if threads == 1:
         return 1

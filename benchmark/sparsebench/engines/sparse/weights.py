@@ -87,14 +87,14 @@ def _blocked(
     return np.argsort(block.astype(np.int16), kind="stable"), starts
 
 
-def paired(layer: Convolution, count: int) -> bool:
+def paired(layer: Convolution, count: int, isa: Isa) -> bool:
     """Return whether a layer with ``count`` nonzero weights is computed in pairs of output channels.
 
-    It depends on the layer alone, never on a measurement: in a pair the weights are added up in another order.
+    It never depends on a measurement: in a pair the weights are added up in another order.
     """
     low, high = _PAIRED
     plain = layer.position_wise and layer.groups == 1 and layer.y.width >= _WIDE
-    return plain and low <= count / max(1, layer.weight.size) <= high
+    return isa.pair_tile > 0 and plain and low <= count / max(1, layer.weight.size) <= high
 
 
 def pair_block(inputs: int, isa: Isa) -> int:
