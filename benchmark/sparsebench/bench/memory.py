@@ -20,6 +20,7 @@ from ..schema import Checkpoint, Numerics
 if TYPE_CHECKING:
     from typing import Self
 
+_READY = "ready\n"
 _IMPORTED = ("timm", "onnx", "onnxruntime", "torch.onnx", "sparsebench.engines.sparse")
 
 
@@ -38,8 +39,12 @@ class MemoryMeter:
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
-        if self._process.stdout is not None:
-            self._process.stdout.readline()  # it imports no more: what is timed next has the processor to itself
+
+    def wait(self) -> None:
+        """Return when the process has imported all it needs: what is timed next has the processor to itself."""
+        if self._process is not None and self._process.stdout is not None:
+            while self._process.stdout.readline() not in (_READY, ""):
+                pass
 
     def measure(self, checkpoint: Checkpoint, numerics: Numerics, batch: int) -> int | None:
         """Return the bytes that a checkpoint takes in an engine with batches of a size; None if that isn't known."""
@@ -78,7 +83,7 @@ def main() -> None:
     from ..engines.memory import keep_pages
 
     keep_pages()
-    print("ready", flush=True)
+    print(_READY, end="", flush=True)
     for line in sys.stdin:
         reader, writer = os.pipe()
         child = os.fork()

@@ -133,6 +133,8 @@ def run_bench(
     result = BenchResult()
     with MemoryMeter() as meter:
         try:
+            if meter is not None:
+                meter.wait()
             steps = _steps(checkpoints, registry, options, meter)
             for number, step in enumerate(steps):
                 if progress is not None:

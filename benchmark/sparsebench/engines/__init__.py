@@ -25,7 +25,7 @@ ENGINES: dict[str, str] = {"torch": "eager", "sparse": "sparse", "onnxruntime": 
 AUTO = "auto"
 """Stands for the engine that a measurement finds fastest; a plan holds what it found, never this."""
 
-VERSIONS: dict[str, int] = {"torch": 1, "sparse": 1, "onnxruntime": 1}
+VERSIONS: dict[str, int] = {"torch": 1, "sparse": 2, "onnxruntime": 1}
 """Raised when a change of an engine can change its numbers; cached features of another version are not used."""
 
 

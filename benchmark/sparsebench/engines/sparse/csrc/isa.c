@@ -200,7 +200,7 @@ static void pool_item(const spb_op *op, int h, int is_max) {
             const int left = w * op->stride - op->pad_left, right = left + op->kernel_w;
             const int w0 = left < 0 ? 0 : left, w1 = right < x->width ? right : x->width;
             const int limit_w = right < op->limit_w ? right : op->limit_w;
-            const int inside = (h1 - h0) * (w1 - w0), whole = (limit_h - top) * (limit_w - left);
+            const int inside = h1 > h0 && w1 > w0 ? (h1 - h0) * (w1 - w0) : 0, whole = (limit_h - top) * (limit_w - left);
             const float scale = is_max ? 1 : 1.0f / (op->outside ? inside : whole);
             char *out = y->data + h * y->row + c * y->ch + column(y, w);
             for (int u = 0; u < U; u++) {
