@@ -59,7 +59,7 @@ sanitized() { # sanitized NAME COMPILER FLAG...
     local library
     for library in KERNELS RESIZE; do
         compile "$work/$1.$library" "$library" "$(uname -m)" "$2" -g -O1 -fno-omit-frame-pointer \
-            -fsanitize=address,undefined -fno-sanitize-recover=all "${@:3}" && "$work/$1.$library" 600 || return
+            -fsanitize=address,undefined -fno-sanitize-recover=all "${@:3}" && "$work/$1.$library" 800 || return
     done
 }
 

@@ -166,7 +166,7 @@ static layer new_layer(int index) {
     const int others[] = {SPB_MAXPOOL, SPB_AVGPOOL, SPB_MEAN, SPB_ADD};
     l.kind = index % 3 ? SPB_SPARSE : others[index / 3 % 4];
     l.inputs = draw(1, 12), l.outputs = draw(1, 20);
-    l.height = draw(1, 7), l.width = draw(1, 24), l.count = draw(1, 16), l.last = draw(0, 1);
+    l.height = draw(1, 7), l.width = draw(1, 32), l.count = draw(1, 16), l.last = draw(0, 1);
     if (l.kind == SPB_SPARSE) {
         l.stride = draw(1, 2), l.kh = draw(1, 4), l.kw = draw(1, 4), l.dh = draw(1, 2), l.dw = draw(1, 2);
         l.top = draw(0, 2), l.left = draw(0, 2), l.bottom = draw(0, 2), l.right = draw(0, 2);
