@@ -57,7 +57,7 @@ static buffer new_map(int channels, int height, int width, int border, int lanes
     const int64_t column = lanes * 4, pitch = strip ? strip : width + border + (border ? 0 : draw(0, 1));
     const int64_t ch = pitch * column, step = channels * ch, row = strip ? (width + strip - 1) / strip * step : step;
     const int64_t before = border * (row + column), size = before + (height + border) * row;
-    buffer b = {memory(size, 64), size, {0, row, ch, step, channels, height, width, border, strip ? strip : UNCUT, 0}};
+    buffer b = {memory(size, 64), size, {0, row, ch, step, channels, height, width, border, strip ? strip : UNCUT}};
     b.map.data = b.base + before;
     for (float *p = (float *)b.base; p < (float *)(b.base + size); p++) *p = NAN;
     return b;
@@ -431,7 +431,7 @@ static void *use_team(void *argument) {
         for (int i = 0; i < count; i++) {
             spb_map m[MAPS];
             for (int k = 0; k < MAPS; k++)
-                m[k] = (spb_map){data + k * size, LENGTH * lanes * 4, LENGTH * lanes * 4, 0, 1, LENGTH, LENGTH, 0, UNCUT, 0};
+                m[k] = (spb_map){data + k * size, LENGTH * lanes * 4, LENGTH * lanes * 4, 0, 1, LENGTH, LENGTH, 0, UNCUT};
             ops[i] = (spb_op){.kind = SPB_ADD, .x = m[i % 2], .r = m[i % 2], .y = m[1 - i % 2], .high = INFINITY};
         }
         ops[count] = (spb_op){.kind = SPB_UNPACK, .x = ops[count - 1].y};

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..native.build import RESIZE
+from ..native.loading import load
 from .resampling import SUPPORT, Order, Size, axis_weights, columns_first, far_shorter
 
 if TYPE_CHECKING:
@@ -49,20 +50,14 @@ class _Weights:
 @cache
 def library() -> ctypes.CDLL | None:
     """Return the compiled resize, or None where it was not built or was built for another version."""
-    try:
-        lib = ctypes.CDLL(str(PATH))
-        signatures: dict[str, tuple[Any, list[Any]]] = {
-            "spb_resize_abi": (c_int, []),
-            "spb_resize_name": (c_char_p, [c_int]),
-            "spb_resize_usable": (c_int, [c_int]),
-            "spb_resize_run": (c_int, [c_int, c_void_p, c_int64, POINTER(_Axis), POINTER(_Axis), c_int, c_void_p]),
-        }
-        for name, (result, arguments) in signatures.items():
-            function = getattr(lib, name)
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError):
-        return None
-    return lib if lib.spb_resize_abi() == ABI else None
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "spb_resize_abi": (c_int, []),
+        "spb_resize_name": (c_char_p, [c_int]),
+        "spb_resize_usable": (c_int, [c_int]),
+        "spb_resize_run": (c_int, [c_int, c_void_p, c_int64, POINTER(_Axis), POINTER(_Axis), c_int, c_void_p]),
+    }
+    lib = load(PATH, signatures)
+    return lib if lib is not None and lib.spb_resize_abi() == ABI else None
 
 
 @cache

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from ...native.build import KERNELS
+from ...native.loading import load
 
 ABI = 4
 PATH = KERNELS.path
@@ -51,7 +52,7 @@ class Map(Structure):
         ("row", c_int64),
         ("ch", c_int64),
         ("step", c_int64),
-        *((name, c_int32) for name in ("channels", "height", "width", "border", "strip", "unused")),
+        *((name, c_int32) for name in ("channels", "height", "width", "border", "strip")),
     ]
 
 
@@ -88,7 +89,7 @@ class Io(Structure):
 class _Isa(Structure):
     _fields_ = [
         ("name", c_char_p),
-        *((name, c_int32) for name in ("vector", "lanes", "tile", "dense_tile", "pair_tile", "unused")),
+        *((name, c_int32) for name in ("vector", "lanes", "tile", "dense_tile", "pair_tile")),
         ("items", CFUNCTYPE(c_int, c_void_p)),
         ("item", CFUNCTYPE(None, c_void_p, c_int, c_void_p)),
     ]
@@ -110,24 +111,20 @@ class Isa:
 @cache
 def library() -> ctypes.CDLL | None:
     """Return the kernels, or None where they were not built or were built for another version."""
-    try:
-        lib = ctypes.CDLL(str(PATH))
-        signatures: dict[str, tuple[Any, list[Any]]] = {
-            "spb_abi": (c_int, []),
-            "spb_sizes": (c_int, [c_int]),
-            "spb_count": (c_int, []),
-            "spb_get": (c_void_p, [c_int]),
-            "spb_usable": (c_int, [c_int]),
-            "spb_team_new": (c_void_p, [c_int]),
-            "spb_team_free": (None, [c_void_p]),
-            "spb_run": (c_int, [c_void_p, c_void_p, c_void_p, c_int, c_void_p]),
-            "spb_alloc": (c_void_p, [c_int64]),
-            "spb_free": (None, [c_void_p]),
-        }
-        for name, (result, arguments) in signatures.items():
-            function = getattr(lib, name)
-            function.restype, function.argtypes = result, arguments
-    except (OSError, AttributeError):
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "spb_abi": (c_int, []),
+        "spb_sizes": (c_int, [c_int]),
+        "spb_count": (c_int, []),
+        "spb_get": (c_void_p, [c_int]),
+        "spb_usable": (c_int, [c_int]),
+        "spb_team_new": (c_void_p, [c_int]),
+        "spb_team_free": (None, [c_void_p]),
+        "spb_run": (c_int, [c_void_p, c_void_p, c_void_p, c_int, c_void_p]),
+        "spb_alloc": (c_void_p, [c_int64]),
+        "spb_free": (None, [c_void_p]),
+    }
+    lib = load(PATH, signatures)
+    if lib is None:
         return None
     sizes = [ctypes.sizeof(kind) for kind in (Entry, Both, Map, Op, Io, _Isa)]
     if lib.spb_abi() != ABI or sizes != [lib.spb_sizes(k) for k in range(len(sizes))]:

@@ -100,11 +100,8 @@ def candidates(layer: Convolution, density: float, strip: int, isa: Isa, threads
     kept = sorted(costs, key=lambda choice: costs[choice])[:_CHOICES]
     if layer.groups == 1 and density >= _DENSE_FROM:
         tile = min(isa.dense_tile // units * units or units, across)
-        dense = [
-            Choice(tile, 1, block, _parts(layer, 1, threads), kernel=Kind.DENSE)
-            for block in _blocks(layer, 1, tile, isa)
-        ]
         parts = _parts(layer, 1, threads)
+        dense = [Choice(tile, 1, block, parts, kernel=Kind.DENSE) for block in _blocks(layer, 1, tile, isa)]
         dense.append(Choice(tile, 1, layer.x.channels, parts, kernel=Kind.DENSE, sweep=True))
         kept = dense + kept if density > 0.8 else kept + dense
     return kept

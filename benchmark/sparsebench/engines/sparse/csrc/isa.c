@@ -274,4 +274,4 @@ static void item(const spb_op *op, int index, const spb_io *io) {
     }
 }
 
-const spb_isa JOIN(spb_isa_, ISA) = {TEXT(ISA), V, N, 2 * TILE2, DENSE_TILE, PAIR_TILE, 0, items, item};
+const spb_isa JOIN(spb_isa_, ISA) = {TEXT(ISA), V, N, 2 * TILE2, DENSE_TILE, PAIR_TILE, items, item};

@@ -30,7 +30,7 @@ typedef struct {
     int64_t row, ch;
     int64_t step; /* bytes from one strip to the next */
     int32_t channels, height, width, border; /* border: zero columns after a channel, and zero rows around */
-    int32_t strip, unused;                   /* columns of a strip; the width where there are none */
+    int32_t strip;                           /* columns of a strip; the width where there are none */
 } spb_map;
 
 typedef struct {
@@ -67,7 +67,6 @@ typedef struct {
     const char *name;
     int32_t vector, lanes; /* floats */
     int32_t tile, dense_tile, pair_tile; /* the most accumulators of a sparse tile, and vectors of the others */
-    int32_t unused;
     int (*items)(const spb_op *);
     void (*item)(const spb_op *, int, const spb_io *);
 } spb_isa;

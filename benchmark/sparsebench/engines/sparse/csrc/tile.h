@@ -19,43 +19,26 @@ INLINE vec splat(float v) {
 }
 
 /* A NaN passes through, as in torch. */
-INLINE vec at_least(vec value, vec low) {
+INLINE vec clamp(vec value, vec low, vec high) {
 #if defined(__AVX512F__) && V == 16
-    return (vec)_mm512_max_ps((__m512)low, (__m512)value);
+    return (vec)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)value));
 #elif defined(__AVX__) && V == 8
-    return (vec)_mm256_max_ps((__m256)low, (__m256)value);
+    return (vec)_mm256_min_ps((__m256)high, _mm256_max_ps((__m256)low, (__m256)value));
 #elif defined(__SSE__) && V == 4
-    return (vec)_mm_max_ps((__m128)low, (__m128)value);
+    return (vec)_mm_min_ps((__m128)high, _mm_max_ps((__m128)low, (__m128)value));
 #else
     typedef int32_t ivec __attribute__((vector_size(4 * V)));
-    const ivec under = value < low;
-    return (vec)((under & (ivec)low) | (~under & (ivec)value));
-#endif
-}
-
-INLINE vec at_most(vec value, vec high) {
-#if defined(__AVX512F__) && V == 16
-    return (vec)_mm512_min_ps((__m512)high, (__m512)value);
-#elif defined(__AVX__) && V == 8
-    return (vec)_mm256_min_ps((__m256)high, (__m256)value);
-#elif defined(__SSE__) && V == 4
-    return (vec)_mm_min_ps((__m128)high, (__m128)value);
-#else
-    typedef int32_t ivec __attribute__((vector_size(4 * V)));
-    const ivec over = value > high;
+    ivec under = value < low, over = value > high;
+    value = (vec)((under & (ivec)low) | (~under & (ivec)value));
     return (vec)((over & (ivec)high) | (~over & (ivec)value));
 #endif
 }
 
-INLINE vec clamp(vec value, vec low, vec high) { return at_most(at_least(value, low), high); }
-
-/* The activation of a tile's T outputs; often there is no upper limit. */
+/* The activation of a tile's T outputs. */
 INLINE void activate(const int T, const spb_op *op, vec *a) {
     /* volatile: read here each time; kept, they would take registers that the loops need */
-    const float limit = *(const volatile float *)&op->high;
-    const vec low = splat(*(const volatile float *)&op->low), high = splat(limit);
-    UNROLL for (int t = 0; t < T; t++) a[t] = at_least(a[t], low);
-    if (limit < INFINITY) UNROLL for (int t = 0; t < T; t++) a[t] = at_most(a[t], high);
+    const vec low = splat(*(const volatile float *)&op->low), high = splat(*(const volatile float *)&op->high);
+    UNROLL for (int t = 0; t < T; t++) a[t] = clamp(a[t], low, high);
 }
 
 /* The byte offset of vector t of a tile in an input that is read at stride S. */
