@@ -6,17 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from ..schema import Task, digest
-from .decode import read_pixels
-
-if TYPE_CHECKING:
-    from .decode import Picture
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,6 @@ class Split:
     hashes: tuple[str, ...]
     load: Callable[[int], Image.Image] = field(repr=False)
     file: Callable[[int], Path] | None = field(default=None, repr=False)
-
-    def picture(self, i: int, decoder: str) -> Picture:
-        """Return image ``i``: with the decoder ``fast``, uint8 pixels (3, H, W) where it is a file; else an Image."""
-        return read_pixels(self.file(i)) if decoder == "fast" and self.file is not None else self.load(i)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .base import Split
+from .decode import read_pixels
 from .transforms import Transform
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ _ORDER, _SAMPLE = 0, 1  # counters of separate streams under one key
 _WORD = 2**64
 
 
+def read_picture(split: Split, i: int, decoder: str) -> Picture:
+    """Return image ``i``: with the decoder ``fast``, uint8 pixels (3, H, W) where it is a file; else an Image."""
+    return read_pixels(split.file(i)) if decoder == "fast" and split.file is not None else split.load(i)
+
+
 def evaluation_batches(
     split: Split, transform: Transform, batch_size: int, *, workers: int | None = 0, decoder: str = "pillow"
 ) -> Iterator[torch.Tensor]:
@@ -42,7 +48,7 @@ def evaluation_batches(
         are held at a time. 0 decodes here, when a batch is asked for. None is one thread where images are files, and 0
         where they are in memory, and a thread costs more than it saves.
     decoder : str
-        ``pillow``, or ``fast`` (see :meth:`Split.picture`).
+        ``pillow``, or ``fast`` (see :func:`read_picture`).
 
     Yields
     ------
@@ -51,7 +57,7 @@ def evaluation_batches(
     """
 
     def view(i: int) -> torch.Tensor:
-        return transform.evaluate(split.picture(i, decoder))
+        return transform.evaluate(read_picture(split, i, decoder))
 
     yield from _stacked(view, _chunks(np.arange(len(split)), batch_size), threads_for(split, workers))
 
@@ -75,7 +81,7 @@ class EpochBatches:
     memory : int
         Bytes of decoded images that may be kept between epochs.
     decoder : str
-        ``pillow``, or ``fast`` (see :meth:`Split.picture`).
+        ``pillow``, or ``fast`` (see :func:`read_picture`).
     """
 
     split: Split
@@ -149,7 +155,7 @@ class EpochBatches:
     def _image(self, i: int) -> Picture:
         image = self._images.get(i)
         if image is None:
-            image = self.split.picture(i, self.decoder)
+            image = read_picture(self.split, i, self.decoder)
             size = 3 * image.width * image.height if isinstance(image, Image.Image) else image.numel()
             if self._held + size <= self.memory:
                 self._held += size
