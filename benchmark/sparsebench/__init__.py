@@ -6,24 +6,28 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .schema.errors import SparsebenchError
+from .version import __version__
 
 if TYPE_CHECKING:
+    from . import engines, probes, pruning, store
     from .api import load, results, run
 
-__all__ = ["SparsebenchError", "load", "results", "run"]
-__version__ = "0.1.0"
+__all__ = ["SparsebenchError", "__version__", "engines", "load", "probes", "pruning", "results", "run", "store"]
 
-_LAZY = {"load", "results", "run"}
+_FUNCTIONS = {"load": ".api", "results": ".api", "run": ".api"}
+_PACKAGES = {"engines": ".engines", "probes": ".probes", "pruning": ".pruning", "store": ".store"}
+"""Documented names, and the modules that have them or are them; each is imported when it is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from . import api
-
-        return getattr(api, name)
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name], __name__), name)
+    if name in _PACKAGES:
+        return importlib.import_module(_PACKAGES[name], __name__)
     raise AttributeError(f"module 'sparsebench' has no attribute {name!r}")
 
 

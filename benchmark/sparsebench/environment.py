@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from . import __version__
 from .datasets.resize import resize_version
+from .version import __version__
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 VERSIONED = (*PACKAGES, "resize")

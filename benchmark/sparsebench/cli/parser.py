@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from .. import __version__
 from ..schema.errors import nearest
+from ..version import __version__
 from .cluster_options import add_cluster
 
 

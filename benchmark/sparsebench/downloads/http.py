@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from .. import __version__
+from ..version import __version__
 from .addresses import Wanted
 from .errors import TransferError
 from .pages import page_reason, shown

@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .. import __version__, files
+from .. import files
 from ..schema import SCHEMA_VERSION
+from ..version import __version__
 from .columns import COLUMNS, KINDS, row
 from .recordfile import load
 from .servertime import server_time_ns

@@ -1,0 +1,3 @@
+"""The version of sparsebench, for whoever needs it without the package's other names."""
+
+__version__ = "0.1.0"
