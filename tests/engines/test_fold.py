@@ -9,21 +9,8 @@ from timm.layers import BatchNormAct2d, StdConv2d
 from torch import nn
 from torchvision import models
 
+from networks import randomise
 from sparsebench.engines.fold import fold_batchnorm
-
-
-def randomise(module: nn.Module) -> nn.Module:
-    """Give every batch norm statistics and an affine map that folding can't ignore."""
-    source = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for layer in module.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.running_mean.normal_(0, 0.3, generator=source)
-                layer.running_var.uniform_(0.5, 2, generator=source)
-                if layer.affine:
-                    layer.weight.uniform_(0.5, 1.5, generator=source)
-                    layer.bias.normal_(0, 0.3, generator=source)
-    return module.eval()
 
 
 def difference(first: nn.Module, second: nn.Module, size: int = 32) -> float:

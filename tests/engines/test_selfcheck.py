@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_sparse import images
 from torch import nn
 
+from networks import images
 from sparsebench import engines
 from sparsebench.engines.sparse import SparseEngine, available, engine, instruction_sets, library, selfcheck
 from sparsebench.engines.sparse.library import Isa

@@ -7,33 +7,17 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_fold import randomise
 from torch import Tensor, nn
 from torchvision import models
 
 import sparsebench
 import sparsebench.architectures
+from networks import images, prune, randomise
 from sparsebench.engines.sparse import SparseEngine, available, instruction_sets
 from sparsebench.pruning.distributions import erk_masks, global_masks, nm_masks, uniform_masks
 from sparsebench.schema import InputError
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
-
-
-def prune(module: nn.Module, sparsity: float = 0.9, seed: int = 0) -> nn.Module:
-    """Prune every ungrouped convolution but the first at random."""
-    source = torch.Generator().manual_seed(seed)
-    convs = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
-    with torch.no_grad():
-        for conv in convs[1:]:
-            if conv.groups == 1:
-                keep = torch.rand(conv.weight.shape, generator=source) >= sparsity
-                conv.weight.mul_(keep / max(1 - sparsity, 0.01) ** 0.5)
-    return module.eval()
-
-
-def images(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def difference(module: nn.Module, batch: Tensor, **options) -> float:

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from test_fold import randomise
-from test_sparse import images, prune
 from torch import Tensor, nn
 
 import sparsebench
 import sparsebench.architectures
+from networks import images, prune, randomise
 from sparsebench.engines import prepare
 from sparsebench.engines.sparse import SparseEngine, available, instruction_sets
 from sparsebench.schema import Numerics
