@@ -24,7 +24,20 @@ from .errors import (
     nearest,
 )
 from .probe import FewShot, Neighbours, Strengths
-from .run import Failure, FewShotScore, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status, Trial
+from .run import (
+    Failure,
+    FewShotScore,
+    Group,
+    MaskProof,
+    Numerics,
+    PlanFile,
+    RunRecord,
+    RunSpec,
+    Scores,
+    Status,
+    TestSet,
+    Trial,
+)
 from .task import MODES, SEEDED_PROBES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
@@ -69,6 +82,7 @@ __all__ = [
     "Suite",
     "SuiteMode",
     "Task",
+    "TestSet",
     "Training",
     "Trial",
     "UnknownNameError",

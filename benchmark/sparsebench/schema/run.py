@@ -14,10 +14,9 @@ Status = Literal["ok", "failed"]
 
 
 class Numerics(Lenient):
-    """How a run computes: with equal run ids and equal numerics the numbers are equal bit for bit.
+    """How a run computes: equal run ids and equal numerics give equal bits on one machine.
 
-    ``microbatch`` is how many images of a training batch are computed at once where the memory doesn't take them all;
-    batch normalisation then sees that many.
+    ``processes`` is the number of processes that compute one run together.
     """
 
     device: str = "cpu"
@@ -27,19 +26,29 @@ class Numerics(Lenient):
     channels_last: bool = True
     compile: bool = False
     decoder: Literal["fast", "pillow"] = "fast"
-    microbatch: int | None = Field(default=None, ge=2)
+    processes: int = Field(default=1, gt=0)
+
+    @property
+    def key(self) -> str:
+        """Sha256 (first 8 hex digits) of what decides the bits; which of several equal GPUs computes does not."""
+        return digest(self.model_dump(mode="json") | {"device": self.device.partition(":")[0]})[:8]
 
 
 class RunSpec(Lenient):
     """One run: a checkpoint on a task in a mode with a seed.
 
-    The identity is what the numbers depend on, by content and never by name; the labels are what people call it.
+    The identity is what the user asks for, by content and never by name; the labels are what people call it. The
+    numerics say how it is computed.
+
+    ``head_sha256`` is the hash of the checkpoint's own classifier, where the run uses it. ``protocol`` holds every
+    hyperparameter, and ``select_by``, the metric, where the protocol chooses some of them on validation.
     """
 
     # identity
     arch: str
     weights_sha256: str
     mask_sha256: str
+    head_sha256: str | None = None
     split_sha256: str
     transform_sha256: str
     mode: Mode
@@ -58,9 +67,9 @@ class RunSpec(Lenient):
     nm: str | None = None
     reference: str | None = None
     twin_of: str | None = None
+    replicate: int = 0
     upstream_top1: float | None = None
     task: str
-    suite: str | None = None
     protocol_name: str
     metric: Metric
     numerics: Numerics = Numerics()
@@ -68,20 +77,25 @@ class RunSpec(Lenient):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def run_id(self) -> str:
-        """Sha256 (first 16 hex digits) of the canonical JSON of what defines the cell."""
-        return digest(
-            {
-                "arch": self.arch,
-                "weights": self.weights_sha256,
-                "mask": self.mask_sha256,
-                "split": self.split_sha256,
-                "transform": self.transform_sha256,
-                "mode": self.mode,
-                "probe": self.probe,
-                "protocol": self.protocol,
-                "seed": self.seed,
-            }
-        )[:16]
+        """Sha256 (first 16 hex digits) of the canonical JSON of what the user asks for."""
+        asked = {
+            "arch": self.arch,
+            "weights": self.weights_sha256,
+            "mask": self.mask_sha256,
+            "split": self.split_sha256,
+            "transform": self.transform_sha256,
+            "mode": self.mode,
+            "probe": self.probe,
+            "protocol": self.protocol,
+            "seed": self.seed,
+        }
+        return digest(asked if self.head_sha256 is None else asked | {"head": self.head_sha256})[:16]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def record_key(self) -> str:
+        """The run id and the key of the numerics: records of equal keys hold equal numbers."""
+        return f"{self.run_id}-{self.numerics.key}"
 
 
 class Group(Lenient):
@@ -164,6 +178,21 @@ class Scores(Lenient):
     n_classes: int
 
 
+class TestSet(Lenient):
+    """What a run scored on a further test set, with the same trained head or network.
+
+    ``fingerprint`` is the set's content: with the run id it identifies the result. Accuracies are fractions.
+    """
+
+    name: str
+    fingerprint: str
+    top1: float
+    mean_per_class: float
+    n_test: int
+    predictions: str | None = None
+    predictions_sha256: str | None = None
+
+
 class MaskProof(Lenient):
     """Count of masked weights and of those among them that are not zero (which must be 0)."""
 
@@ -174,21 +203,24 @@ class MaskProof(Lenient):
 class RunRecord(Lenient):
     """What one run leaves on disk.
 
-    ``stages`` are the seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
+    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
     share counts for the run that did it, but fits that served several runs for each of them equally, as in ``seconds``.
     """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
+    record_key: str
     status: Status
     spec: RunSpec
     scores: Scores | None = None
+    tests: tuple[TestSet, ...] = ()
     trials: tuple[Trial, ...] = ()
     mask_proof: MaskProof | None = None
     failure: Failure | None = None
     predictions: str | None = None
     predictions_sha256: str | None = None
     weights_file: str | None = None
+    head_file: str | None = None
     seconds: float | None = None
     feature_seconds: float | None = None
     stages: dict[str, float] = Field(default_factory=dict)
