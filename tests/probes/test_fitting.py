@@ -32,7 +32,7 @@ def test_one_row_a_probe_and_seed():
         assert result.seconds > 0
         assert (result.chosen is None) == (result.probe in ("sgd", "fewshot"))
     by_probe = {r.probe: r for r in results}
-    assert by_probe["knn"].chosen.k in (1, 5, 10, 20)
+    assert by_probe["knn"].chosen.settings["k"] in (1, 5, 10, 20)
     assert by_probe["lbfgs"].head.weight.shape == (5, 20)
     table = probes.table(results)
     assert len(table) == 10

@@ -111,7 +111,7 @@ def test_each_seed_trains_at_its_own_choice():
     settings = points([0.02], [5e-4], grid=grid)[0]
     fitted = sgd.fit_seeds(data, settings, [0, 1, 2])
     for seed, entry in enumerate(fitted):
-        chosen = settings.at(entry.chosen.lr, entry.chosen.weight_decay)
+        chosen = settings.at(**entry.chosen.settings)
         same(entry.head, sgd.fit(np.concatenate(data.x.blocks), data.y, 5, chosen, seed))
         assert len(entry.trials) == 9
     assert len({f.seconds for f in fitted}) == 1

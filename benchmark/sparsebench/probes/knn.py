@@ -45,12 +45,17 @@ def fit_seeds(
         bank, labels = data.x.where(mask), data.y[mask]
         found = neighbours(bank, labels, data.x.where(~mask), max(counts), device)
         trials = tuple(
-            scored(Trial(k=k), votes(*found, k, temperature, data.num_classes), data.y[~mask], data.num_classes)
+            scored(
+                Trial(settings={"k": k}),
+                votes(*found, k, temperature, data.num_classes),
+                data.y[~mask],
+                data.num_classes,
+            )
             for k in counts
             if k <= len(labels) or k == counts[0]
         )
         chosen = choose(trials, data.metric)
-        count = chosen.k or count
+        count = chosen.settings["k"]
     report.advance(1)
     found = neighbours(data.x, data.y, Rows([data.x_test]), count, device)
     logits = votes(*found, count, temperature, data.num_classes)

@@ -49,7 +49,7 @@ def fit_seeds(
         held_out = _moments(data, ~mask, device)
         trials = _path(everything.without(held_out), data.x.where(~mask), data.y[~mask], penalties, device)
         chosen = choose(trials, data.metric)
-        penalty = chosen.l2 or penalty
+        penalty = chosen.settings["l2"]
     report.advance(1)
     head = everything.centred().solve(penalty)
     report.advance(1)
@@ -143,5 +143,7 @@ def _path(
         for at, rows in x.chunks(device, _CHUNK):
             found = ((rows.double() - centred.x_mean) @ weights).view(len(rows), len(some), classes) + centred.y_mean
             logits[:, at] = found.transpose(0, 1).float().cpu()
-        trials += [scored(Trial(l2=p), own.numpy(), y, classes) for p, own in zip(some, logits, strict=True)]
+        trials += [
+            scored(Trial(settings={"l2": p}), own.numpy(), y, classes) for p, own in zip(some, logits, strict=True)
+        ]
     return tuple(trials)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, computed_field
+from pydantic import Field, computed_field, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
@@ -124,20 +124,33 @@ class Failure(Lenient):
     traceback: str = ""
 
 
+_SCHEMA_1_SETTINGS = ("lr", "weight_decay", "l2", "k")
+
+
+def _gathered(data: Any, into: str, prefix: str) -> Any:
+    """Return a record's mapping where schema 1 has a field per hyperparameter: these become one mapping."""
+    if not isinstance(data, dict) or into in data:
+        return data
+    found = {name: data[prefix + name] for name in _SCHEMA_1_SETTINGS if data.get(prefix + name) is not None}
+    return {**data, into: found} if found else data
+
+
 class Trial(Lenient):
     """One of the hyperparameters to choose from, fitted on train and scored on val; no scores where it diverged.
 
-    ``lr`` and ``weight_decay`` are a grid's, ``l2`` and ``k`` those of the probes that choose a penalty or a number of
-    neighbours.
+    ``settings`` are the hyperparameters by name: ``lr`` and ``weight_decay`` of a grid, ``l2`` or ``k`` of a probe that
+    chooses a penalty or a number of neighbours. Schema 1 had them as fields of their own, which are still read.
     """
 
-    lr: float | None = None
-    weight_decay: float | None = None
-    l2: float | None = None
-    k: int | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     val_loss: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_schema_1(cls, data: Any) -> Any:
+        return _gathered(data, "settings", "")
 
 
 class FewShotScore(Lenient):
@@ -157,7 +170,8 @@ class Scores(Lenient):
     """What a run measured; accuracies are fractions.
 
     Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
-    alone, and ``chosen_lr``, ``chosen_weight_decay``, ``chosen_l2`` and ``chosen_k`` are what the final training used.
+    alone, and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1
+    had them as ``chosen_lr`` and so on, which are still read.
     A few-shot probe's accuracies are the means over the draws of most images a class; ``few_shot`` has them all.
     """
 
@@ -166,16 +180,18 @@ class Scores(Lenient):
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     best_test: float | None = None
-    chosen_lr: float | None = None
-    chosen_weight_decay: float | None = None
-    chosen_l2: float | None = None
-    chosen_k: int | None = None
+    chosen: dict[str, Any] = Field(default_factory=dict)
     few_shot: tuple[FewShotScore, ...] = ()
     train_loss: float | None = None
     n_train: int
     n_val: int = 0
     n_test: int
     n_classes: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_schema_1(cls, data: Any) -> Any:
+        return _gathered(data, "chosen", "chosen_")
 
 
 class TestSet(Lenient):

@@ -119,6 +119,7 @@ def row(record: RunRecord) -> dict[str, Any]:
         values |= {name: getattr(scores, name) for name in _SCORES}
         values["accuracy"] = getattr(scores, spec.metric)
         values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
+        values |= {f"chosen_{name}": value for name, value in scores.chosen.items() if f"chosen_{name}" in KINDS}
         values["few_shot"] = _few_shot(scores, spec.metric)
     if proof is not None:
         values |= {"masked": proof.masked, "masked_nonzero": proof.nonzero}
