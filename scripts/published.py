@@ -80,7 +80,6 @@ def _tidy(row: Row, model: Row, dataset: Row, *, repeated: bool) -> dict[str, An
         "reference": None if method == "dense" else REFERENCES[row["arch"]],
         "upstream_top1": float(model["upstream_top1"]) if model["upstream_top1"] else None,
         "task": task_id(row["dataset"]),
-        "suite": SUITE,
         "mode": row["mode"],
         "probe": PROBES[row["mode"]],
         "protocol": f"{SUITE}-{row['mode']}",

@@ -66,8 +66,8 @@ def test_protocols_that_make_no_sense(change: dict[str, object]) -> None:
 
 def test_a_protocol_s_hash_is_of_its_hyperparameters_alone() -> None:
     one = Protocol.model_validate(LINEAR)
-    assert one.sha256() == Protocol.model_validate(LINEAR | {"name": "q", "source": "a paper"}).sha256()
-    assert one.sha256() != Protocol.model_validate(LINEAR | {"lr": 0.02}).sha256()
+    assert one.resolved() == Protocol.model_validate(LINEAR | {"name": "q", "source": "a paper"}).resolved()
+    assert one.resolved() != Protocol.model_validate(LINEAR | {"lr": 0.02}).resolved()
 
 
 SPEC = {

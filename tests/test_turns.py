@@ -223,7 +223,7 @@ def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
         time.sleep(random.uniform(0, 0.02))
         scores = Scores(top1=spec.seed / 100, mean_per_class=0.5, n_train=1, n_test=2, n_classes=2)
         logits = np.full((2, 2), spec.seed, dtype=np.float32)
-        return session.Outcome(scores, Predictions(("a", "b"), np.array([0, 1]), logits))
+        return session.Outcome(scores, Predictions.of(("a", "b"), np.array([0, 1]), logits))
 
     session.Session.run = quick  # type: ignore[assignment,method-assign]
     events: list[Event] = []

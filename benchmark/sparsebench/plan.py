@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -33,10 +33,12 @@ from .schema import (
 from .supplies import Supplies
 
 Overwrite = Literal["never", "failed", "always"]
+PredictionKind = Literal["logits", "classes"]
 _BATCH = 256
 """Images a batch that an engine is chosen for."""
 
 OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
+PREDICTIONS: tuple[PredictionKind, ...] = ("logits", "classes")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Selection:
 
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
-    the probe of the suite's protocol.
+    the probe of the suite's protocol. ``microbatch`` is full mode's: a part of the protocol, as batch normalisation
+    sees that many images.
     """
 
     suite: str = "mini"
@@ -58,6 +61,7 @@ class Selection:
     seeds: Sequence[int] = ()
     variants: Sequence[str] = ()
     probes: Sequence[str] = ()
+    microbatch: int | None = None
 
 
 PROBE_PROTOCOLS = {
@@ -90,17 +94,39 @@ class Plan:
         return [run for group in self.groups for run in group.runs]
 
     def remaining(self, statuses: dict[str, str], overwrite: Overwrite) -> Plan:
-        """Return the plan without what is done.
+        """Return the plan without what is done; statuses are by record key.
 
         ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
         """
         done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
         groups = []
         for group in self.groups:
-            runs = tuple(run for run in group.runs if statuses.get(run.run_id) not in done)
+            runs = tuple(run for run in group.runs if statuses.get(run.record_key) not in done)
             if runs:
                 groups.append(group.model_copy(update={"runs": runs}))
         return replace(self, groups=tuple(groups))
+
+    def with_engines_of(self, done: Collection[RunSpec]) -> Plan:
+        """Return the plan with the engine of each run that is done, whatever engine that was: for engine ``auto``."""
+        found = {(spec.run_id, _but_engine(spec.numerics)): spec.numerics for spec in done}
+        planned = {run.record_key for run in self.runs} & {spec.record_key for spec in done}
+        groups = []
+        for group in self.groups:
+            runs = tuple(
+                run
+                if run.record_key in planned
+                else run.model_copy(
+                    update={"numerics": found.get((run.run_id, _but_engine(run.numerics)), run.numerics)}
+                )
+                for run in group.runs
+            )
+            groups.append(group.model_copy(update={"runs": runs}))
+        return replace(self, groups=tuple(groups))
+
+
+def _but_engine(numerics: Numerics) -> str:
+    """Return the key of numerics whatever their engine."""
+    return numerics.model_copy(update={"engine": "auto"}).key
 
 
 def make_plan(
@@ -159,7 +185,7 @@ def make_plan(
         infos.append((backbone.info, backbone.preprocess))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
-    context = _Context(suite, registry, computed, tuple(selection.seeds))
+    context = _Context(suite, registry, computed, tuple(selection.seeds), selection.microbatch)
     groups = [
         _group(context, mode, name, *loaded, data)
         for mode in modes
@@ -266,6 +292,7 @@ class _Context:
     registry: Registry
     numerics: dict[tuple[str, Mode], Numerics]
     seeds: tuple[int, ...]
+    microbatch: int | None
 
 
 def _group(
@@ -274,6 +301,9 @@ def _group(
     settings, task = context.suite.modes[mode], data.task
     overrides = context.registry.protocol(name, mode).without_sgd(task.overrides.get(mode, {}))
     protocol = context.registry.protocol(name, mode, overrides, f"task {task.id}")
+    if mode == "full" and context.microbatch is not None and context.microbatch < protocol.batch_size:
+        name = f"{protocol.name}+microbatch={context.microbatch}"
+        protocol = protocol.model_copy(update={"name": name, "microbatch": context.microbatch})
     if protocol.grid is not None and len(data.val) == 0:
         raise InputError(
             f"protocol {protocol.name!r} chooses hyperparameters on val, but task {task.id!r} has no val images",
@@ -302,7 +332,7 @@ def _first_spec(
         transform_sha256=transform_sha256,
         mode=protocol.mode,
         probe=protocol.probe,
-        protocol=protocol.resolved(),
+        protocol=protocol.resolved(task.metric),
         seed=0,
         checkpoint=checkpoint.id,
         method=checkpoint.method,
@@ -314,9 +344,9 @@ def _first_spec(
         nm=checkpoint.nm,
         reference=checkpoint.reference,
         twin_of=checkpoint.twin_of,
+        replicate=checkpoint.replicate,
         upstream_top1=checkpoint.upstream.top1 if checkpoint.upstream else None,
         task=task.id,
-        suite=context.suite.id if task.id in context.suite.tasks else None,
         protocol_name=protocol.name,
         metric=task.metric,
         numerics=context.numerics[checkpoint.id, protocol.mode],

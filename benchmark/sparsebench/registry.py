@@ -93,6 +93,14 @@ def load_registry(
     return registry
 
 
+def load_tasks(tasks_dirs: Iterable[Path] = (), data_dir: Path | None = None) -> Registry:
+    """Return a registry of tasks, protocols and suites, without checkpoints, which is quicker to read."""
+    registry = Registry()
+    for folder in (root_file("tasks"), *tasks_dirs):
+        _read_tasks_dir(registry, folder, data_dir)
+    return registry
+
+
 def builtin_protocols() -> Registry:
     """Return a registry of the built-in protocols alone, which is quick to read."""
     registry = Registry()

@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_bench(commands)
     _add_prune(commands)
+    _add_migrate(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show full tracebacks")
     return parser
@@ -137,6 +138,14 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     where = command.add_argument_group("where to")
     where.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
     where.add_argument("--save-weights", action="store_true", help="full mode: keep the finetuned weights")
+    where.add_argument("--no-heads", action="store_true", help="linear mode: don't keep the trained classifiers")
+    where.add_argument(
+        "--predictions",
+        choices=("logits", "classes"),
+        default="logits",
+        help="what is kept of each test image: logits in half precision and the predicted class, or the class alone"
+        " (default: logits)",
+    )
     how = command.add_argument_group("how")
     how.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
     how.add_argument(
@@ -172,7 +181,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         type=_microbatch,
         metavar="N",
         help="full mode: compute a training batch N images at a time, for a device whose memory doesn't take it whole;"
-        " batch norm then sees N images, so the numbers are others",
+        " batch norm then sees N images, so this is a protocol of its own",
     )
     how.add_argument(
         "--checkpoint-every",
@@ -190,6 +199,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     _add_offline(how)
     how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
+    how.add_argument(
+        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with what defines it"
+    )
     add_cluster(command)
 
 
@@ -267,6 +279,16 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="what `sparsebench bench` measured, to stand beside accuracy (default: the folder bench beside the"
         " results, if there)",
+    )
+    command.add_argument(
+        "--tasks-dir", action="append", type=_path, default=[], metavar="DIR", help="more tasks and suites"
+    )
+
+
+def _add_migrate(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "migrate", "rewrite results of an older version of sparsebench for this one")
+    command.add_argument(
+        "results", nargs="+", type=_path, metavar="RESULTS", help="a results folder, or a curated CSV file"
     )
 
 

@@ -274,7 +274,7 @@ class _Run:
     def _step(self, batch: Batch) -> Tensor:
         """Take one optimizer step and hold the mask; return the loss before it."""
         self._optimizer.zero_grad(set_to_none=True)
-        parts = parts_of(batch, self._cell.numerics.microbatch)
+        parts = parts_of(batch, self._cell.protocol.microbatch)
         losses = [self._backward(part, len(part[1]) / len(batch[1])) for part in parts]
         self._scaler.step(self._optimizer)
         self._scaler.update()

@@ -27,6 +27,7 @@ from .probe import FewShot, Neighbours, Strengths
 from .run import (
     Failure,
     FewShotScore,
+    FurtherTest,
     Group,
     MaskProof,
     Numerics,
@@ -35,7 +36,6 @@ from .run import (
     RunSpec,
     Scores,
     Status,
-    TestSet,
     Trial,
 )
 from .task import MODES, SEEDED_PROBES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
@@ -53,6 +53,7 @@ __all__ = [
     "FewShot",
     "FewShotScore",
     "FileSource",
+    "FurtherTest",
     "Grid",
     "Group",
     "InputError",
@@ -82,7 +83,6 @@ __all__ = [
     "Suite",
     "SuiteMode",
     "Task",
-    "TestSet",
     "Training",
     "Trial",
     "UnknownNameError",

@@ -167,7 +167,8 @@ class Checkpoint(Strict):
 
     ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected;
     ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure. ``base`` is
-    the file of the dense weights that a file of masks alone keeps some of.
+    the file of the dense weights that a file of masks alone keeps some of. ``replicate`` counts trainings of one recipe
+    with different seeds: a method's entries that differ in it alone are the same entry of a table.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -182,6 +183,7 @@ class Checkpoint(Strict):
     exempt: tuple[str, ...] = ()
     reference: str | None = None
     twin_of: str | None = None
+    replicate: int = Field(strict=True, default=0, ge=0)
     file: FileSource
     base: FileSource | None = None
     format: str = "auto"

@@ -194,7 +194,7 @@ class Scores(Lenient):
         return _gathered(data, "chosen", "chosen_")
 
 
-class TestSet(Lenient):
+class FurtherTest(Lenient):
     """What a run scored on a further test set, with the same trained head or network.
 
     ``fingerprint`` is the set's content: with the run id it identifies the result. Accuracies are fractions.
@@ -219,17 +219,16 @@ class MaskProof(Lenient):
 class RunRecord(Lenient):
     """What one run leaves on disk.
 
-    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
+    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the
+    seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
     share counts for the run that did it, but fits that served several runs for each of them equally, as in ``seconds``.
     """
 
     schema_version: int = SCHEMA_VERSION
-    run_id: str
-    record_key: str
     status: Status
     spec: RunSpec
     scores: Scores | None = None
-    tests: tuple[TestSet, ...] = ()
+    tests: tuple[FurtherTest, ...] = ()
     trials: tuple[Trial, ...] = ()
     mask_proof: MaskProof | None = None
     failure: Failure | None = None
@@ -243,6 +242,18 @@ class RunRecord(Lenient):
     features_cached: bool | None = None
     started: str
     environment: dict[str, str] = Field(default_factory=dict)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.spec.run_id
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def record_key(self) -> str:
+        """The key of the record: run id and numerics."""
+        return self.spec.record_key
 
 
 class PlanFile(Lenient):

@@ -182,15 +182,16 @@ class Protocol(Strict):
         """Return the hyperparameters that define a run, without the protocol's name and source.
 
         What isn't set, or isn't the probe's, is left out: so the ids of runs are those from before there was more. A
-        microbatch that takes the whole batch changes nothing. Where something is chosen on validation, ``select_by``
-        is the metric that it is chosen by.
+        microbatch that takes the whole batch changes nothing. Where something is chosen on validation, or the best
+        epoch on test is recorded, ``select_by`` is the metric that it is chosen by.
         """
         unset = {name for name in _OPTIONAL if getattr(self, name) is None}
         if self.microbatch is not None and self.microbatch >= self.batch_size:
             unset.add("microbatch")
         others = set(_SGD_FIELDS) if self.probe in _SETTINGS else set()
         values = self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
-        return values | {"select_by": metric} if self.chooses else values
+        selects = self.chooses or self.eval_test == "each_epoch"
+        return values | {"select_by": metric} if selects else values
 
     @property
     def chooses(self) -> bool:

@@ -1,30 +1,22 @@
 """Records and plans of schema 1, read as schema 2.
 
 What changed: a microbatch belongs to the protocol, since batch normalisation sees it; a protocol that chooses on
-validation names the metric that it chooses by; records have a key of their own; a suite is not a property of a run. A run
-that none of this touches keeps its id.
+validation names the metric that it chooses by; records have a key of their own; a suite is not a property of a run. A
+run that none of this touches keeps its id.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .run import RunSpec
+from .base import SCHEMA_VERSION
 
 
 def upgrade_record(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a record's fields as the current schema has them; those of the current schema as they are.
-
-    Raises
-    ------
-    ValueError
-        If the fields are not a record's (pydantic's errors are of this kind).
-    """
-    if "record_key" in data and data.get("schema_version") != 1:
+    """Return a record's fields as the current schema has them."""
+    if data.get("schema_version") != 1:
         return data
-    spec = upgrade_spec(data.get("spec"))
-    current = RunSpec.model_validate(spec)
-    return data | {"spec": spec, "run_id": current.run_id, "record_key": current.record_key}
+    return data | {"spec": upgrade_spec(data.get("spec")), "schema_version": SCHEMA_VERSION}
 
 
 def upgrade_plan(data: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +24,7 @@ def upgrade_plan(data: dict[str, Any]) -> dict[str, Any]:
     if data.get("schema_version") != 1:
         return data
     groups = [group | {"runs": [upgrade_spec(run) for run in group["runs"]]} for group in data["groups"]]
-    return data | {"groups": groups}
+    return data | {"groups": groups, "schema_version": SCHEMA_VERSION}
 
 
 def upgrade_spec(spec: Any) -> Any:
@@ -46,13 +38,14 @@ def upgrade_spec(spec: Any) -> Any:
     if spec.get("mode") == "full" and isinstance(microbatch, int) and isinstance(batch, int) and microbatch < batch:
         protocol["microbatch"] = microbatch
         name = f"{name}+microbatch={microbatch}"
-    if _chooses(protocol):
+    if _selects(protocol):
         protocol.setdefault("select_by", spec.get("metric"))
     return spec | {"protocol": protocol, "protocol_name": name}
 
 
-def _chooses(protocol: dict[str, Any]) -> bool:
-    """Return whether hyperparameters are chosen on validation: a grid, several penalties or numbers of neighbours."""
+def _selects(protocol: dict[str, Any]) -> bool:
+    """Return whether something is chosen: of a grid, several penalties or numbers of neighbours, or the best epoch."""
     penalties, neighbours = protocol.get("l2"), protocol.get("neighbours")
     several = isinstance(penalties, dict) and penalties.get("count", 1) != 1
-    return bool(protocol.get("grid")) or several or (isinstance(neighbours, dict) and len(neighbours.get("k", ())) > 1)
+    choices = isinstance(neighbours, dict) and len(neighbours.get("k", ())) > 1
+    return bool(protocol.get("grid")) or several or choices or protocol.get("eval_test") == "each_epoch"
