@@ -138,10 +138,10 @@ def test_labels_are_those_of_the_newest_request(tasks: Path, tmp_path: Path) -> 
 
 
 def test_two_folders_of_one_name_are_two_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for k, parent in enumerate("xy"):
+    for k, (parent, checkpoint) in enumerate((("x", "mini.dense"), ("y", "mini.acdc_s90"))):
         image_folder(tmp_path / parent / "photos", classes=2 + k)
         task = str(tmp_path / parent / "photos")
-        sparsebench.run(checkpoint="mini.dense", task=task, probe="ridge", results=tmp_path / "runs")
+        sparsebench.run(checkpoint=checkpoint, task=task, probe="ridge", results=tmp_path / "runs")
     assert main(["report", "--results", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
     assert "'photos' stands for 2 different ones" in capsys.readouterr().err
     board = pd.read_csv(tmp_path / "out" / "leaderboard.csv")

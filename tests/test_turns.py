@@ -205,7 +205,10 @@ def test_a_claim_outlives_a_disk_slower_than_its_lease(
 
 
 def test_all_options_reach_a_worker(linear: Group, tmp_path: Path) -> None:
-    options = RunOptions(tmp_path, None, tmp_path / "c", True, 3, "always", 2**62, 7.5)
+    options = RunOptions(
+        tmp_path, cache_dir=tmp_path / "c", save_weights=True, save_heads=False, predictions="classes", workers=3,
+        overwrite="always", since=2**62, lease_seconds=7.5,
+    )  # fmt: skip
     assert protocol.decode_job(protocol.encode_job(linear, options, wait=True)) == (linear, options, True)
 
 

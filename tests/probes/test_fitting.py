@@ -153,7 +153,7 @@ def test_protocols_that_make_no_sense(name, changes):
 
 def test_only_what_a_probe_uses_is_part_of_its_runs():
     assert set(protocol("knn-linear").resolved()) == {
-        "mode", "probe", "train_on", "normalisation", "augment", "neighbours"
+        "mode", "probe", "train_on", "normalisation", "augment", "neighbours", "select_by"
     }  # fmt: skip
     assert "l2" not in protocol("cvpr22-linear").resolved()
-    assert protocol("lbfgs-linear").sha256() != protocol("ridge-linear").sha256()
+    assert protocol("lbfgs-linear").resolved() != protocol("ridge-linear").resolved()
