@@ -13,12 +13,13 @@ from torch.nn.utils import prune
 import sparsebench
 from sparsebench import masks
 from sparsebench.cli import main
+from sparsebench.formats import sparse_file
 from sparsebench.loading import Backbone, load_entry
 from sparsebench.registry import load_registry
 from sparsebench.schema import Checkpoint, CheckpointError, FileSource
 
-BODY = [f"layer{k}.0.{part}" for k in range(1, 5) for part in ("conv1", "conv2", "downsample.0")][:2] + [
-    f"layer{k}.0.{part}" for k in range(2, 5) for part in ("conv1", "conv2", "downsample.0")
+BODY = ["layer1.0.conv1", "layer1.0.conv2"] + [
+    f"layer{k}.0.{part}" for k in (2, 3, 4) for part in ("conv1", "conv2", "downsample.0")
 ]
 """The eleven convolutions of ``mini`` between its stem and its head."""
 
@@ -198,7 +199,9 @@ def test_the_readmes_own_entry_loads(tmp_path: Path) -> None:
     assert main(["inspect", "mini.mine_s90", "--registry", str(tmp_path / "my.yaml")]) == 0
 
 
-def test_zeros_that_a_layers_own_mask_keeps_are_counted_and_refused_where_they_are_many(tmp_path: Path) -> None:
+def test_zeros_that_a_layers_own_mask_keeps_are_counted_said_and_refused_where_they_are_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def keeps(share: float) -> dict[str, Tensor]:
         """The mask of one layer prunes half, and of what it keeps a share is zero."""
         model = dense()
@@ -212,6 +215,9 @@ def test_zeros_that_a_layers_own_mask_keeps_are_counted_and_refused_where_they_a
     info = load(tmp_path, keeps(0.1)).info
     assert info.sparsity.unheld == round(0.1 * 147456)
     assert sum(layer.held for layer in info.sparsity.layers) == 147456
+    command = ["run", "--arch", "mini", "--task", "digits", "--mode", "linear", "--dry-run", "--checkpoint"]
+    assert main([*command, str(info.path)]) == 0
+    assert "14,746 weights are zero (1.3% of those kept) that no mask holds" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match=r"layer4\.0\.conv1\.weight is zero in 117965 of the 147456 weights that"):
         load(tmp_path, keeps(0.8))
 
@@ -289,8 +295,6 @@ def test_scopes_with_and_without_exempt_layers(tmp_path: Path, scope: str, exemp
 
 @pytest.mark.parametrize("exempt", [5, [5], "conv1", [["conv1"]]])
 def test_a_file_that_describes_its_exempt_layers_wrongly_is_refused(tmp_path: Path, exempt: object) -> None:
-    from sparsebench.formats import sparse_file
-
     path = tmp_path / "own.safetensors"
     sparse_file.write(path, sparse().state_dict(), {}, {"arch": "mini", "exempt": exempt})
     with pytest.raises(CheckpointError, match="'exempt' is not a list of layers"):
@@ -299,8 +303,6 @@ def test_a_file_that_describes_its_exempt_layers_wrongly_is_refused(tmp_path: Pa
 
 @pytest.mark.parametrize("claimed", [10**400, "many", -1])
 def test_a_file_that_describes_its_sparsity_wrongly_is_refused(tmp_path: Path, claimed: object) -> None:
-    from sparsebench.formats import sparse_file
-
     path = tmp_path / "own.safetensors"
     sparse_file.write(path, sparse().state_dict(), {}, {"arch": "mini", "sparsity": claimed})
     with pytest.raises(CheckpointError, match=r"describes itself wrongly|claims sparsity"):
@@ -314,3 +316,18 @@ def test_the_files_that_a_derived_checkpoint_needs_are_counted() -> None:
     assert derived.files == (derived.path, base.path)
     assert derived.packed_bytes == lone.packed_bytes, "equal masks' sizes and sparsities, equal packed sizes"
     assert derived.packed_bytes < 0.2 * base.packed_bytes
+
+
+def test_full_finetuning_holds_every_zero_of_a_file_with_masks_for_some_layers(tmp_path: Path) -> None:
+    import small_world as world
+    from sparsebench.finetune import finetune
+    from sparsebench.schema import Numerics
+
+    backbone = load(tmp_path, one_pruned_by_torch(sparse()))
+    start = {name: weight != 0 for name, weight in masks.prunable(backbone.module).items()}
+    found = finetune(backbone, world.task_data(), world.transform(), world.full_protocol(), 0, numerics=Numerics())
+    for name, kept in start.items():
+        assert torch.equal(found.state_dict[name] != 0, kept), name
+    assert found.mask_proof.masked == sum(int((~kept).sum()) for kept in start.values())
+    assert found.mask_proof.sparsity == pytest.approx(backbone.info.sparsity_measured)
+    assert found.mask_proof.unheld_zeros == 0

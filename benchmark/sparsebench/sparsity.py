@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from . import masks
@@ -20,8 +21,9 @@ class LayerSparsity:
     ----------
     name, shape : str, tuple of int
         The parameter.
-    weights, zeros, held : int
-        How many there are, how many are zero, and how many of these its mask holds at zero.
+    weights, zeros, held, unheld : int
+        How many there are, how many are zero, how many its mask holds at zero, and how many are zero though no mask
+        holds them: training fills these in.
     source : {"file", "zeros"} or None
         Where its mask is from; None where it has none.
     exempt : bool
@@ -33,6 +35,7 @@ class LayerSparsity:
     weights: int
     zeros: int
     held: int
+    unheld: int
     source: MaskSource | None
     exempt: bool
 
@@ -40,11 +43,6 @@ class LayerSparsity:
     def sparsity(self) -> float:
         """Fraction of the weights that the mask holds at zero."""
         return self.held / max(1, self.weights)
-
-    @property
-    def unheld(self) -> int:
-        """Number of zeros that no mask holds: training fills them in."""
-        return self.zeros - self.held
 
 
 @dataclass(frozen=True)
@@ -95,18 +93,21 @@ def measure(module: nn.Module, found: FoundMasks, exempt: Iterable[str] = ()) ->
     """
     left_out = set(exempt)
     held = {name: masks.zeros_in(mask) for name, mask in found.masks.items()}
-    layers = [
-        LayerSparsity(
-            name=name,
-            shape=tuple(weight.shape),
-            weights=weight.numel(),
-            zeros=masks.zeros_in(weight),
-            held=held.get(name, 0),
-            source=found.sources.get(name),
-            exempt=masks.layer_of(name) in left_out,
+    layers = []
+    for name, weight in masks.prunable(module).items():
+        mask, zeros = found.masks.get(name), masks.zeros_in(weight)
+        layers.append(
+            LayerSparsity(
+                name=name,
+                shape=tuple(weight.shape),
+                weights=weight.numel(),
+                zeros=zeros,
+                held=held.get(name, 0),
+                unheld=zeros if mask is None else int(torch.count_nonzero((weight.detach() == 0) & mask)),
+                source=found.sources.get(name),
+                exempt=masks.layer_of(name) in left_out,
+            )
         )
-        for name, weight in masks.prunable(module).items()
-    ]
     params = sum(p.numel() for p in module.parameters())
     zeros = sum(masks.zeros_in(p) for p in module.parameters())
     return SparsityReport(tuple(layers), params, zeros, sum(held.values()))
