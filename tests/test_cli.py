@@ -108,6 +108,23 @@ def test_inspect_counts_zeros_as_an_independent_count_does(capsys: pytest.Captur
     assert "exempt" in capsys.readouterr().out
 
 
+def test_inspect_counts_what_no_mask_holds_and_all_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "mini.acdc_s90_dense", "--json"]) == 0
+    twin = json.loads(capsys.readouterr().out)
+    assert twin["unheld"]["zeros"] == twin["zeros"] - twin["held"] == 59021
+    assert twin["sparsity"]["measured"] == {"prunable": 0.0, "pruned_layers": 0.0, "all_params": 0.0}
+    assert main(["inspect", "mini.acdc_s90_dense"]) == 0
+    assert "59,021 (4.63% of the weights that no mask holds)" in capsys.readouterr().out
+    assert main(["inspect", "mini.magnitude_s90", "--json"]) == 0
+    derived = json.loads(capsys.readouterr().out)
+    names = ("mini.magnitude_s90.safetensors", "mini.dense.safetensors")
+    assert [Path(file["path"]).name for file in derived["files"]] == list(names)
+    assert derived["bytes"] == sum(Path(file["path"]).stat().st_size for file in derived["files"])
+    assert derived["packed_bytes"] == sparsebench.load("mini.magnitude_s90").info.packed_bytes
+    assert main(["inspect", "mini.magnitude_s90"]) == 0
+    assert f"packed {derived['packed_bytes']:,}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("what", ["checkpoints", "tasks", "methods", "suites"])
 def test_list(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", what]) == 0

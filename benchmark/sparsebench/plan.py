@@ -13,6 +13,7 @@ from .datasets.transforms import resolve_transform
 from .engines import check_choice
 from .engines.choice import pinned
 from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
+from .masks import DENSE_BELOW
 from .probes import PROBES
 from .registry import CheckpointFilter, Registry, read_task
 from .schema import (
@@ -182,6 +183,7 @@ def make_plan(
             text = f"checkpoint {checkpoint.id} holds the same weights and mask as {twice.id}: run once, as {twice.id}"
             warnings.warn(text, stacklevel=2)
             continue
+        _say_unheld(backbone.info)
         infos.append((backbone.info, backbone.preprocess))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
@@ -205,6 +207,15 @@ def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, tell: Callable[[s
     if found.engine != asked.engine:
         tell(f"engine for {backbone.info.id}: {found.engine}")
     return found
+
+
+def _say_unheld(info: BackboneInfo) -> None:
+    """Warn of more zeros than chance leaves in a sparse checkpoint, where no mask holds them."""
+    report = info.sparsity
+    if info.checkpoint.method != "dense" and report.unheld_fraction >= DENSE_BELOW:
+        share = f"{report.unheld:,} weights are zero ({report.unheld_fraction:.1%} of those kept)"
+        text = f"checkpoint {info.id}: {share} that no mask holds, and full mode trains them; inspect shows where"
+        warnings.warn(text, stacklevel=3)
 
 
 def _same(one: BackboneInfo, other: BackboneInfo) -> bool:

@@ -210,10 +210,17 @@ class FurtherTest(Lenient):
 
 
 class MaskProof(Lenient):
-    """Count of masked weights and of those among them that are not zero (which must be 0)."""
+    """Count of masked weights and of those among them that are not zero (which must be 0).
+
+    ``sparsity`` is the fraction of the backbone's ``weights`` (the prunable ones, without exempt layers and the head)
+    that masks held at zero; ``unheld_zeros`` is how many prunable weights were zero before training without a mask.
+    """
 
     masked: int
     nonzero: int
+    weights: int | None = None
+    sparsity: float | None = None
+    unheld_zeros: int | None = None
 
 
 class RunRecord(Lenient):
