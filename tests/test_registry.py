@@ -45,7 +45,7 @@ def test_own_entries_are_added_and_their_paths_are_relative_to_the_file(tmp_path
             "mini.dense: {method: dense, arch: mini, sparsity: 0, file: {path: x}}\n",
             r"'mini.dense' is already registered",
         ),
-        ("a: !!python/object/apply:os.getcwd []\n", r"could not determine a constructor"),
+        ("a: !!python/object/apply:os.getcwd []\n", r"the tag !!python.* can't be used"),
         ("a: {method: gmp, arch: x, sparsity: 0.5, file: {path: 'package:../x'}}\n", r"may not contain"),
     ],
 )

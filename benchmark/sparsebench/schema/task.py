@@ -16,6 +16,9 @@ Probe = Literal["sgd", "lbfgs", "ridge", "knn", "fewshot"]
 Metric = Literal["top1", "mean_per_class"]
 Rate = Annotated[float, Field(strict=True, ge=0)]
 PositiveRate = Annotated[float, Field(strict=True, gt=0)]
+Number = Annotated[float, Field(strict=True)]
+Natural = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, gt=0)]
 MODES: tuple[Mode, ...] = ("linear", "full")
 
 SEEDED_PROBES: tuple[Probe, ...] = ("sgd", "fewshot")
@@ -43,8 +46,15 @@ class Augment(Strict):
 
     crop: Literal["none", "shift", "random_resized"] = "none"
     shift: int = Field(strict=True, default=0, ge=0, le=64)
-    scale: tuple[float, float] = (0.08, 1.0)
+    scale: tuple[PositiveRate, PositiveRate] = (0.08, 1.0)
     flip: StrictBool = False
+
+    @field_validator("scale")
+    @classmethod
+    def _shares(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] <= value[1] <= 1:
+            raise ValueError("'scale' is two shares of an image's area, the smaller first")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Augment:
@@ -68,11 +78,11 @@ class Task(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     metric: Metric = "top1"
     classes: int | None = Field(strict=True, default=None, gt=1)
-    sizes: dict[Literal["train", "val", "test", "trainval"], int] | None = None
+    sizes: dict[Literal["train", "val", "test", "trainval"], Natural] | None = None
     split_sha256: Sha256 | None = None
     augment: Augment = Augment(crop="random_resized", flip=True)
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[Number, Number, Number] | None = None
+    std: tuple[PositiveRate, PositiveRate, PositiveRate] | None = None
     overrides: dict[Mode, dict[str, Any]] = Field(default_factory=dict)
     licence: str | None = None
     source: str | None = None
@@ -115,7 +125,7 @@ class Protocol(Strict):
     weight_decay: float = Field(strict=True, default=5e-4, ge=0)
     batch_size: int = Field(strict=True, default=64, gt=0)
     epochs: int = Field(strict=True, default=0, ge=0)
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[Count, ...] = ()
     gamma: float = Field(strict=True, default=0.1, gt=0)
     train_on: Literal["train", "trainval"] = "trainval"
     eval_test: Literal["last", "each_epoch"] = "last"
@@ -130,7 +140,7 @@ class Protocol(Strict):
     @field_validator("milestones")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if list(value) != sorted(set(value)) or (value and value[0] < 1):
+        if list(value) != sorted(set(value)):
             raise ValueError("milestones must be ascending epochs from 1 on")
         return value
 
@@ -214,13 +224,13 @@ class SuiteMode(Strict):
     """What a suite does in one mode: the protocol's name and the default seeds."""
 
     protocol: str
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Natural, ...] = Field(min_length=1)
 
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("seeds are distinct and not negative")
+        if len(set(value)) != len(value):
+            raise ValueError("seeds are distinct")
         return value
 
 
