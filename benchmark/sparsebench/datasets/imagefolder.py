@@ -1,8 +1,9 @@
-"""``imagefolder``: the user's own images, one folder a class, with or without a split of their own.
+"""``imagefolder``: the user's own images, one folder per class, with or without a split of their own.
 
 Three layouts are understood: ``train/`` and ``test/``, optionally with ``val/``, each holding class folders;
 ``train/`` and ``val/`` alone, where ``val/`` is the test set; and class folders directly, which are split by content.
-Class folders may be nested. Hidden files, and files that aren't images by their ending, are ignored.
+Other spellings of the three are understood (``Training``, ``test_set``), and what is unclear is refused. Class folders
+may be nested. Hidden files, and files that aren't images by their ending, are left out and counted in a warning.
 """
 
 from __future__ import annotations
