@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from . import backbones, masks
 from .backbones import Architecture
 from .downloads import locate
 from .formats import RawCheckpoint, architecture_of, complete, read_checkpoint
+from .names import plain_id
 from .registry import Registry
 from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, SparsityScope, Upstream, nearest
 
@@ -193,7 +193,7 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
     measured = masks.measure(model, found, exempt).scope("prunable")
     try:
         return Checkpoint(
-            id=re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.stem).strip("-._") or "checkpoint",
+            id=plain_id(path.stem, "checkpoint"),
             method=str(meta.get("method", "custom")) if found else "dense",
             arch=str(architecture) if arch is None else arch,
             sparsity=min(0.9999, round(float(meta.get("sparsity") or measured), 4)) if found else 0.0,
