@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -235,6 +235,7 @@ def run(
     results: str | Path = "runs",
     variant: OneOrMore[str] = None,
     probe: OneOrMore[str] = None,
+    set: Mapping[str, Any] | None = None,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -244,6 +245,8 @@ def run(
     ----------
     method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
         What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
+    set : mapping, optional
+        Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``; for one mode.
     suite : str
         The suite.
     results : path
@@ -276,6 +279,7 @@ def run(
         modes=several(mode),
         seeds=several(seed),
         probes=several(probe),
+        settings=dict(set or {}),
     )
     return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .datasets.base import TaskData
 from .datasets.transforms import resolve_transform
 from .engines import check_choice
 from .engines.choice import pinned
 from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
+from .names import plain_id
 from .probes import PROBES
 from .registry import CheckpointFilter, Registry, read_task
 from .schema import (
@@ -45,7 +46,8 @@ class Selection:
 
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
-    the probe of the suite's protocol.
+    the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
+    :mod:`.protocols`).
     """
 
     suite: str = "mini"
@@ -58,6 +60,7 @@ class Selection:
     seeds: Sequence[int] = ()
     variants: Sequence[str] = ()
     probes: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 PROBE_PROTOCOLS = {
@@ -140,11 +143,16 @@ def make_plan(
     check_choice(numerics.engine)
     suite = registry.suite(selection.suite)
     modes = select_modes(selection.modes or (["linear"] if selection.probes else []), suite)
-    protocols = {mode: select_protocols(mode, selection.probes, registry, suite) for mode in modes}
+    if selection.settings and len(modes) > 1:
+        both = " and ".join(modes)
+        raise InputError(f"--set changes the protocol of one mode, not of {both}", "add --mode linear or --mode full")
     if selection.probes and "linear" not in modes:
         raise InputError("--probe is for linear mode", "add --mode linear, or leave --probe out")
     checkpoints = select_checkpoints(selection, registry, suite)
     tasks = select_tasks(selection.tasks, registry, suite, places)
+    protocols = {
+        (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
+    }
     opened = (supplies or Supplies(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, tell)
     infos: list[tuple[BackboneInfo, Preprocess]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
@@ -159,13 +167,13 @@ def make_plan(
         infos.append((backbone.info, backbone.preprocess))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
-    context = _Context(suite, registry, computed, tuple(selection.seeds))
+    context = _Context(suite, computed, tuple(selection.seeds))
     groups = [
-        _group(context, mode, name, *loaded, data)
+        _group(context, protocol, *loaded, data)
         for mode in modes
-        for name in protocols[mode]
+        for of_tasks in zip(*(protocols[mode, data.task.id] for data in opened), strict=True)
         for loaded in infos
-        for data in opened
+        for data, protocol in zip(opened, of_tasks, strict=True)
     ]
     return Plan(tuple(groups))
 
@@ -196,9 +204,16 @@ def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
     return [mode for mode in MODES if mode in (names or suite.modes)]
 
 
-def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, suite: Suite) -> list[str]:
-    """Return the names of a mode's protocols: the suite's own, or in linear mode one a probe that was asked for."""
-    own = suite.modes[mode].protocol
+def task_protocols(mode: Mode, task: Task, selection: Selection, registry: Registry, suite: Suite) -> list[Protocol]:
+    """Return a task's protocols with its overrides and the asked-for settings: one, or one per probe asked for."""
+    own = suite.protocol_of(mode, own_task=task.id in suite.tasks and task == registry.tasks[task.id])
+    names = select_protocols(mode, selection.probes, registry, own)
+    overrides = task.overrides.get(mode, {})
+    return [registry.protocol(name, mode, overrides, f"task {task.id}", selection.settings) for name in names]
+
+
+def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, own: str) -> list[str]:
+    """Return the names of a mode's protocols: the suite's ``own``, or in linear mode one per probe asked for."""
     if mode != "linear" or not probes:
         return [own]
     for name in probes:
@@ -239,7 +254,7 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places:
         if name in registry.tasks or not _is_path(name):
             task = registry.task(name)
         else:
-            path = Path(name).expanduser()
+            path = _own_path(name)
             task = read_task(path, places.data_dir) if path.suffix in (".yaml", ".yml") else folder_task(path)
         if task.id in tasks:
             raise InputError(f"two tasks are called {task.id!r}", "give one of them another id")
@@ -249,8 +264,14 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places:
 
 def folder_task(path: Path) -> Task:
     """Return the task of an image folder, named after it."""
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.resolve().name).lstrip("-._")
-    return Task(id=name or "folder", loader="imagefolder", root=str(path.resolve()))
+    return Task(id=plain_id(path.resolve().name, "folder"), loader="imagefolder", root=str(path.resolve()))
+
+
+def _own_path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"task {name!r}: {error}", "correct the path") from error
 
 
 def _is_path(name: str) -> bool:
@@ -263,17 +284,12 @@ class _Context:
     """What all groups of a plan share."""
 
     suite: Suite
-    registry: Registry
     numerics: dict[tuple[str, Mode], Numerics]
     seeds: tuple[int, ...]
 
 
-def _group(
-    context: _Context, mode: Mode, name: str, info: BackboneInfo, preprocess: Preprocess, data: TaskData
-) -> Group:
-    settings, task = context.suite.modes[mode], data.task
-    overrides = context.registry.protocol(name, mode).without_sgd(task.overrides.get(mode, {}))
-    protocol = context.registry.protocol(name, mode, overrides, f"task {task.id}")
+def _group(context: _Context, protocol: Protocol, info: BackboneInfo, preprocess: Preprocess, data: TaskData) -> Group:
+    task, mode = data.task, protocol.mode
     if protocol.grid is not None and len(data.val) == 0:
         raise InputError(
             f"protocol {protocol.name!r} chooses hyperparameters on val, but task {task.id!r} has no val images",
@@ -281,7 +297,7 @@ def _group(
         )
     transform = resolve_transform(preprocess, task, protocol)
     first = _first_spec(context, info, data, protocol, transform.sha256)
-    seeds: Sequence[int] = context.seeds or settings.seeds
+    seeds: Sequence[int] = context.seeds or context.suite.modes[mode].seeds
     if mode == "linear" and protocol.probe not in SEEDED_PROBES:
         seeds = (0,)  # every seed would give the same numbers
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(seeds))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .names import METHOD_NAMES, method_id
+from .protocols import parse_name, with_settings
 from .resources import root_file
 from .schema import Checkpoint, InputError, Mode, Protocol, RegistryError, Suite, Task, UnknownNameError
 from .yamlfile import Place, read_mapping, validate
@@ -42,15 +43,31 @@ class Registry:
         """Return a suite by id, or raise :class:`UnknownNameError`."""
         return _get(self.suites, "suite", name)
 
-    def protocol(self, name: str, mode: Mode, overrides: dict[str, Any] | None = None, task: str = "task") -> Protocol:
-        """Return a protocol by name, with a task's overrides, or raise an :class:`InputError`."""
-        protocol = _get(self.protocols, "protocol", name)
+    def protocol(
+        self,
+        name: str,
+        mode: Mode,
+        overrides: Mapping[str, Any] | None = None,
+        task: str = "task",
+        settings: Mapping[str, Any] | None = None,
+    ) -> Protocol:
+        """Return a protocol by name, with a task's overrides, then with ``settings`` changed.
+
+        The name may have settings of its own (see :mod:`.protocols`); the result's name has all of them.
+
+        Raises
+        ------
+        InputError
+            If there is no such protocol, it is another mode's, or a setting or value can't be used.
+        """
+        base, own = parse_name(name)
+        protocol = _get(self.protocols, "protocol", base)
         if protocol.mode != mode:
             raise RegistryError(f"protocol {name!r} is for mode {protocol.mode}, not {mode}", "correct the suite")
-        if not overrides:
+        changes = {**own, **(settings or {})}
+        if not overrides and not changes:
             return protocol
-        fields = {**protocol.model_dump(), **overrides}
-        return validate(Protocol, fields, path=Path(f"{task}: overrides"), entry=name)
+        return with_settings(protocol, changes, protocol.without_sgd(dict(overrides or {})), task)
 
     def methods(self) -> list[str]:
         """Return the ids of all methods: the known ones, then those that only a registry names."""
@@ -165,6 +182,9 @@ def _yaml_files(folder: Path) -> list[Path]:
 def _read_protocols(registry: Registry, path: Path) -> None:
     document = read_mapping(path)
     for name, fields in document.items():
+        if "+" in name:
+            where = document.place.at(name)
+            raise RegistryError(f"{where}: protocol {name!r} has a '+' in its name", "it stands before settings")
         protocol = validate(Protocol, _named(fields, "name", name), path=document.place.at(name), entry=name)
         _add(registry, registry.protocols, protocol.name, protocol, "protocol", document.place.at(name))
 
@@ -196,6 +216,8 @@ def _check_links(registry: Registry) -> None:
         for mode, settings in suite.modes.items():
             of_mode = partial(registry.protocol, mode=mode)
             _check_link(of_mode, settings.protocol, owner, place.at("modes", mode, "protocol"))
+            if settings.other_tasks is not None:
+                _check_link(of_mode, settings.other_tasks, owner, place.at("modes", mode, "other_tasks"))
 
 
 def _check_link(find: Callable[[str], object], name: str, owner: str, place: Place) -> None:

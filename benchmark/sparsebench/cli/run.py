@@ -130,6 +130,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
 def make_selection(arguments: argparse.Namespace) -> Selection:
     """Return the selection that the arguments make."""
     from ..plan import Selection
+    from ..protocols import parse_settings
 
     return Selection(
         suite=arguments.suite,
@@ -142,6 +143,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         modes=getattr(arguments, "mode", ()),
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),
+        settings=parse_settings(getattr(arguments, "set", ())),
     )
 
 

@@ -34,7 +34,16 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "knn": ("neighbours",),
     "fewshot": ("few_shot",),
 }
+_OTHERS = ("train_on", "normalisation")
 _OPTIONAL = ("grid", "l2", "neighbours", "few_shot")
+
+
+def settings_of(probe: Probe | None) -> tuple[str, ...]:
+    """Return the fields of a protocol that its probe (None: full mode) has a use for and that may be changed."""
+    if probe in _SETTINGS:
+        return (*_SETTINGS[probe], *_OTHERS)
+    unused = () if probe is None else ("nesterov", "eval_test")
+    return (*(name for name in _SGD_FIELDS if name not in unused), *_OTHERS, *(() if probe else ("augment",)))
 
 
 class Augment(Strict):
@@ -221,9 +230,13 @@ class Protocol(Strict):
 
 
 class SuiteMode(Strict):
-    """What a suite does in one mode: the protocol's name and the default seeds."""
+    """What a suite does in one mode: the protocol's name and the default seeds.
+
+    ``other_tasks`` is the protocol of tasks that the suite doesn't have, where it is another one.
+    """
 
     protocol: str
+    other_tasks: str | None = None
     seeds: tuple[Natural, ...] = Field(min_length=1)
 
     @field_validator("seeds")
@@ -246,3 +259,8 @@ class Suite(Strict):
     archs: tuple[str, ...] = Field(min_length=1)
     checkpoints: tuple[str, ...] = ()
     modes: dict[Mode, SuiteMode]
+
+    def protocol_of(self, mode: Mode, *, own_task: bool) -> str:
+        """Return the name of the protocol that the suite's own tasks, or others, are run with in a mode."""
+        settings = self.modes[mode]
+        return settings.protocol if own_task else settings.other_tasks or settings.protocol
