@@ -358,3 +358,13 @@ def test_cifar_of_other_bytes_is_said_to_differ(tmp_path):
     assert not isinstance(e.value, DifferentDataError)
     with pytest.raises(DatasetError, match=r"is not complete: no folder .*cifar-100-python"):
         open_task(task("torchvision", options={"dataset": "CIFAR100"}), tmp_path)
+
+
+def test_images_that_no_annotation_names_are_counted(tmp_path):
+    root = disk.dtd(tmp_path)
+    image = next((root / "images").rglob("*.jpg"))
+    shutil.copy(image, image.with_name("extra.jpg"))
+    with pytest.warns(
+        UserWarning, match=r"left out: 1 image\(s\) that the annotations don't name, such as images/.*/extra\.jpg"
+    ):
+        open_task(task("dtd"), tmp_path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, field_validator, model_validator
+from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
 from .base import Strict, digest
 from .checkpoint import Sha256
+from .errors import nearest
 from .probe import FewShot, Neighbours, Strengths
 
 Mode = Literal["linear", "full"]
@@ -96,6 +97,30 @@ class Task(Strict):
     licence: str | None = None
     source: str | None = None
     notes: str | None = None
+
+    @field_validator("overrides")
+    @classmethod
+    def _settings(cls, value: dict[Mode, dict[str, Any]]) -> dict[Mode, dict[str, Any]]:
+        for mode, overrides in value.items():
+            _check_overrides(mode, overrides)
+        return value
+
+
+def _check_overrides(mode: Mode, overrides: dict[str, Any]) -> None:
+    """Raise a ValueError for an override that no protocol of the mode has, or of a value that SGD's can't take."""
+    own = settings_of("sgd" if mode == "linear" else None)
+    others = {name for names in _SETTINGS.values() for name in names} if mode == "linear" else set()
+    for name in overrides:
+        if name not in own and name not in others:
+            near = " or ".join(nearest(name, [*own, *others]))
+            raise ValueError(f"{mode} mode has no {name!r}" + (f", did you mean {near}?" if near else ""))
+    base = {"name": "base", "mode": mode, "probe": "sgd" if mode == "linear" else None, "lr": 1.0, "epochs": 1}
+    try:
+        Protocol.model_validate(base | {name: value for name, value in overrides.items() if name in own})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in (mode, *first["loc"]))
+        raise ValueError(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 class Grid(Strict):
