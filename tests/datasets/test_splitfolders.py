@@ -149,6 +149,8 @@ def test_what_is_left_out_is_counted(tmp_path):
     for name in ("labels.csv", "cat/a.heic", "cat/b.HEIC", "cat/noending", "dog/.hidden.png", ".DS_Store"):
         (root / name).write_bytes(b"x")
     paint(root / "dog" / ".thumbs" / "1.png")
+    paint(root / "dog" / "@eaDir" / "thumb.jpg")
+    paint(root / "__MACOSX" / "cat" / "._1.png")
     (root / "dog" / "back").symlink_to(root)
     with pytest.warns(UserWarning, match="left out") as caught:
         data = opened(root)
@@ -159,7 +161,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         "4 files with an ending that is no image's (2 .heic, ",
         "1 no ending",
         "1 link to folders read already, such as dog/back",
-        "3 hidden files or folders",
+        "5 hidden files or folders",
         "labels.csv was not read",
     ):
         assert part in text
@@ -190,6 +192,12 @@ def test_images_beside_a_table_of_labels(tmp_path):
     (tmp_path / "labels.csv").write_text("1.png,cat\n")
     with pytest.raises(DatasetError, match=r"holds no class folders .*labels\.csv"):
         opened(tmp_path)
+
+
+def test_an_archive_is_no_folder(tmp_path):
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(DatasetError, match=r"photos\.zip is a file, not a folder"):
+        opened(tmp_path / "photos.zip")
 
 
 def test_nested_folders_are_told(tmp_path):

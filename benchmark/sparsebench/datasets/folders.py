@@ -10,7 +10,7 @@ from pathlib import Path
 from ..progress import tell
 from ..schema import DatasetError
 from .decode import SUFFIXES, is_image
-from .leftout import LeftOut
+from .leftout import LeftOut, is_hidden
 from .splitfolders import find_splits
 from .splitting import SplitName
 
@@ -58,7 +58,7 @@ def _subfolders(folder: Path, left: LeftOut | None = None, place: Path | None = 
     found: dict[str, Path] = {}
     try:
         for entry in sorted(folder.iterdir()):
-            if entry.is_dir() and not entry.name.startswith("."):
+            if entry.is_dir() and not is_hidden(entry.name):
                 found[entry.name] = entry
             elif entry.is_symlink() and not entry.exists():
                 raise DatasetError(f"{entry}: a link to what isn't there", hint="mend or remove it")
@@ -124,8 +124,8 @@ def _images(folder: Path, left: LeftOut) -> list[Path]:
             below.clear()
             continue
         seen.add(real)
-        left.hidden += sum(name.startswith(".") for name in below)
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        left.hidden += sum(is_hidden(name) for name in below)
+        below[:] = sorted(name for name in below if not is_hidden(name))
         for name in sorted(files):
             if is_image(name):
                 found.append(Path(place) / name)

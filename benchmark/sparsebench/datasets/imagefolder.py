@@ -92,6 +92,10 @@ def find_root(task: Task, data_dir: Path | None) -> Path:
         there = root.is_dir()
     except OSError as error:
         raise DatasetError(f"task {task.id!r}: {root}: {error.strerror}", hint="check the root's spelling") from error
+    if root.is_file():
+        raise DatasetError(
+            f"task {task.id!r}: {root} is a file, not a folder of images", hint="unpack it, and give the folder"
+        )
     if not there:
         raise DatasetError(
             f"task {task.id!r}: no folder {root}", hint="correct the root, or say where data sets live with --data DIR"

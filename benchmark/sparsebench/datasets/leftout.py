@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xml", ".txt", ".parquet", ".xlsx", ".mat"})
+_CLUTTER = frozenset({"__MACOSX", "@eaDir", "lost+found", "Thumbs.db", "desktop.ini"})
 _SHOWN = 4
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or is what a system puts beside people's own."""
+    return name.startswith(".") or name in _CLUTTER
 
 
 @dataclass
@@ -24,7 +30,7 @@ class LeftOut:
 
     def file(self, name: str) -> None:
         """Count a file that is hidden, or isn't an image by its ending."""
-        if name.startswith("."):
+        if is_hidden(name):
             self.hidden += 1
             return
         ending = Path(name).suffix.lower()
