@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -250,6 +250,7 @@ def run(
     variant: OneOrMore[str] = None,
     probe: OneOrMore[str] = None,
     microbatch: int | None = None,
+    set: Mapping[str, Any] | None = None,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -259,6 +260,8 @@ def run(
     ----------
     method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
         What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
+    set : mapping, optional
+        Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``; for one mode.
     suite : str
         The suite.
     results : path
@@ -294,6 +297,7 @@ def run(
         seeds=several(seed),
         probes=several(probe),
         microbatch=microbatch,
+        settings=dict(set or {}),
     )
     return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from .downloads import locate
 from .fitting import Network, fit
 from .formats import RawCheckpoint, architecture_of, complete, read_checkpoint, sparse_file
 from .masks import FoundMasks
+from .names import plain_id
 from .registry import Registry
 from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, Upstream
 from .sparsity import SparsityReport
@@ -224,7 +224,7 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
     try:
         claimed = float(meta.get("sparsity") or report.scope("prunable"))
         return Checkpoint(
-            id=re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.stem).strip("-._") or "checkpoint",
+            id=plain_id(path.stem, "checkpoint"),
             method=str(meta.get("method", "custom")) if sparse else "dense",
             arch=str(network.architecture) if arch is None else arch,
             sparsity=min(0.9999, max(0.0001, round(claimed, 4))) if sparse else 0.0,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import unicodedata
 from dataclasses import dataclass
 
 
@@ -111,3 +114,24 @@ def variant_title(variant: str) -> str:
 def task_id(name: str) -> str:
     """Return the id of a published task under any of its spellings (``SUN`` is ``sun397``); others are unchanged."""
     return _TASK_SPELLINGS.get(_plain(name), name)
+
+
+def plain_id(name: str, otherwise: str) -> str:
+    """Return the id of what is called ``name``: its ASCII letters, digits and ``._+-``, the rest as hyphens.
+
+    Letters with accents lose them, and six digits of a hash of the whole name follow where it has characters that
+    aren't ASCII: so ``fotos-ä`` and ``fotos-ö`` have different ids.
+
+    Parameters
+    ----------
+    name : str
+        The name of a file or folder.
+    otherwise : str
+        What takes the name's place if it has no such character.
+    """
+    whole = unicodedata.normalize("NFC", name)
+    letters = (c for c in unicodedata.normalize("NFKD", whole) if not unicodedata.combining(c))
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", "".join(letters)).lstrip("-._+")
+    if whole.isascii():
+        return plain or otherwise
+    return f"{plain.rstrip('-._+') or otherwise}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:6]}"

@@ -18,6 +18,7 @@ from .failures import RETRIES
 from .finetune.midrun import EVERY_SECONDS
 from .logs import check_logger
 from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind, Selection
+from .protocols import settings_texts
 from .registry import Registry, load_registry
 from .resources import cache_dir as default_cache
 from .schema import InputError, Numerics, UnknownNameError
@@ -93,6 +94,7 @@ def reference_command(request: Request, reference: str) -> str:
         ("--mode", request.selection.modes),
         ("--probe", request.selection.probes),
         ("--seed", request.selection.seeds),
+        ("--set", settings_texts(request.selection.settings)),
         ("--registry", request.registry_files),
         ("--tasks-dir", request.tasks_dirs),
     ):

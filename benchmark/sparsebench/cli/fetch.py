@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..schema import Checkpoint, DatasetError, InputError, SparsebenchError, Task
+from ..schema import Checkpoint, DatasetError, DifferentDataError, InputError, SparsebenchError, Task
 from .listing import columns
 from .run import make_selection
 
@@ -106,7 +106,8 @@ def task_need(task: Task, supplies: Supplies) -> Need:
     try:
         supplies.open(task)
     except DatasetError as error:
-        state = "fetchable" if supplies.can_download(task) else "by hand"
+        here = isinstance(error, DifferentDataError)
+        state = "fetchable" if supplies.can_download(task) and not here else "by hand"
         return Need(task, state, None, task.source or "", _words(error))
     return Need(task, "here", None, task.source or "")
 

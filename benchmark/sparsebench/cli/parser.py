@@ -134,6 +134,14 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         " linear mode alone",
     )
     pick.add_argument("--seed", action="append", type=int, default=[], metavar="K", help="seed of head and order")
+    pick.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change settings of the protocol: --set lr=0.01 epochs=20 (docs/tasks.md); needs --mode or --probe",
+    )
     _add_registry(command)
     where = command.add_argument_group("where to")
     where.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")

@@ -135,6 +135,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
 def make_selection(arguments: argparse.Namespace) -> Selection:
     """Return the selection that the arguments make."""
     from ..plan import Selection
+    from ..protocols import parse_settings
 
     return Selection(
         suite=arguments.suite,
@@ -148,6 +149,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),
         microbatch=getattr(arguments, "microbatch", None),
+        settings=parse_settings(getattr(arguments, "set", ())),
     )
 
 

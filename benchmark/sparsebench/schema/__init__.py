@@ -14,6 +14,7 @@ from .checkpoint import (
 from .errors import (
     CheckpointError,
     DatasetError,
+    DifferentDataError,
     InputError,
     MaskError,
     RegistryError,
@@ -48,6 +49,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "DatasetError",
+    "DifferentDataError",
     "Distribution",
     "Failure",
     "FewShot",

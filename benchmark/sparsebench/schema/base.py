@@ -15,7 +15,7 @@ SCHEMA_VERSION = 2
 class Strict(BaseModel):
     """A frozen model for what people write: an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lenient(BaseModel):

@@ -170,9 +170,8 @@ class Checkpoint(Strict):
     ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected;
     ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure. ``exempt``
     names the layers that the method doesn't prune; where it is absent, these are the first layer and the head, each if
-    it is dense. ``base`` is the file of the dense weights that a file of masks alone keeps some of. ``replicate`` counts
-    trainings of one recipe with different seeds: a method's entries that differ in it alone are the same entry of a
-    table.
+    it is dense. ``base`` is the file of the dense weights that a file of masks alone keeps some of. ``replicate``
+    counts trainings of one recipe with different seeds: entries that differ in it alone are one entry of a table.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
