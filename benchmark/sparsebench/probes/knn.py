@@ -100,6 +100,7 @@ def votes(similar: Tensor, kinds: Tensor, count: int, temperature: float, num_cl
     nearest = similar[:, :count].double()
     weight = torch.softmax(nearest / temperature, dim=1)
     share = torch.zeros(len(similar), num_classes, dtype=torch.float64, device=similar.device)
-    share.scatter_add_(1, kinds[:, :count], weight)
+    for kind, own in zip(kinds[:, :count].split(1, 1), weight.split(1, 1), strict=True):
+        share.scatter_add_(1, kind, own)  # one vote of each query: a GPU adds several of a class in any order
     logits: np.ndarray = share.clamp_min(_NO_VOTE).log().float().cpu().numpy()
     return logits

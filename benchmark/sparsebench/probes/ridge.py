@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ..progress import Progress, Throttle
 from ..schema import Protocol, RunError, Trial
@@ -120,7 +121,7 @@ def _moments(data: ProbeData, mask: npt.NDArray[np.bool_], device: str) -> _Mome
         wide = rows.double()
         square.addmm_(wide.T, wide)
         x_sum += wide.sum(0)
-        cross.index_add_(1, labels[at], wide.T)
+        cross.addmm_(wide.T, one_hot(labels[at], data.num_classes).double())  # adds in the same order on any device
     y_sum = torch.bincount(labels, minlength=data.num_classes).double()
     return _Moments(len(y), square, cross, x_sum, y_sum)
 
