@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from file_server import BODY, FileServer, file, redirect
 from sparsebench.downloads import Fetcher, TransferDisplay, checkpoint_path, find_state, offline_reason
 from sparsebench.downloads.addresses import Wanted, resolve
 from sparsebench.downloads.errors import TransferError
-from sparsebench.downloads.http import Limits, ask, next_url, retry_after
+from sparsebench.downloads.http import ask, next_url, retry_after
+from sparsebench.downloads.limits import Limits
 from sparsebench.downloads.pages import page_reason
+from sparsebench.downloads.watch import Watch
 from sparsebench.schema import FileSource
 
 DRIVE = "https://drive.usercontent.google.com/download?id=1zARmlZDI_JWKEteEwNIjcZBGVEiEvWLc&export=download&confirm=t"
@@ -48,13 +52,19 @@ def test_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("hf:facebook/superblock-vit-b-16/checkpoints/sp0.90-ts64.pth@main")
 
 
+@contextmanager
+def asked(wanted: Wanted) -> Iterator[requests.Response]:
+    with Watch(Limits(), 60) as watch, ask(wanted, {}, Limits(), watch) as answer:
+        yield answer
+
+
 def test_a_log_in_stays_with_its_host(server: FileServer) -> None:
     with FileServer() as other:
         server.on("/same", file())
         server.on("/a", redirect("/same"))
         server.on("/b", redirect(other.on("/away", file())))
         for start in ("/a", "/b"):
-            with ask(Wanted(server.url(start), {"Authorization": "Bearer x"}), {}, Limits()) as answer:
+            with asked(Wanted(server.url(start), {"Authorization": "Bearer x"})) as answer:
                 assert answer.content == BODY
         assert [headers.get("Authorization") for _, headers in server.requests] == ["Bearer x"] * 3
         assert [headers.get("Authorization") for _, headers in other.requests] == [None]
@@ -76,7 +86,18 @@ def test_compressed_on_the_way_is_unpacked(server: FileServer, fetcher: Fetcher,
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7), ("-1", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), (None, None)]
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+        ("\xb2", None),
+        ("9" * 5000, None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        (None, None),
+    ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert retry_after(value) == seconds
@@ -94,9 +115,9 @@ def test_a_long_title_is_shortened() -> None:
     assert len(reason) < 300
 
 
-def test_waits_grow_up_to_a_limit() -> None:
-    limits = Limits(backoff=1, longest_wait=5)
-    assert [limits.pause(k) for k in (1, 2, 3, 4, 5)] == [1, 2, 4, 5, 5]
+@pytest.mark.parametrize("value", ["9" * 10, "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_an_absurd_retry_after_is_long_but_a_number(value: str) -> None:
+    assert 3600 < (retry_after(value) or 0) <= 24 * 3600
 
 
 @pytest.mark.parametrize(
@@ -164,9 +185,9 @@ def test_proxies_are_for_other_machines(server: FileServer, monkeypatch: pytest.
         return real(session, url.replace("elsewhere.invalid", "127.0.0.1"), **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(requests.Session, "get", get)
-    with ask(Wanted(server.on("/a", file())), {}, Limits()):
+    with asked(Wanted(server.on("/a", file()))):
         pass
-    with pytest.raises(TransferError), ask(Wanted("http://elsewhere.invalid/a"), {}, Limits()):
+    with pytest.raises(TransferError), asked(Wanted("http://elsewhere.invalid/a")):
         pass
     assert seen == [False, True]
 
@@ -190,5 +211,8 @@ def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_a_host_that_is_not_there_is_named_in_words() -> None:
-    with pytest.raises(TransferError, match=r"^no connection: Failed to establish a new connection: .*refused"):
-        ask(Wanted("http://127.0.0.1:9/x"), {}, Limits()).__enter__()
+    with (
+        pytest.raises(TransferError, match=r"^no connection: Failed to establish a new connection: .*refused"),
+        asked(Wanted("http://127.0.0.1:9/x")),
+    ):
+        pass
