@@ -10,8 +10,9 @@ import pytest
 import requests
 from entries import Notes, entry
 from file_server import BODY, FileServer, file, redirect
+from raw_server import RawServer, in_turn, ok
 
-from sparsebench.downloads import Fetcher, TransferDisplay, checkpoint_path, find_state, offline_reason
+from sparsebench.downloads import Fetcher, FetchError, TransferDisplay, checkpoint_path, find_state, offline_reason
 from sparsebench.downloads.addresses import Wanted, resolve
 from sparsebench.downloads.errors import TransferError
 from sparsebench.downloads.http import ask, next_url, retry_after
@@ -192,20 +193,46 @@ def test_proxies_are_for_other_machines(server: FileServer, monkeypatch: pytest.
     assert seen == [False, True]
 
 
+def test_a_redirect_leads_only_to_the_like_of_what_was_named_or_to_public_addresses() -> None:
+    places = {"public": "93.184.216.34", "private": "10.0.0.1", "loopback": "::ffff:127.0.0.1", "link-local": "fe80::1"}
+    for named, first in places.items():
+        for reached, second in places.items():
+            watch = Watch(Limits(), 60)
+            watch.allow("example.org")  # a name says nothing
+            watch.allow(first)
+            watch.redirected = True
+            watch.allow("example.org")
+            if reached in ("public", named):
+                watch.allow(second)
+            else:
+                with pytest.raises(TransferError, match=f"a {reached} address"):
+                    watch.allow(second)
+
+
+def test_a_proxy_is_asked_and_may_be_anywhere(fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_the_network = ok(b"", "Location: http://192.168.1.1/", status="302 Found")
+    with RawServer(in_turn(ok(BODY), to_the_network)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert fetcher.fetch(entry("http://elsewhere.invalid/a")).read_bytes() == BODY
+        assert proxy.requests[0].startswith("GET http://elsewhere.invalid/a HTTP/1.1")
+        with pytest.raises(FetchError, match="a private address"):
+            fetcher.fetch(entry("http://elsewhere.invalid/a", name="b.pth"))
+
+
 def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with TransferDisplay() as display:
         display.begin("r50.acdc_s90")
-        display.update(50e6, 150e6)  # resumed: what was there before says nothing about the speed
-        now[0] = 40
-        display.update(70e6, 150e6)
-        display.update(71e6, 150e6)
-        now[0] = 80
+        for second in range(0, 70, 10):  # resumed: what was there before says nothing about the speed
+            now[0] = second
+            display.update(50e6 + second * 0.5e6, 150e6)
+        now[0] = 100
         display.update(90e6, math.inf)
     assert capsys.readouterr().err.splitlines() == [
         "fetching r50.acdc_s90",
-        "r50.acdc_s90: 70.0 of 150.0 MB, about 2:40 left",
+        "r50.acdc_s90: 65.0 of 150.0 MB, about 2:50 left",
+        "r50.acdc_s90: 80.0 of 150.0 MB, about 2:20 left",
         "r50.acdc_s90: 90.0 MB",
     ]
 

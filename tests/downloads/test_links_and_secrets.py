@@ -57,6 +57,17 @@ def test_what_somebody_put_under_a_name_of_ours_is_not_written_to(
     assert {path.name for path in checkpoints.iterdir()} == {"r50.pth", ".r50.pth.lock"}
 
 
+@pytest.mark.parametrize("ending", ["", ".json", ".member"])
+def test_a_folder_under_a_name_of_ours_is_an_error_of_ours(
+    server: FileServer, fetcher: Fetcher, checkpoints: Path, ending: str
+) -> None:
+    wanted = entry(server.on("/r50", file(tar(GOOD))), sha256=SHA, member="s90/model.pth")
+    part = Part(checkpoints / "r50.pth", wanted.file.url or "").path
+    (part.with_name(part.name + ending) / "x").mkdir(parents=True)
+    with pytest.raises(FetchError, match=r"can't be written: .*r50\.pth"):
+        fetcher.fetch(wanted)
+
+
 @pytest.mark.parametrize("name", [".r50.pth.lock", "r50.pth"])
 def test_a_lock_or_a_place_that_is_a_link_is_not_written_through(
     server: FileServer, fetcher: Fetcher, checkpoints: Path, victim: Path, name: str
@@ -168,7 +179,11 @@ def test_a_file_of_a_package_within_a_package_is_found() -> None:
     assert installed_file("email/mime/text.py") == installed_file("email.mime/text.py")
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000 + "x", "file/x"])
+def test_the_folder_of_an_unknown_user_is_missing() -> None:
+    assert find_state(FileSource(path="~nobody-of-this-name/x.pth")) == "missing"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000 + "x", "file/x", "\0/x", "\ud800/x"])
 def test_a_name_that_no_folder_takes_is_an_error_of_ours(
     name: str, server: FileServer, fetcher: Fetcher, checkpoints: Path
 ) -> None:

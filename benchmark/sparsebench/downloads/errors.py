@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..schema import CheckpointError, SparsebenchError
-from .words import innermost
+from .words import innermost, printable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -70,16 +70,17 @@ def foreign(what: str) -> Iterator[None]:
 
 @contextmanager
 def disk(path: Path) -> Iterator[None]:
-    """Turn an error of the disk that holds ``path`` into a :class:`DiskError`."""
+    """Turn an error of the disk that holds ``path``, or of the name itself, into a :class:`DiskError`."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except (OSError, ValueError) as error:
+        folder, name, reason = printable(str(path.parent)), printable(path.name), innermost(error)
+        if getattr(error, "errno", None) in _FULL:
             raise DiskError(
-                f"{path.parent} is full: {error.strerror} when {path.name} was written",
+                f"{folder} is full: {reason} when {name} was written",
                 "free some space and run the same command again: it goes on where it was",
             ) from error
         raise DiskError(
-            f"{path.parent} can't be written: {error.strerror} ({path.name})",
+            f"{folder} can't be written: {reason} ({name})",
             "correct its permissions, or set SPARSEBENCH_CHECKPOINTS to another folder",
         ) from error

@@ -95,7 +95,8 @@ class Fetcher:
                     hint = error.hint
             else:
                 for old in place.parent.glob(f"{escape(place.name)}.????????.part*"):
-                    old.unlink(missing_ok=True)
+                    with suppress(OSError):
+                        old.unlink()
                 return
             self._tell(f"{checkpoint.id}: {failures[-1]}")
         raise FetchError(f"checkpoint {checkpoint.id} can't be fetched: {'; '.join(failures)}", hint)
@@ -138,7 +139,8 @@ class Fetcher:
             raise
         finally:
             if ready != part.path:
-                ready.unlink(missing_ok=True)
+                with suppress(OSError):
+                    ready.unlink()
         part.discard()
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from ..files import sha256_file
 from ..resources import checkpoints_dir, installed_file, package_file
 from ..schema import Checkpoint, CheckpointError, FileSource
 from .pins import Pin, new_pin, pins_path, read_pin, write_pin
-from .words import public, shown
+from .words import innermost, printable, public, shown
 
 State = Literal["here", "fetchable", "by hand", "missing"]
 
@@ -31,7 +32,7 @@ def checkpoint_path(source: FileSource) -> Path:
         return installed_file(name)
     if kind == "cache":
         return checkpoints_dir() / name
-    return Path(source.path).expanduser()
+    return Path(os.path.expanduser(source.path))  # noqa: PTH111 - unlike Path's, it leaves an unknown user's name
 
 
 def find_state(source: FileSource) -> State:
@@ -135,9 +136,10 @@ def _pinned(checkpoint: Checkpoint, place: Path, found: str, size: int, address:
 def _reading(where: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{where} can't be read: {error.strerror}", "correct its path, or the permissions of its folders"
+            f"{printable(where)} can't be read: {innermost(error)}",
+            "correct its path, or the permissions of its folders",
         ) from error
 
 
