@@ -18,8 +18,9 @@ class RigL(PruningMethod):
 
     The first masks are random. At :attr:`updates` evenly spaced steps up to the fraction :attr:`end` of the training,
     every layer drops the fraction ``alpha / 2 * (1 + cos(pi t / t_end))`` of its connections, those of least
-    magnitude, and grows as many where the dense gradient is largest, among all that are then free: one just dropped
-    may come back. A grown weight starts at zero, its momentum too; the step that moves connections updates no weight.
+    magnitude, and grows as many where the dense gradient is largest, among all that are then free. A connection that
+    is new starts at zero, its momentum too. One that was dropped and grows again in the same update goes on with its
+    value and its momentum, as in the authors' code. The step that moves connections updates no weight.
 
     Published on ImageNet: an update every 100 of 32,000 steps up to step 25,000, alpha 0.3.
     """
@@ -60,20 +61,21 @@ class RigL(PruningMethod):
         masks = {}
         for name, weight in state.weights.items():
             gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            masks[name], grown = _moved(weight, gradient, state.masks[name].to(weight.device), fraction)
-            weight[grown] = 0.0
+            old = state.masks[name].to(weight.device)
+            masks[name] = _moved(weight, gradient, old, fraction)
+            new = masks[name] & ~old
+            weight[new] = 0.0
             momentum = state.optimizer.state.get(weight, {}).get("momentum_buffer")
             if momentum is not None:
-                momentum[grown] = 0.0
+                momentum[new] = 0.0
         state.set_masks(masks)
 
 
-def _moved(weight: Tensor, gradient: Tensor, mask: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
-    """Return a layer's new mask, and which of its connections were grown."""
+def _moved(weight: Tensor, gradient: Tensor, mask: Tensor, fraction: float) -> Tensor:
+    """Return a layer's mask after ``fraction`` of its connections were dropped and as many grown."""
     active = int(mask.sum())
-    count = min(int(fraction * active), mask.numel() - active)
+    count = int(fraction * active)
     magnitude = torch.where(mask, weight.abs(), -torch.ones_like(weight))
     kept = top(magnitude.flatten(), active - count).view(mask.shape)
     steepness = torch.where(kept, -torch.ones_like(weight), gradient.abs())
-    grown = top(steepness.flatten(), count).view(mask.shape)
-    return kept | grown, grown
+    return kept | top(steepness.flatten(), count).view(mask.shape)
