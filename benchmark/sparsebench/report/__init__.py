@@ -3,6 +3,7 @@
 from .aggregate import Aggregate, SupersededWarning, aggregate
 from .compare import compare
 from .comparison import render_comparison
+from .doubts import Doubts, read_doubts
 from .leaderboard import leaderboard, write_leaderboard
 from .profile import profile, render_profile
 from .speed import bench_beside, read_bench
@@ -11,6 +12,7 @@ from .write import write_report
 
 __all__ = [
     "Aggregate",
+    "Doubts",
     "SupersededWarning",
     "aggregate",
     "bench_beside",
@@ -18,6 +20,7 @@ __all__ = [
     "leaderboard",
     "profile",
     "read_bench",
+    "read_doubts",
     "render_comparison",
     "render_profile",
     "render_terminal",
