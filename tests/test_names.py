@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsebench.names import METHOD_NAMES, method_and_variant, task_id, variant_title
+from sparsebench.names import method_and_variant, method_names, task_id, variant_title
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_a_method_with_its_variant(spelling: str, ids: tuple[str, str]) -> None:
 
 
 def test_every_method_is_known_by_its_id_and_its_title() -> None:
-    for name in METHOD_NAMES.values():
+    for name in method_names().values():
         assert method_and_variant(name.id) == method_and_variant(name.title) == (name.id, "")
 
 

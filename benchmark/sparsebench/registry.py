@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .names import METHOD_NAMES, method_id
+from .names import method_id, method_names
 from .resources import root_file
 from .schema import Checkpoint, InputError, Mode, Protocol, RegistryError, Suite, Task, UnknownNameError
 from .yamlfile import read_mapping, validate
@@ -50,7 +50,7 @@ class Registry:
 
     def methods(self) -> list[str]:
         """Return the ids of all methods: the known ones, then those that only a registry names."""
-        return list(dict.fromkeys([*METHOD_NAMES, *(c.method for c in self.checkpoints.values())]))
+        return list(dict.fromkeys([*method_names(), *(c.method for c in self.checkpoints.values())]))
 
 
 def _get(table: dict[str, T], kind: str, name: str) -> T:

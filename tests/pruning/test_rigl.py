@@ -7,9 +7,9 @@ import torch
 from smallnet import STEPS, small_state, train
 from torch import nn
 
-from sparsebench.pruning.base import TrainState
 from sparsebench.pruning.distributions import erk_densities
-from sparsebench.pruning.rigl import RigL
+from sparsebench.pruning.methods.rigl import RigL
+from sparsebench.pruning.state import TrainState
 
 
 def test_the_fraction_that_moves_is_annealed_by_a_cosine() -> None:
