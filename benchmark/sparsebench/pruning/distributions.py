@@ -28,6 +28,13 @@ def top(scores: Tensor, kept: int) -> Tensor:
     return mask
 
 
+def top_of_each(scores: Tensor, kept: int) -> Tensor:
+    """Return a bool tensor, True at the ``kept`` largest along the last dimension; ties go to the lower index."""
+    order = torch.sort(scores, dim=-1, descending=True, stable=True).indices
+    mask = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    return mask.scatter_(-1, order[..., :kept], True)
+
+
 def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
     """Keep the weights of largest score over all layers together (one threshold).
 
@@ -133,10 +140,7 @@ def nm_masks(scores: Mapping[str, Tensor], sparsity: float, nm: tuple[int, int])
                 f"leave it dense: --exempt {layer} (with the others that stay dense)",
             )
         groups = score.detach().movedim(1, -1).unflatten(-1, (inputs // m, m))
-        order = torch.sort(groups, dim=-1, descending=True, stable=True).indices
-        mask = torch.zeros(groups.shape, dtype=torch.bool, device=score.device)
-        mask.scatter_(-1, order[..., :kept], True)
-        masks[name] = mask.flatten(-2).movedim(-1, 1).contiguous()
+        masks[name] = top_of_each(groups, kept).flatten(-2).movedim(-1, 1).contiguous()
     return masks
 
 
