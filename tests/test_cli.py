@@ -212,7 +212,7 @@ PRUNE_REFUSED = {
     "sparsity of dense": (["--method", "dense", "--sparsity", "0.5"], "--sparsity 0.5 with --method dense; leave"),
     "several": (
         ["--method", "acdc", "--sparsity", "0.8", "0.9"],
-        "method acdc makes one sparsity a training; give one",
+        "method acdc makes one sparsity per training; give one",
     ),
     "one of several": (["--method", "cram", "--sparsity", "0.8", "1.0"], "impossible sparsity 1; give a fraction"),
     "no init": (["--method", "gmp", "--sparsity", "0.9"], "starts from trained dense weights; give them with --init"),
@@ -261,6 +261,14 @@ PRUNE_REFUSED = {
         ["--method", "gmp", "--sparsity", "0.9", *HERE, "--set", "prunings=2.5"],
         "prunings=2.5 is not a setting of gmp; it is a whole number from 1 on; the default is 24",
     ),
+    "a word for a number": (
+        ["--method", "rigl", "--sparsity", "0.9", "--set", "alpha=high"],
+        "alpha=high is not a setting of rigl; it is a number from 0 to 1; the default is 0.3",
+    ),
+    "an unknown word": (
+        ["--method", "str", "--sparsity", "0.9", "--set", "schedule=linear"],
+        "schedule=linear is not a setting of str; it is cubic or none; the default is cubic",
+    ),
 }
 
 
@@ -286,8 +294,12 @@ def test_prune_refuses_what_it_cannot_do(
         (["--nm", "24"], "argument --nm: '24' is not a pattern N:M, for example 2:4"),
         (["--nm", "2:4:8"], "argument --nm: '2:4:8' is not a pattern N:M"),
         (["--nm=-2:4"], "argument --nm: '-2:4' is not a pattern N:M"),
-        (["--set", "alpha"], "argument --set: 'alpha' is not KEY=NUMBER"),
-        (["--set", "alpha=high"], "argument --set: 'alpha=high' is not KEY=NUMBER"),
+        (["--set", "alpha"], "argument --set: 'alpha' is not KEY=VALUE"),
+        (["--set", "alpha="], "argument --set: 'alpha=' is not KEY=VALUE"),
+        (["--schedule", "sine"], "argument --schedule: 'sine' is not cosine, constant or steps"),
+        (["--schedule", "0.5:0.1,0.2:0.01"], "is not cosine, constant or steps, for example 0.3:0.1,0.7:0.01"),
+        (["--schedule", "0.5:0"], "is not cosine, constant or steps"),
+        (["--recipe", "papers"], "argument --recipe: invalid choice: 'papers'"),
         (["--scope", "everything"], "argument --scope: invalid choice: 'everything'"),
         (["--distribution", "even"], "argument --distribution: invalid choice: 'even'"),
         (["--sparsity", "0.8", "high"], "argument --sparsity: invalid float value: 'high'"),
@@ -386,6 +398,15 @@ PRUNE_CHOICES: dict[str, tuple[list[str], dict[str, object], dict[str, object]]]
         {"sparsity": 0.5, "nm": "2:4", "distribution": "nm", "sparsity_scope": "prunable", "exempt": ["conv1", "fc"]},
         {"nm": [2, 4], "sparsities": [0.5]},
     ),
+    "another recipe": (
+        shlex.split(
+            "--method str --recipe published --sparsity 0.7 --set schedule=cubic --set initial_s=-10 --momentum 0.5"
+            " --decay-on weights --label-smoothing 0.2 --warmup 0.1 --schedule 0.5:0.1,0.75:0.01"
+        ),
+        {"method": "str", "exempt": []},
+        {"momentum": 0.5, "nesterov": False, "decay_on": "weights", "label_smoothing": 0.2, "warmup": 0.1}
+        | {"drops": [[0.5, 0.1], [0.75, 0.01]], "weight_decay": 2.2518e-5},
+    ),
     "the rest": (
         shlex.split(
             "--method RigL --sparsity 0.7 --distribution uniform --scope all_params --set updates=3 --set alpha=0.5"
@@ -399,7 +420,12 @@ PRUNE_CHOICES: dict[str, tuple[list[str], dict[str, object], dict[str, object]]]
             "sparsity_scope": "all_params",
             "exempt": ["conv1", "layer1.0.conv1"],
         },
-        {"settings": {"alpha": 0.5, "updates": 3, "end": 0.75}, "lr": 0.05, "weight_decay": 0.001, "seed": 3},
+        {
+            "settings": {"alpha": 0.5, "updates": 3, "end": 0.75, "anneal": "cosine"},
+            "lr": 0.05,
+            "weight_decay": 0.001,
+            "seed": 3,
+        },
     ),
 }
 

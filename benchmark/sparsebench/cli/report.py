@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..registry import load_tasks
-from ..report import bench_beside, compare, read_bench, render_comparison, write_report
+from ..report import bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..store import read_results
 from ..store.frame import PUBLISHED
 
@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
     registry = load_tasks(arguments.tasks_dir)
     comparison = None
     if arguments.compare:
-        comparison = compare(table, read_results(arguments.compare))
+        comparison = compare(table, read_results(arguments.compare), read_doubts(arguments.compare))
         print(render_comparison(comparison, colour=sys.stdout.isatty()))
     beside = None if arguments.results == PUBLISHED else bench_beside(arguments.results)
     folder = arguments.bench or beside

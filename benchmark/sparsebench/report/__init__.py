@@ -4,6 +4,7 @@ from .aggregate import Aggregate, aggregate
 from .compare import compare
 from .comparison import render_comparison
 from .contents import NameWarning, by_content
+from .doubts import Doubts, read_doubts
 from .leaderboard import leaderboard, write_leaderboard
 from .profile import profile, render_profile
 from .speed import bench_beside, read_bench
@@ -12,6 +13,7 @@ from .write import write_report
 
 __all__ = [
     "Aggregate",
+    "Doubts",
     "NameWarning",
     "aggregate",
     "bench_beside",
@@ -20,6 +22,7 @@ __all__ = [
     "leaderboard",
     "profile",
     "read_bench",
+    "read_doubts",
     "render_comparison",
     "render_profile",
     "render_terminal",
