@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from . import backbones, masks
-from .backbones import Architecture
 from .downloads import locate
-from .formats import RawCheckpoint, architecture_of, complete, read_checkpoint
+from .fitting import Fitted, fit
+from .formats import RawCheckpoint, architectures_of, complete, guarded, hub, read_checkpoint
 from .registry import Registry
 from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, SparsityScope, Upstream, nearest
 
@@ -36,7 +36,8 @@ class BackboneInfo:
 
     ``weights_sha256`` and ``mask_sha256`` are content hashes of the backbone alone (without the head): whatever the
     file is called, equal backbones have equal hashes. ``mask_source`` is ``file`` (the file's own masks), ``zeros``
-    (inferred) or ``none`` (dense).
+    (inferred) or ``none`` (dense). ``weights_taken`` names the set of weights where the file has several, and
+    ``prefix_removed`` what was taken out of its tensors' names.
     """
 
     checkpoint: Checkpoint
@@ -52,6 +53,8 @@ class BackboneInfo:
     weights_sha256: str
     mask_sha256: str
     sparsity: masks.SparsityReport
+    weights_taken: str | None = None
+    prefix_removed: str | None = None
 
     @property
     def id(self) -> str:
@@ -95,13 +98,26 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         If the file is missing, damaged, refused, doesn't fit the architecture, or isn't as sparse as the entry claims.
     """
     path = locate(checkpoint)
-    raw = read_checkpoint(path, checkpoint.format, checkpoint.sparsity or None, checkpoint.nm)
+    with guarded(path):
+        return _load(checkpoint, path, head)
+
+
+def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
+    raw = read_checkpoint(
+        path,
+        checkpoint.format,
+        checkpoint.sparsity or None,
+        checkpoint.nm,
+        weights=checkpoint.weights,
+        memory=checkpoint.memory,
+    )
     if not raw.state:
         if checkpoint.base is None:
             raise _without_weights(path)
         base = locate(checkpoint.files()[-1])
         raw = complete(raw, read_checkpoint(base))
-    model, architecture, head_name, classes = _fit(checkpoint.arch, raw, path)
+    fitted = fit(checkpoint.arch, raw, path)
+    raw, model, architecture, classes = fitted.raw, fitted.model, fitted.architecture, fitted.classes
     if classes is None:
         backbones.remove_head(model, architecture)  # the file has none: what was built is not the checkpoint's
     found, source = _find_masks(model, raw, checkpoint.exempt, dense=checkpoint.method == "dense")
@@ -115,20 +131,22 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         found = {name: mask for name, mask in found.items() if name in kept}
     model.eval()
     preprocess = checkpoint.preprocess or backbones.preprocess_of(architecture)
-    head_free = _without(model.state_dict(), head_name)
+    head_free = _without(model.state_dict(), fitted)
     info = BackboneInfo(
         checkpoint=checkpoint,
         arch=str(architecture),
         path=path,
         format=raw.format,
         mask_source=source,
-        feature_dim=_feature_dim(model, head_name if head and classes is not None else None, preprocess),
-        head_name=head_name,
+        feature_dim=backbones.feature_dim(architecture, preprocess.input_size),
+        head_name=fitted.head_names[0],
         num_classes=classes,
         used_keys=len(raw.state),
         unused_keys=raw.unused,
         weights_sha256=state_sha256(head_free),
-        mask_sha256=masks.sha256(_without(found, head_name)),
+        mask_sha256=masks.sha256(_without(found, fitted)),
+        weights_taken=raw.taken,
+        prefix_removed=raw.removed,
         sparsity=report,
     )
     return Backbone(model, found, preprocess, info)
@@ -142,7 +160,18 @@ def is_file_name(name: str, registry: Registry) -> bool:
     """Return whether a name is meant as a checkpoint file: not registered, and there or written like a path."""
     if name in registry.checkpoints:
         return False
-    return "/" in name or "\\" in name or Path(name).suffix in FILE_SUFFIXES or Path(name).is_file()
+    path, _ = split_choice(name)
+    written_so = "/" in name or "\\" in name or path.suffix in FILE_SUFFIXES
+    return written_so or path.is_file() or (path / hub.DESCRIPTION).is_file()
+
+
+def split_choice(name: str) -> tuple[Path, str | None]:
+    """Return the file that ``FILE#ema`` means, and which weights in it; a file whose name has a ``#`` is itself."""
+    path = Path(name).expanduser()
+    if path.exists() or "#" not in path.name:
+        return path, None
+    stem, _, wanted = name.rpartition("#")
+    return Path(stem).expanduser(), wanted or None
 
 
 def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkpoint:
@@ -158,44 +187,68 @@ def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkp
         If the file can't be described (see :func:`entry_for_file`).
     """
     if is_file_name(name, registry):
-        return entry_for_file(Path(name).expanduser(), arch)
+        path, weights = split_choice(name)
+        return entry_for_file(path, arch, weights)
     entry = registry.checkpoint(name)
     if arch is not None and arch != entry.arch:
         raise InputError(f"{name} has architecture {entry.arch}, not {arch}", "leave the architecture out")
     return entry
 
 
-def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
+def entry_for_file(path: Path, arch: str | None = None, weights: str | None = None) -> Checkpoint:
     """Describe a user's own file as a registry entry would: from what it says of itself and what it measures.
 
     Parameters
     ----------
     path : Path
-        A ``.pth`` or ``.safetensors`` file.
+        A ``.pth`` or ``.safetensors`` file, or a folder of the Hugging Face hub.
     arch : str, optional
-        Its architecture; needed unless the file names its own.
+        Its architecture; needed unless the file names its own or is recognised.
+    weights : str, optional
+        Which weights to take where the file holds several sets: ``ema``, ``raw`` or a name in the file.
 
     Raises
     ------
     CheckpointError
         If the architecture is not known, or the file can't be loaded as it.
     """
-    raw = read_checkpoint(path)
-    if not raw.state:
-        raise _without_weights(path)
-    name = arch or architecture_of(raw)
-    if name is None:
+    name = path.resolve().name if path.is_dir() else path.stem
+    path = hub.weights_in(path) if path.is_dir() else path
+    with guarded(path):
+        raw = read_checkpoint(path, weights=weights)
+        if not raw.state:
+            raise _without_weights(path)
+        fitted = _fit_one([arch] if arch else architectures_of(raw), raw, path)
+        if fitted.classes is None:
+            backbones.remove_head(fitted.model, fitted.architecture)  # the file has none: it is not measured
+        return _described(path, name, arch, weights, fitted)
+
+
+def _fit_one(archs: list[str], raw: RawCheckpoint, path: Path) -> Fitted:
+    """Return the first of several architectures that fits."""
+    if not archs:
         raise CheckpointError(f"{path} doesn't say which architecture it is", "name it with --arch (or arch=...)")
-    model, architecture, head_name, _ = _fit(name, raw, path)
-    found, _ = _find_masks(model, raw, (), dense=False)
+    for arch in archs[:-1]:
+        try:
+            return fit(arch, raw, path)
+        except CheckpointError:
+            continue
+    return fit(archs[-1], raw, path)
+
+
+def _described(path: Path, name: str, arch: str | None, weights: str | None, fitted: Fitted) -> Checkpoint:
+    """Return the entry of a file that has been read."""
+    raw, model = fitted.raw, fitted.model
     meta: Mapping[str, Any] = raw.meta
-    exempt = tuple(meta.get("exempt", ())) if "exempt" in meta else _dense_ends(model, head_name)
-    measured = masks.measure(model, found, exempt).scope("prunable")
     try:
+        exempt = tuple(meta["exempt"]) if "exempt" in meta else None
+        found, _ = _find_masks(model, raw, (), dense=False)
+        exempt = _dense_ends(model, fitted.head_names) if exempt is None else exempt
+        measured = masks.measure(model, found, exempt).scope("prunable")
         return Checkpoint(
-            id=re.sub(r"[^A-Za-z0-9_.+-]+", "-", path.stem).strip("-._") or "checkpoint",
-            method=str(meta.get("method", "custom")) if found else "dense",
-            arch=str(architecture) if arch is None else arch,
+            id=_word(name if raw.taken is None else f"{name}-{weights or raw.taken}") or "checkpoint",
+            method=(_word(str(meta.get("method", "custom"))) or "custom") if found else "dense",
+            arch=str(fitted.architecture) if arch is None else arch,
             sparsity=min(0.9999, round(float(meta.get("sparsity") or measured), 4)) if found else 0.0,
             sparsity_scope=meta.get("sparsity_scope", "prunable"),
             distribution=meta.get("distribution", "learned") if found else "dense",
@@ -203,21 +256,29 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
             exempt=exempt if found else (),
             reference=meta.get("reference") if found else None,
             file=FileSource(path=str(path.resolve())),
+            weights=weights or raw.taken,
             preprocess=Preprocess.model_validate(meta["preprocess"]) if "preprocess" in meta else None,
             upstream=Upstream.model_validate(meta["upstream"]) if "upstream" in meta else None,
         )
-    except (ValidationError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} describes itself wrongly: {str(error).splitlines()[0]}") from error
+    except (ValidationError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(
+            f"{path} describes itself wrongly: {str(error).splitlines()[0]}", "correct it, or save the weights alone"
+        ) from error
+
+
+def _word(text: str) -> str:
+    """Return a text as an id: letters, digits and ``_.+-``."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip("-._")
 
 
 def _without_weights(path: Path) -> CheckpointError:
     return CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
 
 
-def _dense_ends(model: nn.Module, head_name: str) -> tuple[str, ...]:
-    """Return those of the first convolution and the head that hold no zero: methods often leave them dense."""
+def _dense_ends(model: nn.Module, head_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the first convolution and the heads that hold no zero: methods often leave them dense."""
     weights = masks.prunable(model)
-    ends = (next(iter(weights), ""), f"{head_name}.weight")
+    ends = (next(iter(weights), ""), *(f"{name}.weight" for name in head_names))
     return tuple(n.removesuffix(".weight") for n in ends if n in weights and not bool((weights[n] == 0).any()))
 
 
@@ -238,67 +299,8 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
     return value.hexdigest()
 
 
-def _without(tensors: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
-    return {name: value for name, value in tensors.items() if not name.startswith(f"{layer}.")}
-
-
-def _feature_dim(model: nn.Module, head_name: str | None, preprocess: Preprocess) -> int:
-    if head_name is not None:
-        return int(model.get_submodule(head_name).in_features)  # type: ignore[arg-type]
-    return backbones.feature_dim(model, preprocess.input_size)
-
-
-def _fit(arch: str, raw: RawCheckpoint, path: Path) -> tuple[nn.Module, Architecture, str, int | None]:
-    """Build the architecture that the file's keys fit and load them strictly; a missing head alone is allowed."""
-    problems = []
-    for architecture in backbones.find(arch):
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), backbones.Undrawn():
-            template = backbones.build(architecture, 2)
-        head_name = backbones.head_name(template, architecture)
-        weight = raw.state.get(f"{head_name}.weight")
-        classes = int(weight.shape[0]) if weight is not None else None
-        with torch.random.fork_rng(devices=[]), backbones.Undrawn():
-            model = backbones.build(architecture, classes or 2)
-        problem = mismatch(model, raw.state, optional=head_name)
-        if problem is None:
-            model.load_state_dict(raw.state, strict=False)
-            return model, architecture, head_name, classes
-        problems.append((problem.count, f"{architecture}: {problem.text}"))
-    _, text = min(problems)
-    raise CheckpointError(f"{path} doesn't fit architecture {text}", "give the architecture the file was saved from")
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """How many keys of a state dict don't fit a model, and which, in words."""
-
-    count: int
-    text: str
-
-
-def mismatch(model: nn.Module, state: Mapping[str, Tensor], *, optional: str | None = None) -> Mismatch | None:
-    """Return how the keys and shapes of a state dict differ from a model's; None if they fit.
-
-    Step counters may be missing (old files have none), and so may the layer ``optional`` as a whole.
-    """
-    wanted = model.state_dict()
-    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
-    if optional is not None and f"{optional}.weight" not in state:
-        missing = [k for k in missing if not k.startswith(f"{optional}.")]
-    extra = [k for k in state if k not in wanted]
-    wrong = [k for k, v in state.items() if k in wanted and v.shape != wanted[k].shape]
-    parts = []
-    for what, keys in (("missing", missing), ("unexpected", extra)):
-        if keys:
-            parts.append(f"{len(keys)} keys {what} ({_some(keys)})")
-    if wrong:
-        k = wrong[0]
-        parts.append(f"{len(wrong)} of another shape ({k}: {tuple(state[k].shape)}, not {tuple(wanted[k].shape)})")
-    return Mismatch(len(missing) + len(extra) + len(wrong), ", ".join(parts)) if parts else None
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+def _without(tensors: Mapping[str, Tensor], fitted: Fitted) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if name not in fitted.head_keys}
 
 
 def _find_masks(

@@ -167,7 +167,9 @@ class Checkpoint(Strict):
 
     ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected;
     ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure. ``base`` is
-    the file of the dense weights that a file of masks alone keeps some of.
+    the file of the dense weights that a file of masks alone keeps some of. Of a file with several sets of weights,
+    ``weights`` says which: ``ema`` (averaged over training), ``raw``, or its name in the file. ``memory`` is how many
+    bytes its tensors may take, for a file that is meant to unpack to more than 32 times its size.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -185,6 +187,8 @@ class Checkpoint(Strict):
     file: FileSource
     base: FileSource | None = None
     format: str = "auto"
+    weights: str | None = Field(default=None, min_length=1)
+    memory: int | None = Field(strict=True, default=None, gt=0)
     preprocess: Preprocess | None = None
     upstream: Upstream | None = None
     training: Training | None = None
