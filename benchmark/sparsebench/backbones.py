@@ -138,7 +138,7 @@ def head_name(model: nn.Module, arch: Architecture) -> str:
 
 
 def head_names(model: nn.Module, arch: Architecture) -> tuple[str, ...]:
-    """Return the names of the layers that turn features into logits; distilled networks have two, CrossViT one a branch.
+    """Return the names of the layers that turn features into logits: distilled networks have two, most one.
 
     Raises
     ------

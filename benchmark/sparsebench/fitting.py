@@ -1,4 +1,4 @@
-"""Find the network that a checkpoint's tensors are of: its architecture, what wrappers added to the names, its heads."""
+"""Find the network that a checkpoint's tensors are of: its architecture, its heads, what wrappers added to names."""
 
 from __future__ import annotations
 
@@ -190,9 +190,10 @@ def _built(architecture: Architecture, classes: int, device: str) -> nn.Module:
 def mismatch(model: nn.Module, state: Mapping[str, Tensor]) -> Mismatch | None:
     """Return how the keys and shapes of a state dict differ from a model's; None if they fit.
 
-    Step counters may be missing: old files have none.
+    Step counters may be missing, since old files have none, and single numbers of no layer don't count.
     """
-    return _mismatch(model.state_dict(), state, frozenset())
+    wanted = model.state_dict()
+    return _mismatch(wanted, {n: v for n, v in state.items() if n in wanted or not is_number(n, v)}, frozenset())
 
 
 def _mismatch(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], optional: frozenset[str]) -> Mismatch | None:

@@ -19,6 +19,7 @@ from .fitting import Fitted, fit
 from .formats import RawCheckpoint, architectures_of, complete, guarded, hub, read_checkpoint
 from .registry import Registry
 from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, SparsityScope, Upstream, nearest
+from .schema.text import printable
 
 SPARSITY_TOLERANCE = 0.02
 """Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
@@ -145,8 +146,8 @@ def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
         unused_keys=raw.unused,
         weights_sha256=state_sha256(head_free),
         mask_sha256=masks.sha256(_without(found, fitted)),
-        weights_taken=raw.taken,
-        prefix_removed=raw.removed,
+        weights_taken=printable(raw.taken) if raw.taken else None,
+        prefix_removed=printable(raw.removed) if raw.removed else None,
         sparsity=report,
     )
     return Backbone(model, found, preprocess, info)

@@ -12,7 +12,7 @@ from .datasets.base import TaskData
 from .datasets.transforms import resolve_transform
 from .engines import check_choice
 from .engines.choice import pinned
-from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
+from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry, split_choice
 from .probes import PROBES
 from .registry import CheckpointFilter, Registry, read_task
 from .schema import (
@@ -216,7 +216,7 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         raise InputError("a checkpoint file has one architecture", "give --arch once")
     if files and not ids and (selection.methods or selection.sparsities):
         raise InputError("--method and --sparsity don't select among checkpoint files", "leave them out")
-    own = [entry_for_file(Path(f).expanduser(), selection.archs[0] if selection.archs else None) for f in files]
+    own = [_entry(name, selection.archs[0] if selection.archs else None) for name in files]
     selected: list[Checkpoint] = []
     if ids or not files:
         archs = () if files else selection.archs
@@ -228,6 +228,12 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         if sum(c.id == checkpoint.id for c in both) > 1:
             raise InputError(f"two checkpoints are called {checkpoint.id!r}", "rename the file")
     return both
+
+
+def _entry(name: str, arch: str | None) -> Checkpoint:
+    """Return the entry of a user's file, ``FILE`` or ``FILE#WEIGHTS``."""
+    path, weights = split_choice(name)
+    return entry_for_file(path, arch, weights)
 
 
 def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places: Places) -> list[Task]:

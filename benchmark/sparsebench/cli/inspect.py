@@ -41,6 +41,7 @@ def render(document: dict[str, Any]) -> str:
         ["file", f"{document['file']} ({document['bytes']:,} bytes, format {document['format']})"],
         ["sha256", document["sha256"]],
         ["keys", _keys(document["keys"])],
+        *_reading(document),
         ["mask", _mask(document)],
         ["sparsity", f"nominal {sparsity['nominal']:g} ({sparsity['scope']}); measured {measured}"],
         *_agreement(sparsity),
@@ -59,6 +60,15 @@ def render(document: dict[str, Any]) -> str:
         numbers = [f"{layer['weights']:,}", f"{layer['zeros']:,}", f"{layer['sparsity']:.2%}"]
         table.append([layer["name"], shape, *numbers, mask, f"{layer['flops_sparse']:,} of {layer['flops_dense']:,}"])
     return columns(lines) + "\n\n" + columns(table)
+
+
+def _reading(document: dict[str, Any]) -> list[list[str]]:
+    """Return which of several sets of weights was taken, and what was taken out of the names, where there is either."""
+    parts = [document["weights_taken"] or ""]
+    if document["prefix_removed"]:
+        parts.append(f"without {document['prefix_removed']} in its names")
+    shown = ", ".join(filter(None, parts))
+    return [["weights", shown]] if shown else []
 
 
 def _agreement(sparsity: dict[str, Any]) -> list[list[str]]:

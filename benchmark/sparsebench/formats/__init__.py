@@ -114,7 +114,7 @@ def read_checkpoint(
 
 
 def readings_of(raw: RawCheckpoint) -> Iterator[RawCheckpoint]:
-    """Yield a checkpoint under the names that its tensors may have in the network: as they are, then without wrappers."""
+    """Yield a checkpoint under the names that its tensors may have in the network: as they are, then unwrapped."""
     return map(layouts.normalise, readings(raw))
 
 

@@ -1,7 +1,7 @@
-"""Masks that lie beside unmasked weights: in a mapping or list of their own, as one flat vector, or next to each weight.
+"""Masks beside unmasked weights: in a mapping or list of their own, as one flat vector, or next to each weight.
 
-Training code for dynamic sparsity saves ``{"state_dict": ..., "masks": ...}``, M-FAC one vector over all pruned layers, others
-``<layer>.mask`` or ``<layer>.weight_mask`` beside ``<layer>.weight``. The effective weight is the product.
+Training code for dynamic sparsity saves ``{"state_dict": ..., "masks": ...}``, M-FAC one vector over all pruned layers,
+others ``<layer>.mask`` or ``<layer>.weight_mask`` beside ``<layer>.weight``. The effective weight is the product.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _is_mask_of(name: str, state: State) -> bool:
 
 
 def _weight_of(name: str, state: State) -> str | None:
-    """Return the weight that a mask's name speaks of: its own, ``<layer>``, ``<layer>.mask``, ``<layer>.weight_mask``."""
+    """Return the weight that a mask's name speaks of, by its own name, the layer's or the mask's; None if there is none."""
     bare = unwrapped(name)
     for stem in dict.fromkeys([bare, _SUFFIX.sub("", bare)]):
         for candidate in (stem, f"{stem}.weight"):

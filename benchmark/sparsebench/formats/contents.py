@@ -121,7 +121,7 @@ def ambiguous(path: Path, places: list[str], wanted: str | None) -> CheckpointEr
 def warn_of_choice(path: Path, taken: str, others: str) -> None:
     """Say that averaged weights were taken, and what was not."""
     warnings.warn(
-        f"{path} holds averaged weights beside others: {taken} is taken, not {others} ({path.name}#raw takes the others)",
+        f"{path} holds averaged weights beside others: {taken} is taken, not {others} ({path.name}#raw takes those)",
         stacklevel=3,
     )
 

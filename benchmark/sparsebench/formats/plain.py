@@ -65,7 +65,7 @@ def _plain(content: Any, path: Path, budget: Budget, wanted: str | None, meta: d
 
 
 def _describe(content: Any) -> dict[str, Any]:
-    """Return what a file says of its network: ``published_arch``, IST's own name of it, and ``named``, others' names."""
+    """Return what a file calls its network: ``published_arch``, as IST does, and ``named``, as others do."""
     config = content.get("model_config") if isinstance(content, Mapping) else None
     name = config.get("arch") if isinstance(config, Mapping) else None
     own = {"published_arch": name} if isinstance(name, str) else {}

@@ -75,8 +75,8 @@ def same(one: Tensor, other: Tensor) -> bool:
 def readings(raw: RawCheckpoint) -> Iterator[RawCheckpoint]:
     """Yield a checkpoint as it is, and as it would be without what a wrapper may have added to its names.
 
-    That is any prefix that all share (``model.``, ``net.backbone.``), and DataParallel's part in their midst. Last, each
-    of several networks that were saved as one: ``student.``, ``teacher.``.
+    That is any prefix that all share (``model.``, ``net.backbone.``), and DataParallel's part in their midst. Last,
+    each of several networks that were saved as one: ``student.``, ``teacher.``.
     """
     yield raw
     prefixes = shared_prefixes(_tensors(raw.state))
@@ -87,8 +87,7 @@ def readings(raw: RawCheckpoint) -> Iterator[RawCheckpoint]:
     shared = prefixes[-1] if prefixes else ""
     parts = dict.fromkeys(name.removeprefix(shared).partition(".")[0] for name in raw.state if "." in name)
     for part in parts:
-        for inner in _alone(raw, f"{shared}{part}."):
-            yield inner
+        yield from _alone(raw, f"{shared}{part}.")
 
 
 def _alone(raw: RawCheckpoint, prefix: str) -> Iterator[RawCheckpoint]:
