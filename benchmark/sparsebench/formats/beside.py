@@ -117,7 +117,7 @@ def _is_mask_of(name: str, state: State) -> bool:
 
 
 def _weight_of(name: str, state: State) -> str | None:
-    """Return the weight that a mask's name speaks of, by its own name, the layer's or the mask's; None if there is none."""
+    """Return the weight that a mask is of: it has the weight's name, the layer's or its own; None if there is none."""
     bare = unwrapped(name)
     for stem in dict.fromkeys([bare, _SUFFIX.sub("", bare)]):
         for candidate in (stem, f"{stem}.weight"):

@@ -25,6 +25,8 @@ from .placeholders import Placeholder, is_harmful, names_in
 _MOST_NAMES = 500
 """Classes that a file may name: torch looks each one up in a table of them all."""
 
+_REFUSALS = re.compile(r"nsupported|unrecognized|[Oo]nly|blocked")
+_PROTOCOL = "save it with torch.save's own protocol (2), or as .safetensors"
 _ALONE = "only tensors and plain containers are read: save the model's state_dict() alone, or as .safetensors"
 
 
@@ -53,12 +55,12 @@ def load_pickle(path: Path, budget: Budget | None = None) -> Any:
         try:
             return _load(path, names)
         except pickle.UnpicklingError as error:
-            name = _refused(error)
-            if name is None and "nsupported" not in str(error):
-                raise CheckpointError(
-                    f"{path} is not a checkpoint: {first_line(error)}", "get the file again"
-                ) from error
-            raise CheckpointError(f"{path} was refused: it would run or build {name or 'an object'}", _ALONE) from error
+            reason = _reason(error)
+            if "nsupported operand" in reason:
+                raise CheckpointError(f"{path} is a pickle of a protocol that isn't read", _PROTOCOL) from error
+            if _REFUSALS.search(reason):
+                raise CheckpointError(f"{path} was refused: {reason}", _ALONE) from error
+            raise CheckpointError(f"{path} is not a checkpoint: {reason}", "get the file again") from error
 
 
 def _load(path: Path, names: set[str]) -> Any:
@@ -67,9 +69,10 @@ def _load(path: Path, names: set[str]) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _refused(error: pickle.UnpicklingError) -> str | None:
-    found = re.search(r"(?:GLOBAL|global|function|class)[\s:]+`?([\w.]+\.[\w.]+)", str(error))
-    return found.group(1).rstrip(".") if found else None
+def _reason(error: pickle.UnpicklingError) -> str:
+    """Return why torch refused a pickle, without its advice to allow what was refused."""
+    text = re.split(r"WeightsUnpickler error:\s*", str(error))[-1].strip()
+    return (text.splitlines() or ["no reason is given"])[0].split(" was not an allowed")[0][:200]
 
 
 def _names_of_pickles(path: Path) -> set[str]:
