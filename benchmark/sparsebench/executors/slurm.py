@@ -6,6 +6,7 @@ The jobs need nothing of the command that submitted them: what they run, and whi
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def _count(number: int, what: str) -> str:
 
 def hints(results: Path) -> str:
     """Return how to watch and cancel what was submitted."""
-    where = _shown(results)
+    where = shlex.quote(_shown(results))
     return (
         f"the jobs go on; watch them: sparsebench status --watch --results {where}\n"
         f"cancel them: sparsebench cancel --results {where}"
