@@ -6,6 +6,7 @@ The jobs need nothing of the command that submitted them: what they run, and whi
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def _count(number: int, what: str) -> str:
 
 def hints(results: Path) -> str:
     """Return how to watch and cancel what was submitted."""
-    where = _shown(results)
+    where = shlex.quote(_shown(results))
     return (
         f"the jobs go on; watch them: sparsebench status --watch --results {where}\n"
         f"cancel them: sparsebench cancel --results {where}"
@@ -132,10 +133,7 @@ class _Watch:
     def __init__(self, runs: Sequence[RunSpec], results: Path, emit: Emit, say: Callable[[str], None]) -> None:
         self._results, self._emit, self._say = results, emit, say
         store = Store(results)
-        self._paths = {
-            spec.run_id: store.path_of(RunRecord(run_id=spec.run_id, status="ok", spec=spec, started=""))
-            for spec in runs
-        }
+        self._paths = {spec.run_id: store.path_of(RunRecord(status="ok", spec=spec, started="")) for spec in runs}
         self._before = {run_id: _identity(path) for run_id, path in self._paths.items()}
         self._gone: dict[str, float] = {}  # run to when its job was first seen to have left the queue
 
