@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .schema import FewShot, Grid, InputError, Neighbours, Protocol, Strengths, UnknownNameError
+from .schema import FewShot, Grid, InputError, Neighbours, Protocol, Strengths, Strict, UnknownNameError
 from .schema.task import settings_of
 from .yamlfile import read_value, validate
 
-_NESTED = {"grid": Grid, "l2": Strengths, "neighbours": Neighbours, "few_shot": FewShot}
+_NESTED: dict[str, type[Strict]] = {"grid": Grid, "l2": Strengths, "neighbours": Neighbours, "few_shot": FewShot}
 _BETWEEN = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 
 

@@ -65,7 +65,7 @@ def compose(text: str) -> yaml.Node | None:
     loader = None
     try:
         loader = _Loader(text)
-        return loader.get_single_node()  # type: ignore[no-any-return]
+        return loader.get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
@@ -185,7 +185,7 @@ def _key(node: yaml.Node) -> str:
     return key
 
 
-def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
+def _scalar(node: yaml.Node) -> str | int | float | bool | None:
     kind, text = node.tag.removeprefix(_TAG), str(node.value)
     if kind in ("str", "merge") and node.tag.startswith(_TAG):
         return _text(text, node)
@@ -200,7 +200,7 @@ def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     return _number(kind, text, node)
 
 
-def _number(kind: str, text: str, node: yaml.ScalarNode) -> int | float:
+def _number(kind: str, text: str, node: yaml.Node) -> int | float:
     if kind == "int" and len(text) <= 24:
         whole = int(text, 0)
         if abs(whole) < _WIDEST:
@@ -213,7 +213,7 @@ def _number(kind: str, text: str, node: yaml.ScalarNode) -> int | float:
     return number
 
 
-def _text(text: str, node: yaml.ScalarNode) -> str:
+def _text(text: str, node: yaml.Node) -> str:
     if found := _UNSHOWN.search(text):
         raise NodeError(_unshown(found), _line(node))
     return text
