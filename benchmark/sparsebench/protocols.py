@@ -43,6 +43,22 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
+def given_settings(value: Any) -> dict[str, Any]:
+    """Return the settings of a mapping, of one or several ``KEY=VALUE`` texts, or of None.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or :func:`parse_settings` can't read the texts.
+    """
+    if value is None or isinstance(value, Mapping):
+        return dict(value or {})
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"set={value!r} holds no settings", 'give a mapping such as {"lr": 0.01}')
+    return parse_settings(texts)
+
+
 def parse_name(name: str) -> tuple[str, dict[str, Any]]:
     """Return the name of the registered protocol that a name starts with, and the settings after it."""
     base, plus, rest = name.partition("+")
