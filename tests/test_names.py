@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsebench.names import METHOD_NAMES, method_and_variant, plain_id, task_id, variant_title
+from sparsebench.names import method_and_variant, method_names, plain_id, task_id, variant_title
 from sparsebench.plan import folder_task
 from sparsebench.schema import Task
 
@@ -33,7 +33,7 @@ def test_a_method_with_its_variant(spelling: str, ids: tuple[str, str]) -> None:
 
 
 def test_every_method_is_known_by_its_id_and_its_title() -> None:
-    for name in METHOD_NAMES.values():
+    for name in method_names().values():
         assert method_and_variant(name.id) == method_and_variant(name.title) == (name.id, "")
 
 

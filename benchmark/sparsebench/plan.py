@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from .datasets.transforms import resolve_transform
 from .engines import check_choice
 from .engines.choice import pinned
 from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
+from .masks import DENSE_BELOW
 from .names import plain_id
 from .probes import PROBES
 from .registry import CheckpointFilter, Registry, read_task
@@ -30,14 +31,17 @@ from .schema import (
     Suite,
     Task,
     UnknownNameError,
+    digest,
 )
 from .supplies import Supplies
 
 Overwrite = Literal["never", "failed", "always"]
+PredictionKind = Literal["logits", "classes"]
 _BATCH = 256
 """Images a batch that an engine is chosen for."""
 
 OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
+PREDICTIONS: tuple[PredictionKind, ...] = ("logits", "classes")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Selection:
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
     the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
-    :mod:`.protocols`).
+    :mod:`.protocols`); ``microbatch`` changes full mode's.
     """
 
     suite: str = "mini"
@@ -61,6 +65,7 @@ class Selection:
     variants: Sequence[str] = ()
     probes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    microbatch: int | None = None
 
 
 PROBE_PROTOCOLS = {
@@ -93,17 +98,39 @@ class Plan:
         return [run for group in self.groups for run in group.runs]
 
     def remaining(self, statuses: dict[str, str], overwrite: Overwrite) -> Plan:
-        """Return the plan without what is done.
+        """Return the plan without what is done; statuses are by record key.
 
         ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
         """
         done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
         groups = []
         for group in self.groups:
-            runs = tuple(run for run in group.runs if statuses.get(run.run_id) not in done)
+            runs = tuple(run for run in group.runs if statuses.get(run.record_key) not in done)
             if runs:
                 groups.append(group.model_copy(update={"runs": runs}))
         return replace(self, groups=tuple(groups))
+
+    def with_engines_of(self, done: Collection[RunSpec]) -> Plan:
+        """Return the plan with the engine of each run that is done, whatever engine that was: for engine ``auto``."""
+        found = {(spec.run_id, _but_engine(spec.numerics)): spec.numerics for spec in done}
+        planned = {run.record_key for run in self.runs} & {spec.record_key for spec in done}
+        groups = []
+        for group in self.groups:
+            runs = tuple(
+                run
+                if run.record_key in planned
+                else run.model_copy(
+                    update={"numerics": found.get((run.run_id, _but_engine(run.numerics)), run.numerics)}
+                )
+                for run in group.runs
+            )
+            groups.append(group.model_copy(update={"runs": runs}))
+        return replace(self, groups=tuple(groups))
+
+
+def _but_engine(numerics: Numerics) -> str:
+    """Return the key of numerics whatever their engine."""
+    return numerics.model_copy(update={"engine": "auto"}).key
 
 
 def make_plan(
@@ -164,6 +191,7 @@ def make_plan(
             text = f"checkpoint {checkpoint.id} holds the same weights and mask as {twice.id}: run once, as {twice.id}"
             warnings.warn(text, stacklevel=2)
             continue
+        _say_unheld(backbone.info)
         infos.append((backbone.info, backbone.preprocess))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
@@ -189,6 +217,15 @@ def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, tell: Callable[[s
     return found
 
 
+def _say_unheld(info: BackboneInfo) -> None:
+    """Warn of more zeros than chance leaves in a sparse checkpoint, where no mask holds them."""
+    report = info.sparsity
+    if info.checkpoint.method != "dense" and report.unheld_fraction >= DENSE_BELOW:
+        share = f"{report.unheld:,} weights are zero ({report.unheld_fraction:.1%} of those kept)"
+        text = f"checkpoint {info.id}: {share} that no mask holds, and full mode trains them; inspect shows where"
+        warnings.warn(text, stacklevel=3)
+
+
 def _same(one: BackboneInfo, other: BackboneInfo) -> bool:
     """Return whether two checkpoints are the same by content, so that their runs would have the same ids."""
     return (one.arch, one.weights_sha256, one.mask_sha256) == (other.arch, other.weights_sha256, other.mask_sha256)
@@ -208,8 +245,10 @@ def task_protocols(mode: Mode, task: Task, selection: Selection, registry: Regis
     """Return a task's protocols with its overrides and the asked-for settings: one, or one per probe asked for."""
     own = suite.protocol_of(mode, own_task=task.id in suite.tasks and task == registry.tasks[task.id])
     names = select_protocols(mode, selection.probes, registry, own)
-    overrides = task.overrides.get(mode, {})
-    return [registry.protocol(name, mode, overrides, f"task {task.id}", selection.settings) for name in names]
+    overrides, settings = task.overrides.get(mode, {}), selection.settings
+    if mode == "full" and selection.microbatch is not None:
+        settings = {**settings, "microbatch": selection.microbatch}
+    return [registry.protocol(name, mode, overrides, f"task {task.id}", settings) for name in names]
 
 
 def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, own: str) -> list[str]:
@@ -238,11 +277,24 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs, selection.variants).select(
             registry, suite
         )
-    both = [*selected, *own]
-    for checkpoint in own:
-        if sum(c.id == checkpoint.id for c in both) > 1:
-            raise InputError(f"two checkpoints are called {checkpoint.id!r}", "rename the file")
-    return both
+    taken = {checkpoint.id for checkpoint in selected}
+    for file, checkpoint in zip(files, own, strict=True):
+        name = _apart("checkpoint", checkpoint.id, Path(file).expanduser(), taken)
+        selected.append(checkpoint.model_copy(update={"id": name}))
+        taken.add(name)
+    return selected
+
+
+def _apart(what: str, name: str, path: Path, taken: Collection[str]) -> str:
+    """Return the name of a user's file or folder, with its folder's before it where another has the name already."""
+    if name not in taken:
+        return name
+    path = path.resolve()
+    longer = plain_id(f"{path.parent.name}-{name}", what)
+    if longer in taken:
+        longer = f"{name}-{digest(str(path))[:8]}"
+    warnings.warn(f"two {what}s are called {name!r}: {str(path)!r} is called {longer!r} here", stacklevel=3)
+    return longer
 
 
 def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places: Places) -> list[Task]:
@@ -256,6 +308,7 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places:
         else:
             path = _own_path(name)
             task = read_task(path, places.data_dir) if path.suffix in (".yaml", ".yml") else folder_task(path)
+            task = task.model_copy(update={"id": _apart("task", task.id, path, tasks)})
         if task.id in tasks:
             raise InputError(f"two tasks are called {task.id!r}", "give one of them another id")
         tasks[task.id] = task
@@ -318,7 +371,7 @@ def _first_spec(
         transform_sha256=transform_sha256,
         mode=protocol.mode,
         probe=protocol.probe,
-        protocol=protocol.resolved(),
+        protocol=protocol.resolved(task.metric),
         seed=0,
         checkpoint=checkpoint.id,
         method=checkpoint.method,
@@ -330,9 +383,9 @@ def _first_spec(
         nm=checkpoint.nm,
         reference=checkpoint.reference,
         twin_of=checkpoint.twin_of,
+        replicate=checkpoint.replicate,
         upstream_top1=checkpoint.upstream.top1 if checkpoint.upstream else None,
         task=task.id,
-        suite=context.suite.id if task.id in context.suite.tasks else None,
         protocol_name=protocol.name,
         metric=task.metric,
         numerics=context.numerics[checkpoint.id, protocol.mode],

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .names import METHOD_NAMES, method_id
+from .names import method_id, method_names
 from .protocols import parse_name, with_settings
 from .resources import root_file
 from .schema import Checkpoint, InputError, Mode, Protocol, RegistryError, Suite, Task, UnknownNameError
@@ -75,7 +75,7 @@ class Registry:
 
     def methods(self) -> list[str]:
         """Return the ids of all methods: the known ones, then those that only a registry names."""
-        return list(dict.fromkeys([*METHOD_NAMES, *(c.method for c in self.checkpoints.values())]))
+        return list(dict.fromkeys([*method_names(), *(c.method for c in self.checkpoints.values())]))
 
 
 def _get(table: dict[str, T], kind: str, name: str) -> T:
@@ -109,6 +109,14 @@ def load_registry(
     for folder in (root_file("tasks"), *tasks_dirs):
         _read_tasks_dir(registry, folder, data_dir)
     _check_links(registry)
+    return registry
+
+
+def load_tasks(tasks_dirs: Iterable[Path] = (), data_dir: Path | None = None) -> Registry:
+    """Return a registry of tasks, protocols and suites, without checkpoints, which is quicker to read."""
+    registry = Registry()
+    for folder in (root_file("tasks"), *tasks_dirs):
+        _read_tasks_dir(registry, folder, data_dir)
     return registry
 
 

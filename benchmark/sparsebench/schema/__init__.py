@@ -25,7 +25,20 @@ from .errors import (
     nearest,
 )
 from .probe import FewShot, Neighbours, Strengths
-from .run import Failure, FewShotScore, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status, Trial
+from .run import (
+    Failure,
+    FewShotScore,
+    FurtherTest,
+    Group,
+    MaskProof,
+    Numerics,
+    PlanFile,
+    RunRecord,
+    RunSpec,
+    Scores,
+    Status,
+    Trial,
+)
 from .task import MODES, SEEDED_PROBES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
@@ -42,6 +55,7 @@ __all__ = [
     "FewShot",
     "FewShotScore",
     "FileSource",
+    "FurtherTest",
     "Grid",
     "Group",
     "InputError",

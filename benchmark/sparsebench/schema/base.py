@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
-"""Version of the record, plan and cache layouts; a reader accepts its own version and older ones."""
+SCHEMA_VERSION = 2
+"""Version of the record and plan layouts; a reader accepts its own version and older ones."""
 
 
 class Strict(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
-from .base import Strict, digest
+from .base import Strict
 from .checkpoint import Sha256
 from .errors import nearest
 from .probe import FewShot, Neighbours, Strengths
@@ -27,7 +27,7 @@ SEEDED_PROBES: tuple[Probe, ...] = ("sgd", "fewshot")
 
 _SGD_FIELDS = (
     "optimizer", "lr", "momentum", "nesterov", "weight_decay", "batch_size", "epochs", "milestones", "gamma",
-    "eval_test", "grid",
+    "microbatch", "eval_test", "grid",
 )  # fmt: skip
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "lbfgs": ("l2",),
@@ -36,14 +36,14 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "fewshot": ("few_shot",),
 }
 _OTHERS = ("train_on", "normalisation")
-_OPTIONAL = ("grid", "l2", "neighbours", "few_shot")
+_OPTIONAL = ("grid", "l2", "microbatch", "neighbours", "few_shot")
 
 
 def settings_of(probe: Probe | None) -> tuple[str, ...]:
     """Return the fields of a protocol that its probe (None: full mode) has a use for and that may be changed."""
     if probe in _SETTINGS:
         return (*_SETTINGS[probe], *_OTHERS)
-    unused = () if probe is None else ("nesterov", "eval_test")
+    unused = () if probe is None else ("nesterov", "microbatch", "eval_test")
     return (*(name for name in _SGD_FIELDS if name not in unused), *_OTHERS, *(() if probe else ("augment",)))
 
 
@@ -145,6 +145,9 @@ class Protocol(Strict):
 
     The learning rate is ``lr`` and is multiplied by ``gamma`` at the start of each (0-based) epoch in ``milestones``.
 
+    ``microbatch`` (full mode) is how many images of a training batch are computed at once where the memory doesn't take
+    them all; batch normalisation then sees that many.
+
     With a ``grid``, learning rate and weight decay are those of the :meth:`points` that scores best on val when trained
     on train; with them the run then trains on train and val, and is scored once on test.
     """
@@ -158,6 +161,7 @@ class Protocol(Strict):
     nesterov: StrictBool = False
     weight_decay: float = Field(strict=True, default=5e-4, ge=0)
     batch_size: int = Field(strict=True, default=64, gt=0)
+    microbatch: int | None = Field(strict=True, default=None, ge=2)
     epochs: int = Field(strict=True, default=0, ge=0)
     milestones: tuple[Count, ...] = ()
     gamma: float = Field(strict=True, default=0.1, gt=0)
@@ -186,6 +190,8 @@ class Protocol(Strict):
             raise ValueError("linear mode extracts features once, so it can't augment")
         if self.mode == "linear" and (self.nesterov or self.eval_test != "last"):
             raise ValueError("a linear probe is plain SGD scored after its last epoch: no nesterov, eval_test last")
+        if self.mode == "linear" and self.microbatch is not None:
+            raise ValueError("a linear probe trains on features, whose batches fit: no microbatch")
         return self
 
     @model_validator(mode="after")
@@ -216,14 +222,20 @@ class Protocol(Strict):
             raise ValueError("a grid of one point leaves nothing to choose")
         return self
 
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self, metric: Metric = "top1") -> dict[str, Any]:
         """Return the hyperparameters that define a run, without the protocol's name and source.
 
-        What isn't set, or isn't the probe's, is left out: so the ids of runs are those from before there was more.
+        What isn't set, or isn't the probe's, is left out: so the ids of runs are those from before there was more. A
+        microbatch that takes the whole batch changes nothing. Where something is chosen on validation, or the best
+        epoch on test is recorded, ``select_by`` is the metric that it is chosen by.
         """
         unset = {name for name in _OPTIONAL if getattr(self, name) is None}
+        if self.microbatch is not None and self.microbatch >= self.batch_size:
+            unset.add("microbatch")
         others = set(_SGD_FIELDS) if self.probe in _SETTINGS else set()
-        return self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
+        values = self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
+        selects = self.chooses or self.eval_test == "each_epoch"
+        return values | {"select_by": metric} if selects else values
 
     @property
     def chooses(self) -> bool:
@@ -244,10 +256,6 @@ class Protocol(Strict):
     def at(self, lr: float, weight_decay: float, **changes: Any) -> Protocol:
         """Return the protocol at one point of its grid, without the grid."""
         return self.model_copy(update={"lr": lr, "weight_decay": weight_decay, "grid": None, **changes})
-
-    def sha256(self) -> str:
-        """Return the digest of :meth:`resolved`."""
-        return digest(self.resolved())
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch."""

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
+from ..schema.upgrade import upgrade_record
 
 
 class DamagedRecordWarning(UserWarning):
@@ -34,13 +35,13 @@ def _finite(value: Any) -> Any:
 
 
 def load(path: Path) -> RunRecord | None:
-    """Read one record; a damaged one gives a warning and None, one that has just gone gives None."""
+    """Read one record, of this schema or an older one; a damaged one gives a warning and None, a missing one None."""
     try:
         data = json.loads(_read(path))
         if not isinstance(data, dict):
             raise ValueError("it holds no JSON object")
         _refuse_newer(data, path)
-        record = RunRecord.model_validate(data)
+        record = RunRecord.model_validate(upgrade_record(data))
         if record.status == "ok" and record.scores is None:
             raise ValueError("it is finished but has no scores")
     except FileNotFoundError:
