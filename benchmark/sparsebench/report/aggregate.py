@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import Sample, mean, relative_error_increase_interval
-from ..schema import MODES
+from ..schema import MODES, UNDERFIT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +58,7 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
     "n_failed",
     "complete",
     "missing",
+    "underfit",
     "reference_ran",
     "note",
 )
@@ -71,13 +72,17 @@ class SupersededWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Cell:
-    """A checkpoint on a task in a group: its accuracy over seeds, and the fingerprints it is comparable under."""
+    """A checkpoint on a task in a group: its accuracy over seeds, and the fingerprints it is comparable under.
+
+    It is ``underfit`` where the linear head of one of its seeds is (see :class:`sparsebench.schema.Convergence`).
+    """
 
     accuracy: Sample
     metric: str
     n_failed: int
     split: str
     protocol: str
+    underfit: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,7 @@ def _cells(runs: pd.DataFrame) -> dict[Key, dict[str, Cell]]:
             len(rows) - len(done),
             _text(first["split_sha256"]),
             _text(first["protocol_sha256"]),
+            bool((done["relative_gap"] > UNDERFIT).any()),
         )
     return table
 
@@ -241,6 +247,7 @@ def _line(key: Key, labels: dict[str, Any], tasks: list[str], table: dict[Key, d
         "n_failed": sum(cell.n_failed for cell in cells.values()),
         "complete": not missing,
         "missing": " ".join(missing),
+        "underfit": " ".join(task for task, cell in done.items() if cell.underfit),
         "rank": None,
         "average_rank": math.nan,
     }
@@ -294,6 +301,8 @@ def _note(line: dict[str, Any]) -> str:
         notes.append(f"{line['seeds_min']} to {line['seeds_max']} seeds")
     if line["reference_ran"] and line["relative_error_tasks"] < line["n_tasks"]:
         notes.append(f"relative error over {line['relative_error_tasks']} of {line['n_tasks']} tasks")
+    if line["underfit"]:
+        notes.append(f"underfit on {line['underfit'].replace(' ', ', ')}")
     return "; ".join(notes)
 
 

@@ -23,7 +23,7 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
-from .probe import FewShot, Neighbours, Strengths
+from .probe import UNDERFIT, Convergence, FewShot, Neighbours, Strengths
 from .run import Failure, FewShotScore, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status, Trial
 from .task import MODES, SEEDED_PROBES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
 
@@ -31,9 +31,11 @@ __all__ = [
     "MODES",
     "SCHEMA_VERSION",
     "SEEDED_PROBES",
+    "UNDERFIT",
     "Augment",
     "Checkpoint",
     "CheckpointError",
+    "Convergence",
     "DatasetError",
     "Distribution",
     "Failure",

@@ -39,8 +39,15 @@ KINDS: dict[str, Kind] = {
     "chosen_weight_decay": "number",
     "chosen_l2": "number",  # likewise, of the probes that choose a penalty or a number of neighbours
     "chosen_k": "integer",
-    "few_shot": "text",  # images a class: accuracy [95 % interval over draws]; ...
+    "few_shot": "text",  # images per class: accuracy [95 % interval over draws]; ... for every number of images
+    "few_shot_1": "number",  # accuracy from so many images per class, in the task's metric: the mean over draws
+    "few_shot_2": "number",
+    "few_shot_5": "number",
+    "few_shot_10": "number",
     "train_loss": "number",
+    "gradient_norm": "number",  # of a linear head's objective on its training images, at its own penalty
+    "optimality_gap": "number",  # the objective minus its minimum, in nats
+    "relative_gap": "number",  # the same as a fraction of what an untrained head is above the minimum
     "n_train": "integer",
     "n_val": "integer",
     "n_test": "integer",
@@ -88,6 +95,10 @@ FRACTIONS: tuple[str, ...] = (
     "mean_per_class",
     "val_accuracy",
     "best_test",
+    "few_shot_1",
+    "few_shot_2",
+    "few_shot_5",
+    "few_shot_10",
 )
 """Columns whose values lie between 0 and 1."""
 
@@ -120,7 +131,17 @@ def row(record: RunRecord) -> dict[str, Any]:
         values["accuracy"] = getattr(scores, spec.metric)
         values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
         values |= {f"chosen_{name}": value for name, value in scores.chosen.items() if f"chosen_{name}" in KINDS}
+        values |= {
+            f"few_shot_{s.shots}": getattr(s, spec.metric) for s in scores.few_shot if f"few_shot_{s.shots}" in KINDS
+        }
         values["few_shot"] = _few_shot(scores, spec.metric)
+    if scores is not None and scores.convergence is not None:
+        found = scores.convergence
+        values |= {
+            "gradient_norm": found.gradient_norm,
+            "optimality_gap": found.gap,
+            "relative_gap": found.relative_gap,
+        }
     if proof is not None:
         values |= {"masked": proof.masked, "masked_nonzero": proof.nonzero}
     if failure is not None:
