@@ -92,7 +92,8 @@ class ProbeData:
             try:
                 rotation = self.rotation(device)
                 self._least[key] = least(self.x.head(count), self.y[:count], self.num_classes, rotation, weight_decay)
-            except torch.linalg.LinAlgError:  # features so large that their squares aren't finite
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+                # features so large that their squares aren't finite
                 self._least[key] = None
         return self._least[key]
 
