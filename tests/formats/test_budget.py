@@ -34,7 +34,7 @@ def sparse_member(path: Path) -> None:
 def zeros_in_tar(path: Path) -> None:
     with tarfile.open(path, "w:gz") as archive:
         entry = tarfile.TarInfo("m.index")
-        entry.size = 1 << 29
+        entry.size = (1 << 28) + 1
         archive.addfile(entry, _Zeros())
 
 
