@@ -20,7 +20,7 @@ from sparsebench.runner import RunOptions
 from tasks_quick import quick_suite
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 @pytest.fixture
