@@ -55,7 +55,10 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if limit is not None and status.st_size > limit:
             raise OSError(errno.EFBIG, f"{status.st_size} bytes are too many, {limit} are the limit", str(path))
-        return handle.read()
+        try:
+            return handle.read()
+        except (MemoryError, OverflowError) as error:
+            raise OSError(errno.ENOMEM, f"{status.st_size} bytes don't fit into memory", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

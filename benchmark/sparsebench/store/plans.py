@@ -11,6 +11,9 @@ from .. import files
 from ..schema import PlanFile, RunError, digest
 
 
+_LARGEST = 2**30  # bytes of a plan
+
+
 def write_plan(folder: Path, plan: PlanFile) -> Path:
     """Write a plan into ``folder`` under the digest of its run ids.
 
@@ -32,7 +35,7 @@ def read_plans(folder: Path) -> list[PlanFile]:
     plans = []
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            plans.append(PlanFile.model_validate_json(path.read_bytes()))
+            plans.append(PlanFile.model_validate_json(files.read_regular(path, _LARGEST)))
         except (OSError, ValidationError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"{error.error_count()} mistakes"
             warnings.warn(f"the plan {str(path)!r} is damaged and passed over: {reason}", stacklevel=2)
