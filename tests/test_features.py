@@ -15,9 +15,9 @@ from PIL import Image
 from torch import nn
 
 import small_world as world
-from sparsebench.datasets.base import Split
 from sparsebench.caching import entries as cache
 from sparsebench.caching import stream
+from sparsebench.datasets.base import Split
 from sparsebench.features import CacheWarning, extract, extraction
 from sparsebench.schema import Numerics, RunError, UnknownNameError
 

@@ -76,7 +76,13 @@ def test_what_a_process_has_mapped_stays(tmp_path: Path, monkeypatch: pytest.Mon
     assert entry is not None
     os.utime(entry_dir(tmp_path, "features", {"name": "a"}), (100, 100))
     program = "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import test_limit as t; "
-    line = [sys.executable, "-c", program + "t.put(Path(sys.argv[1]), 'other')", str(tmp_path), str(Path(__file__).parent)]
+    line = [
+        sys.executable,
+        "-c",
+        program + "t.put(Path(sys.argv[1]), 'other')",
+        str(tmp_path),
+        str(Path(__file__).parent),
+    ]
     subprocess.run(line, check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
     assert there(tmp_path, "a")
     assert there(tmp_path, "other")

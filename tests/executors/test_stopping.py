@@ -97,9 +97,7 @@ def test_a_command_that_outlives_its_terminal_goes_on(tasks: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_whose_command_has_ended_keep_their_states(
-    number: signal.Signals, tasks: Path, tmp_path: Path
-) -> None:
+def test_workers_whose_command_has_ended_keep_their_states(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     results = tmp_path / "runs"
     quiet = subprocess.DEVNULL
     line = command(tasks, results, "--jobs", "2")

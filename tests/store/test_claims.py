@@ -33,7 +33,14 @@ def age(path: Path, seconds: float) -> None:
 
 def foreign(results: Path, seconds: float = 0.0, **changes: object) -> Path:
     """Leave a claim as a process on another machine would have touched it so long ago."""
-    fields = {"key": KEY, "token": "theirs", "taken": "2026-01-01T00:00:00Z", "host": "node17", "machine": "m", "pid": 1}
+    fields = {
+        "key": KEY,
+        "token": "theirs",
+        "taken": "2026-01-01T00:00:00Z",
+        "host": "node17",
+        "machine": "m",
+        "pid": 1,
+    }
     files.write_text(file_of(results), json.dumps(fields | changes))
     age(file_of(results), seconds)
     return file_of(results)

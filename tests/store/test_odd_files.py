@@ -105,9 +105,7 @@ def assert_status(results: Path, capsys: pytest.CaptureFixture[str], said: str =
 
 
 @pytest.mark.parametrize("put", ODD)
-def test_an_odd_record_is_named_and_left_out(
-    put: Put, results: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_odd_record_is_named_and_left_out(put: Put, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (cell,) = (results / "records").glob("*/*")
     put(cell / "linear.sgd.seed7.0123456789abcdef.json")
     with pytest.warns(UserWarning, match=r"seed7\.0123456789abcdef\.json' is damaged"):
@@ -115,11 +113,11 @@ def test_an_odd_record_is_named_and_left_out(
     assert_status(results, capsys, "seed7.0123456789abcdef.json' is damaged")
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 30, "1" * 5000, "{}", '"x"'])
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1" * 30, "1" * 5000, "{}", '"x"']
+)
 @pytest.mark.parametrize("where", ["seconds", "scores.top1", "spec.seed", "spec.sparsity"])
-def test_a_record_with_a_number_that_is_none_is_named_and_left_out(
-    where: str, value: str, results: Path
-) -> None:
+def test_a_record_with_a_number_that_is_none_is_named_and_left_out(where: str, value: str, results: Path) -> None:
     path = min(results.glob("records/*/*/*.json"))
     document = json.loads(path.read_text())
     *outer, name = where.split(".")

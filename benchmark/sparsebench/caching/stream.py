@@ -41,9 +41,7 @@ class Stream:
         Of the whole array.
     """
 
-    def __init__(
-        self, cache_dir: Path, kind: str, key: Mapping[str, Any], shape: tuple[int, ...], dtype: type
-    ) -> None:
+    def __init__(self, cache_dir: Path, kind: str, key: Mapping[str, Any], shape: tuple[int, ...], dtype: type) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.rows = 0
         self._kind, self._key, self._place = kind, dict(key), entry_dir(cache_dir, kind, key)

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from .. import files
 from ..schema import PlanFile, RunError, digest
 
-
 _LARGEST = 2**30  # bytes of a plan
 
 

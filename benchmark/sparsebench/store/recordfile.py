@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from ..files import read_regular
 from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
 
-
 _LARGEST = 64 * 2**20  # bytes of a record
 
 

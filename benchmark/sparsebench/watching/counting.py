@@ -166,5 +166,3 @@ def _seconds_left(states: Mapping[str, State], known: Traces) -> float | None:
         return None
     seconds = sum(count * sum(times[mode]) / len(times[mode]) for mode, count in modes.items())
     return seconds / len({(claim.host, claim.pid) for claim in at_work})
-
-

@@ -102,7 +102,9 @@ def read_traces(results: Path) -> Traces:
         living=living,
         dead=dead,
         rows=rows,
-        planned={run.run_id: run for plan in read_plans(store.plans_dir) for group in plan.groups for run in group.runs},
+        planned={
+            run.run_id: run for plan in read_plans(store.plans_dir) for group in plan.groups for run in group.runs
+        },
         cancelled=frozenset(job.job_id for _, job in jobs if job.cancelled),
     )
 
