@@ -16,6 +16,7 @@ REQUIRED = (
     "sparsebench/_root/checkpoints.yaml",
     "sparsebench/_root/tasks/suites.yaml",
     "sparsebench/_root/results/published/runs.csv",
+    "sparsebench/_root/results/published/doubts.csv",
 )
 
 

@@ -24,9 +24,9 @@ def peak(method: str, settings: dict[str, float], connection: Connection) -> Non
 
     from sparsebench import backbones
     from sparsebench.masks import prunable
-    from sparsebench.pruning.base import TrainState
     from sparsebench.pruning.methods import get_method
     from sparsebench.pruning.obs import OBS
+    from sparsebench.pruning.state import TrainState
 
     torch.set_num_threads(1)
     model = backbones.build(backbones.find("mini")[0], 200)

@@ -55,7 +55,6 @@ def synthetic(count: int) -> Iterator[RunRecord]:
         )
         accuracy = (i * 7919 % 10007) / 10007
         yield RunRecord(
-            run_id=spec.run_id,
             status="ok",
             spec=spec,
             scores=Scores(top1=accuracy, mean_per_class=accuracy, train_loss=1 / (1 + i), n_train=2040, n_test=6149,

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import sparsebench
 from common import CURATED, run_script, shown
+from sparsebench.registry import load_tasks
+from sparsebench.report import by_content
 from sparsebench.schema import Numerics, ResultsError, digest
 from sparsebench.store import read_results
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 TOLERANCE = {"linear": 0.01, "full": 0.03}
 TASKS = 2
 LABEL = ["checkpoint", "task", "mode", "seed"]
-SHARED = ["suite", "task", "mode", "probe", "seed", "engine", "precision", "threads"]
+SHARED = ["suite", "task", "mode", "probe", "protocol", "seed", "engine", "precision", "threads"]
 """What the cells of one call of ``sparsebench.run`` have in common."""
 
 
@@ -56,7 +58,7 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
     ResultsError
         If there is none.
     """
-    runs = table[(table["status"] == "ok") & table["run_id"].notna()]
+    runs = by_content(table[(table["status"] == "ok") & table["run_id"].notna()], load_tasks())
     if runs.empty:
         raise ResultsError("there is no finished run to compare with", "curate some: scripts/curate.py")
     return runs

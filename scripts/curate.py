@@ -1,21 +1,18 @@
 """Curate runs: results folders, and what was curated before, into one tidy CSV file.
 
-Of a run's records the one that started last counts. Runs of older weights, splits or hyperparameters, which a report
-would leave out, are left out here.
+Of a run's records the one that started last counts. Where a name stands for several weights, splits or
+hyperparameters, the ones that finished last count; a report would show them all.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import CURATED, run_script, shown
-from sparsebench.report import SupersededWarning
-from sparsebench.report.aggregate import current
 from sparsebench.schema import ResultsError
 from sparsebench.store import read_results, tidy, write_curated
 
@@ -33,11 +30,21 @@ def merge(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     together = tidy(pd.concat(list(tables), ignore_index=True)).drop_duplicates()
     when = pd.to_datetime(together["started"], format="ISO8601", utc=True)
     runs = together.assign(_when=when).sort_values("_when", na_position="first", kind="stable").drop(columns="_when")
-    known = runs["run_id"].notna()
-    once = tidy(pd.concat([runs[~known], runs[known].drop_duplicates("run_id", keep="last")], ignore_index=True))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SupersededWarning)
-        return tidy(current(once))
+    key = runs["record_key"].fillna(runs["run_id"])
+    once = tidy(runs[key.isna() | ~key.duplicated(keep="last")])
+    newest = _newest(once, ["checkpoint", "arch"], ["weights_sha256", "mask_sha256"])
+    cell = ["checkpoint", "arch", "task", "mode", "probe", "protocol"]
+    return tidy(_newest(newest, cell, ["split_sha256", "transform_sha256", "protocol_sha256"]))
+
+
+def _newest(table: pd.DataFrame, names: list[str], contents: list[str]) -> pd.DataFrame:
+    """Keep, of the runs that go by the same names, those of the contents that finished last."""
+    text = table[[*names, *contents, "started"]].astype("string").fillna("")
+    version = text[contents].agg("/".join, axis=1)
+    finished = text.assign(version=version)[table["status"] == "ok"].sort_values(["started", "version"])
+    last = finished.groupby(names, sort=False)["version"].last().rename("last").reset_index()
+    wanted = text[names].merge(last, on=names, how="left")["last"].set_axis(table.index)
+    return table[wanted.isna() | (wanted == version)]
 
 
 def refuse_failed(table: pd.DataFrame) -> None:

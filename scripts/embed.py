@@ -20,7 +20,7 @@ from common import ROOT, run_script, shown
 from sparsebench.files import sha256_file, write_bytes, write_text
 from sparsebench.formats import sparse_file
 from sparsebench.loading import entry_for_file, load_entry
-from sparsebench.names import METHOD_NAMES
+from sparsebench.names import method_names
 from sparsebench.schema import CheckpointError
 
 REGISTRY = ROOT / "checkpoints.yaml"
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         made = entries[path.stem] = embed(path, WEIGHTS)
         size = (WEIGHTS / path.name).stat().st_size
         print(f"{path.stem}: {size:,} bytes, top-1 {made['upstream']['top1']:.2%}")
-    methods = list(METHOD_NAMES)
+    methods = list(method_names())
     order = sorted(entries, key=lambda name: (name != REFERENCE, methods.index(_method(name)), name))
     blocks = {name: dump(name, entries[name]) for name in order}
     write_text(REGISTRY, merge(REGISTRY.read_text(), blocks))

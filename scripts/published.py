@@ -1,7 +1,7 @@
 """Write results/published/runs.csv, the paper's results as a tidy table, from the raw numbers beside it.
 
 ``raw/results.csv`` holds the numbers as published, with file and line of each; ``raw/datasets.csv`` the data sets and
-their metrics; ``raw/models.csv`` what is known about the models. The table in ``sparsebench.names`` makes names ids.
+their metrics; ``raw/models.csv`` what is known about the models. ``sparsebench.names`` makes names ids.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from common import PUBLISHED, run_script, shown
 from sparsebench import files
-from sparsebench.names import METHOD_NAMES, method_and_variant, task_id
+from sparsebench.names import method_and_variant, method_names, task_id
 from sparsebench.schema import ResultsError
 from sparsebench.store import COLUMNS
 from sparsebench.store.csvfile import read_csv, to_csv
@@ -65,8 +65,8 @@ def checkpoint_id(arch: str, method: str, variant: str, sparsity: float) -> str:
 def _tidy(row: Row, model: Row, dataset: Row, *, repeated: bool) -> dict[str, Any]:
     """Return one number's row; one of two models published under one name has its number as variant."""
     method, variant = method_and_variant(row["method"])
-    if method not in METHOD_NAMES:
-        raise ResultsError(f"the method {row['method']!r} has no id", "add its spelling to sparsebench.names")
+    if method not in method_names():
+        raise ResultsError(f"the method {row['method']!r} has no id", "add the spelling to the method")
     variant = f"repeat_{row['repeat']}" if repeated else variant
     sparsity = float(row["sparsity"])
     return {
@@ -80,7 +80,6 @@ def _tidy(row: Row, model: Row, dataset: Row, *, repeated: bool) -> dict[str, An
         "reference": None if method == "dense" else REFERENCES[row["arch"]],
         "upstream_top1": float(model["upstream_top1"]) if model["upstream_top1"] else None,
         "task": task_id(row["dataset"]),
-        "suite": SUITE,
         "mode": row["mode"],
         "probe": PROBES[row["mode"]],
         "protocol": f"{SUITE}-{row['mode']}",

@@ -14,6 +14,7 @@ from sparsebench import masks as masking
 from sparsebench.datasets.base import Split, TaskData
 from sparsebench.datasets.transforms import Transform
 from sparsebench.schema import Augment, Preprocess, Protocol, Task
+from sparsebench.sparsity import SparsityReport, measure
 
 SIZE = 8
 CLASSES = 3
@@ -44,6 +45,7 @@ class FakeInfo:
     weights_sha256: str = "a" * 64
     mask_sha256: str = "b" * 64
     head_name: str = "fc"
+    sparsity: SparsityReport = field(default_factory=lambda: SparsityReport((), 0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def backbone(*, sparsity: float = 0.0, seed: int = 0, dropout: float = 0.0, dirt
         masks = {"conv2.weight": torch.rand(module.conv2.weight.shape, generator=source) >= sparsity}
         if not dirty:
             masking.apply(module, masks)
-    return FakeBackbone(module, masks)
+    report = measure(module, masking.find(module, masks))
+    return FakeBackbone(module, masks, FakeInfo(sparsity=report))
 
 
 def split(count: int, seed: int, prefix: str = "image") -> Split:

@@ -108,6 +108,23 @@ def test_inspect_counts_zeros_as_an_independent_count_does(capsys: pytest.Captur
     assert "exempt" in capsys.readouterr().out
 
 
+def test_inspect_counts_what_no_mask_holds_and_all_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "mini.acdc_s90_dense", "--json"]) == 0
+    twin = json.loads(capsys.readouterr().out)
+    assert twin["unheld"]["zeros"] == twin["zeros"] - twin["held"] == 59021
+    assert twin["sparsity"]["measured"] == {"prunable": 0.0, "pruned_layers": 0.0, "all_params": 0.0}
+    assert main(["inspect", "mini.acdc_s90_dense"]) == 0
+    assert "59,021 (4.63% of the weights that no mask holds)" in capsys.readouterr().out
+    assert main(["inspect", "mini.magnitude_s90", "--json"]) == 0
+    derived = json.loads(capsys.readouterr().out)
+    names = ("mini.magnitude_s90.safetensors", "mini.dense.safetensors")
+    assert [Path(file["path"]).name for file in derived["files"]] == list(names)
+    assert derived["bytes"] == sum(Path(file["path"]).stat().st_size for file in derived["files"])
+    assert derived["packed_bytes"] == sparsebench.load("mini.magnitude_s90").info.packed_bytes
+    assert main(["inspect", "mini.magnitude_s90"]) == 0
+    assert f"packed {derived['packed_bytes']:,}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("what", ["checkpoints", "tasks", "methods", "suites"])
 def test_list(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", what]) == 0
@@ -195,7 +212,7 @@ PRUNE_REFUSED = {
     "sparsity of dense": (["--method", "dense", "--sparsity", "0.5"], "--sparsity 0.5 with --method dense; leave"),
     "several": (
         ["--method", "acdc", "--sparsity", "0.8", "0.9"],
-        "method acdc makes one sparsity a training; give one",
+        "method acdc makes one sparsity per training; give one",
     ),
     "one of several": (["--method", "cram", "--sparsity", "0.8", "1.0"], "impossible sparsity 1; give a fraction"),
     "no init": (["--method", "gmp", "--sparsity", "0.9"], "starts from trained dense weights; give them with --init"),
@@ -244,6 +261,14 @@ PRUNE_REFUSED = {
         ["--method", "gmp", "--sparsity", "0.9", *HERE, "--set", "prunings=2.5"],
         "prunings=2.5 is not a setting of gmp; it is a whole number from 1 on; the default is 24",
     ),
+    "a word for a number": (
+        ["--method", "rigl", "--sparsity", "0.9", "--set", "alpha=high"],
+        "alpha=high is not a setting of rigl; it is a number from 0 to 1; the default is 0.3",
+    ),
+    "an unknown word": (
+        ["--method", "str", "--sparsity", "0.9", "--set", "schedule=linear"],
+        "schedule=linear is not a setting of str; it is cubic or none; the default is cubic",
+    ),
 }
 
 
@@ -269,8 +294,12 @@ def test_prune_refuses_what_it_cannot_do(
         (["--nm", "24"], "argument --nm: '24' is not a pattern N:M, for example 2:4"),
         (["--nm", "2:4:8"], "argument --nm: '2:4:8' is not a pattern N:M"),
         (["--nm=-2:4"], "argument --nm: '-2:4' is not a pattern N:M"),
-        (["--set", "alpha"], "argument --set: 'alpha' is not KEY=NUMBER"),
-        (["--set", "alpha=high"], "argument --set: 'alpha=high' is not KEY=NUMBER"),
+        (["--set", "alpha"], "argument --set: 'alpha' is not KEY=VALUE"),
+        (["--set", "alpha="], "argument --set: 'alpha=' is not KEY=VALUE"),
+        (["--schedule", "sine"], "argument --schedule: 'sine' is not cosine, constant or steps"),
+        (["--schedule", "0.5:0.1,0.2:0.01"], "is not cosine, constant or steps, for example 0.3:0.1,0.7:0.01"),
+        (["--schedule", "0.5:0"], "is not cosine, constant or steps"),
+        (["--recipe", "papers"], "argument --recipe: invalid choice: 'papers'"),
         (["--scope", "everything"], "argument --scope: invalid choice: 'everything'"),
         (["--distribution", "even"], "argument --distribution: invalid choice: 'even'"),
         (["--sparsity", "0.8", "high"], "argument --sparsity: invalid float value: 'high'"),
@@ -369,6 +398,15 @@ PRUNE_CHOICES: dict[str, tuple[list[str], dict[str, object], dict[str, object]]]
         {"sparsity": 0.5, "nm": "2:4", "distribution": "nm", "sparsity_scope": "prunable", "exempt": ["conv1", "fc"]},
         {"nm": [2, 4], "sparsities": [0.5]},
     ),
+    "another recipe": (
+        shlex.split(
+            "--method str --recipe published --sparsity 0.7 --set schedule=cubic --set initial_s=-10 --momentum 0.5"
+            " --decay-on weights --label-smoothing 0.2 --warmup 0.1 --schedule 0.5:0.1,0.75:0.01"
+        ),
+        {"method": "str", "exempt": []},
+        {"momentum": 0.5, "nesterov": False, "decay_on": "weights", "label_smoothing": 0.2, "warmup": 0.1}
+        | {"drops": [[0.5, 0.1], [0.75, 0.01]], "weight_decay": 2.2518e-5},
+    ),
     "the rest": (
         shlex.split(
             "--method RigL --sparsity 0.7 --distribution uniform --scope all_params --set updates=3 --set alpha=0.5"
@@ -382,7 +420,12 @@ PRUNE_CHOICES: dict[str, tuple[list[str], dict[str, object], dict[str, object]]]
             "sparsity_scope": "all_params",
             "exempt": ["conv1", "layer1.0.conv1"],
         },
-        {"settings": {"alpha": 0.5, "updates": 3, "end": 0.75}, "lr": 0.05, "weight_decay": 0.001, "seed": 3},
+        {
+            "settings": {"alpha": 0.5, "updates": 3, "end": 0.75, "anneal": "cosine"},
+            "lr": 0.05,
+            "weight_decay": 0.001,
+            "seed": 3,
+        },
     ),
 }
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ import small_world as world
 from sparsebench.datasets.loading import EpochBatches
 from sparsebench.finetune import finetune, training
 from sparsebench.finetune.batches import join_lone_last
+from sparsebench.masks import FoundMasks
 from sparsebench.probes.base import default_linear
 from sparsebench.schema import MaskError, Numerics, RunError
+from sparsebench.sparsity import measure
 
 
 def run(backbone=None, data=None, *, seed=0, shift=0, numerics=None, progress=None, workers=0, **protocol):
@@ -101,6 +104,26 @@ def test_the_new_head_is_dense_and_everything_is_trained():
 def test_a_dense_backbone_has_nothing_to_prove():
     found = run(world.backbone())
     assert (found.mask_proof.masked, found.mask_proof.nonzero) == (0, 0)
+    assert found.mask_proof.sparsity == 0.0
+
+
+def test_the_proof_says_what_was_held_and_how_many_zeros_were_not():
+    backbone = world.backbone(sparsity=0.8)
+    mask = backbone.masks["conv2.weight"]
+    proof = run(backbone).mask_proof
+    assert proof.sparsity == proof.masked / proof.weights
+    assert (proof.masked, proof.unheld_zeros) == (int((~mask).sum()), 0)
+    free = world.backbone()
+    with torch.no_grad():
+        free.module.conv2.weight.view(-1)[:3] = 0
+    info = replace(free.info, sparsity=measure(free.module, FoundMasks()))
+    assert run(replace(free, info=info)).mask_proof.unheld_zeros == 3
+
+
+def test_masks_that_hold_less_than_was_reported_are_an_error():
+    backbone = world.backbone(sparsity=0.8)
+    with pytest.raises(MaskError, match=r"conv2\.weight was reported with \d+ weights held at zero"):
+        run(replace(backbone, masks={}))
 
 
 def test_it_learns():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparsebench import masks
-from sparsebench.schema import MaskError
+from sparsebench.schema import CheckpointError, MaskError
 
 
 def network() -> nn.Sequential:
@@ -20,20 +20,73 @@ def test_prunable_are_conv_and_linear_weights_without_the_exempt() -> None:
     assert list(masks.prunable(network(), exempt=["0"])) == ["3.weight"]
 
 
-def test_infer_finds_zeros_and_gives_unpruned_layers_no_entry() -> None:
+def test_attention_keeps_prunable_weights_of_its_own() -> None:
+    model = nn.Sequential(nn.MultiheadAttention(8, 2), nn.MultiheadAttention(8, 2, kdim=4, vdim=4))
+    assert [name for name in masks.prunable(model) if name.startswith("0.")] == [
+        "0.in_proj_weight",
+        "0.out_proj.weight",
+    ]
+    assert len(masks.prunable(model)) == 6
+    assert "0.in_proj_weight" not in masks.prunable(model, exempt=["0.in_proj_weight"])
+
+
+@given(
+    zeros=st.lists(st.integers(0, 400), min_size=3, max_size=3), own=st.sets(st.integers(0, 2)), seed=st.integers(0, 9)
+)
+def test_each_layer_has_its_own_mask_else_one_of_its_zeros_if_they_are_not_chance(
+    zeros: list[int], own: set[int], seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    model = nn.Sequential(*(nn.Linear(20, 20) for _ in range(3)))
+    kept = {}
+    for number, count in enumerate(zeros):
+        mask = torch.ones(400, dtype=torch.bool)
+        mask[torch.randperm(400, generator=generator)[:count]] = False
+        kept[number] = mask.view(20, 20)
+        with torch.no_grad():
+            model[number].weight.copy_((torch.rand(20, 20, generator=generator) + 1) * kept[number])
+    found = masks.find(model, {f"{n}.weight": kept[n] for n in own})
+    for number, count in enumerate(zeros):
+        name = f"{number}.weight"
+        assert (name in found.masks) == (number in own or count >= 4), "4 of 400 are one in a hundred"
+        if name in found.masks:
+            assert torch.equal(found.masks[name], kept[number])
+            ones = bool(kept[number].all())
+            assert found.sources[name] == ("file" if number in own or ones else "zeros")
+    assert list(found.sources) == list(found.masks)
+
+
+def test_a_mask_of_ones_over_zeros_says_nothing_and_one_of_a_dense_layer_stays() -> None:
     model = network()
+    ones = {name: torch.ones_like(w, dtype=torch.bool) for name, w in masks.prunable(model).items()}
     with torch.no_grad():
         model[3].weight[:, ::2] = 0
-    found = masks.infer(model)
-    assert list(found) == ["3.weight"]
-    assert torch.equal(found["3.weight"], model[3].weight != 0)
+    found = masks.find(model, ones)
+    assert found.sources == {"0.weight": "file", "3.weight": "zeros"}
+    assert torch.equal(found.masks["3.weight"], model[3].weight != 0)
 
 
-def test_a_chance_zero_does_not_make_a_network_sparse() -> None:
-    model = nn.Linear(100, 100)
+def test_chance_zeros_and_exempt_layers_stay_free_and_a_layer_of_zeros_does_not() -> None:
+    model = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 20), nn.Linear(20, 20))
     with torch.no_grad():
-        model.weight[0, 0] = 0
-    assert masks.infer(nn.Sequential(model)) == {}
+        model[0].weight[0, :3] = 0  # 3 of 400
+        model[1].weight[0] = 0
+        model[2].weight.zero_()
+    found = masks.find(model, exempt=["1"])
+    assert list(found.masks) == ["2.weight"]
+    assert not found.masks["2.weight"].any()
+    assert set(masks.find(model).masks) == {"1.weight", "2.weight"}
+
+
+def test_masks_of_biases_and_normalisation_are_held_too_and_others_are_refused() -> None:
+    model = network()
+    own = {"3.bias": torch.arange(5) > 1, "1.weight": torch.arange(4) > 0}
+    assert masks.find(model, own).sources == {"3.bias": "file", "1.weight": "file"}
+    for name, mask in (("1.running_mean", own["1.weight"]), ("3.bias", own["1.weight"]), ("9.weight", own["3.bias"])):
+        with pytest.raises(
+            CheckpointError, match=f"mask of shape .* for {name}, but the network has no such parameter"
+        ):
+            masks.find(model, {name: mask})
 
 
 @settings(max_examples=25, deadline=None)
@@ -83,20 +136,6 @@ def test_proof_fails_for_anything_that_is_not_zero(value: float) -> None:
         masks.prove(model, mask)
 
 
-def test_scopes_count_different_things() -> None:
-    model = network()
-    conv, linear = masks.prunable(model).values()
-    mask = {"0.weight": torch.ones_like(conv, dtype=torch.bool), "3.weight": torch.zeros_like(linear, dtype=torch.bool)}
-    masks.apply(model, mask)
-    report = masks.measure(model, mask)
-    assert report.scope("prunable") == pytest.approx(80 / (108 + 80))
-    assert report.scope("pruned_layers") == 1.0
-    chance = sum(int((p == 0).sum()) for p in model.parameters())  # batch norm starts with zero biases
-    assert report.scope("all_params") == pytest.approx(chance / sum(p.numel() for p in model.parameters()))
-    with pytest.raises(ValueError, match="unknown sparsity scope"):
-        report.scope("layers")
-
-
 def test_hash_depends_on_names_shapes_and_bits_not_on_order() -> None:
     a, b = torch.rand(3, 4) < 0.5, torch.rand(2) < 0.5
     assert masks.sha256({"a": a, "b": b}) == masks.sha256({"b": b, "a": a})
@@ -115,6 +154,7 @@ def test_patterns_are_detected_and_sparse_masks_are_not_taken_for_one(nm: tuple[
     mask = kept.view(8, 3, 3, 16).permute(0, 3, 1, 2)
     linear = torch.arange(m).repeat(4, 3) < n
     assert masks.pattern({"a": mask, "b": linear}) == f"{n}:{m}"
+    assert masks.pattern({"a": mask, "bias": torch.arange(7) > 1}) == f"{n}:{m}", "a bias has no inputs"
     assert masks.pattern({"a": mask, "b": torch.rand(4, 16, generator=generator) < 0.6}) is None
     assert masks.pattern({"a": scores < 0.1}) is None
     assert masks.pattern({}) is None

@@ -265,9 +265,9 @@ def finetune_in_parts(size: int) -> FinetuneResult:
         world.backbone(sparsity=0.7, dropout=0.2),
         world.task_data(n_train=32),
         world.transform(shift=1),
-        world.full_protocol(train_on="train"),
+        world.full_protocol(train_on="train", microbatch=size),
         5,
-        numerics=Numerics(microbatch=size),
+        numerics=Numerics(),
     )
 
 
@@ -276,9 +276,9 @@ def test_without_batch_norm_parts_give_the_gradients_of_the_whole(monkeypatch: p
         backbone = world.backbone(sparsity=0.5)
         for name in ("bn1", "bn2"):
             setattr(backbone.module, name, torch.nn.Identity())
-        settings = world.full_protocol(train_on="train", epochs=1, milestones=())
+        settings = world.full_protocol(train_on="train", epochs=1, milestones=(), microbatch=size)
         data = world.task_data(n_train=33)
-        return finetune(backbone, data, world.transform(), settings, 0, numerics=Numerics(microbatch=size))
+        return finetune(backbone, data, world.transform(), settings, 0, numerics=Numerics())
 
     whole, parts = run(None), run(4)
     assert parts.train_loss == pytest.approx(whole.train_loss, rel=1e-5)

@@ -113,7 +113,7 @@ def results(tmp_path: Path) -> Path:
         metric="top1",
     )
     scores = Scores(top1=0.5, mean_per_class=0.5, n_train=10, n_test=10, n_classes=2)
-    record = RunRecord(run_id=spec.run_id, status="ok", spec=spec, scores=scores, started="2026-01-02T03:04:05Z")
+    record = RunRecord(status="ok", spec=spec, scores=scores, started="2026-01-02T03:04:05Z")
     Store(tmp_path / "results").write(record)
     return tmp_path / "results"
 

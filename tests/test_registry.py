@@ -45,7 +45,7 @@ def test_own_entries_are_added_and_their_paths_are_relative_to_the_file(tmp_path
             "mini.dense: {method: dense, arch: mini, sparsity: 0, file: {path: x}}\n",
             r"'mini.dense' is already registered",
         ),
-        ("a: !!python/object/apply:os.getcwd []\n", r"could not determine a constructor"),
+        ("a: !!python/object/apply:os.getcwd []\n", r"the tag !!python.* can't be used"),
         ("a: {method: gmp, arch: x, sparsity: 0.5, file: {path: 'package:../x'}}\n", r"may not contain"),
     ],
 )
@@ -71,6 +71,26 @@ def test_own_tasks_with_roots_below_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "birds.yaml").write_text("loader: imagefolder\nroot: birds\nmetrics: top1\n")
     with pytest.raises(RegistryError, match=r"birds\.yaml.*field metrics.*did you mean metric"):
         load_registry([], [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("{full: {lrr: 0.1}}", r"full mode has no 'lrr', did you mean lr\?"),
+        ("{full: {lr: fast}}", r"full\.lr: .*valid number"),
+        ("{full: {l2: {count: 3}}}", r"full mode has no 'l2'"),
+        ("{linear: {nesterov: true}}", r"linear mode has no 'nesterov'"),
+        ("{both: {lr: 0.1}}", r"field overrides\.both"),
+    ],
+)
+def test_overrides_are_checked_when_a_task_is_read(tmp_path: Path, overrides: str, message: str) -> None:
+    (tmp_path / "birds.yaml").write_text(f"loader: imagefolder\noverrides: {overrides}\n")
+    with pytest.raises(RegistryError, match=rf"birds\.yaml, line 2: .*{message}"):
+        load_registry([], [tmp_path])
+    (tmp_path / "birds.yaml").write_text(
+        "loader: imagefolder\noverrides: {full: {lr: 0.1}, linear: {l2: {count: 3}}}\n"
+    )
+    assert load_registry([], [tmp_path]).task("birds").overrides["full"] == {"lr": 0.1}
 
 
 def test_own_suites_and_protocols(tmp_path: Path) -> None:

@@ -161,11 +161,11 @@ def test_running_out_of_device_memory_names_the_batch_to_try(
     monkeypatch.setattr(training._Run, "_step", step)
     run(tasks, tmp_path / "runs", mode="full")
     run(tasks, tmp_path / "runs", mode="full", microbatch=8)
-    (record,) = Store(tmp_path / "runs").read()
+    (record,) = [r for r in Store(tmp_path / "runs").read() if "microbatch" in r.spec.protocol]
     assert record.failure is not None
     assert record.failure.message.startswith("out of device memory: CUDA out of memory. Tried to allocate 2.00 GiB.; 8")
     assert "--microbatch 4" in record.failure.message
-    assert record.spec.numerics.microbatch == 8
+    assert record.spec.protocol["microbatch"] == 8
 
 
 def test_the_log_of_a_run_says_what_and_where_and_how_it_went(

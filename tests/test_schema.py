@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sparsebench.registry import load_registry
-from sparsebench.schema import Augment, Checkpoint, FileSource, Preprocess, Protocol, RunSpec, SuiteMode, canonical_json
+from sparsebench.schema import (
+    Augment,
+    Checkpoint,
+    FileSource,
+    Preprocess,
+    Protocol,
+    RunSpec,
+    Scores,
+    SuiteMode,
+    Trial,
+    canonical_json,
+)
 
 LINEAR = {"name": "p", "mode": "linear", "probe": "sgd", "lr": 0.01, "epochs": 10}
 
@@ -55,8 +66,8 @@ def test_protocols_that_make_no_sense(change: dict[str, object]) -> None:
 
 def test_a_protocol_s_hash_is_of_its_hyperparameters_alone() -> None:
     one = Protocol.model_validate(LINEAR)
-    assert one.sha256() == Protocol.model_validate(LINEAR | {"name": "q", "source": "a paper"}).sha256()
-    assert one.sha256() != Protocol.model_validate(LINEAR | {"lr": 0.02}).sha256()
+    assert one.resolved() == Protocol.model_validate(LINEAR | {"name": "q", "source": "a paper"}).resolved()
+    assert one.resolved() != Protocol.model_validate(LINEAR | {"lr": 0.02}).resolved()
 
 
 SPEC = {
@@ -119,3 +130,23 @@ def test_other_models_check_themselves() -> None:
     ):
         with pytest.raises(ValidationError):
             model.model_validate(fields)
+
+
+def test_hyperparameters_of_schema_1_are_read_into_one_mapping() -> None:
+    counts = {"top1": 0.5, "mean_per_class": 0.5, "n_train": 4, "n_test": 2, "n_classes": 2}
+    old = {"chosen_lr": 0.02, "chosen_weight_decay": 0.0, "chosen_l2": None, "chosen_k": None}
+    assert Scores.model_validate(counts | old).chosen == {"lr": 0.02, "weight_decay": 0.0}
+    assert Scores.model_validate(counts | {"chosen_k": 5}).chosen == {"k": 5}
+    assert Scores.model_validate(counts | dict.fromkeys(old)).chosen == {}
+    trial = Trial.model_validate({"lr": None, "l2": 1e-6, "val_top1": 0.25})
+    assert (trial.settings, trial.val_top1) == ({"l2": 1e-6}, 0.25)
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8), st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+    )
+)
+def test_any_hyperparameter_is_read_as_it_was_written(chosen: dict[str, object]) -> None:
+    trial = Trial(settings=chosen, val_loss=1.0)
+    assert Trial.model_validate_json(trial.model_dump_json()) == trial

@@ -20,7 +20,7 @@ from sparsebench.probes.choice import choose
 from sparsebench.probes.data import ProbeData
 from sparsebench.probes.rows import Rows
 from sparsebench.registry import load_registry
-from sparsebench.schema import InputError, Numerics, Protocol, RunError, RunRecord, Trial
+from sparsebench.schema import InputError, Numerics, Protocol, RunError, RunRecord, Trial, digest
 from sparsebench.store import Store
 from tasks_quick import image_folder
 
@@ -67,19 +67,21 @@ def test_without_a_grid_a_protocols_hash_is_what_it_was_before_there_were_grids(
     committed = sparsebench.results(Path(__file__).parent.parent / "results" / "mini" / "runs.csv")
     for name, mode in (("cvpr22-linear", "linear"), ("mini-full", "full")):
         published = committed.loc[committed["protocol"] == name, "protocol_sha256"].unique().tolist()
-        assert published == [registry.protocol(name, mode).sha256()]
-    assert tuned().sha256() != Protocol.model_validate(LINEAR).sha256()
-    assert tuned().sha256() != tuned(grid=GRID | {"lr": [0.1]}).sha256()
+        assert published == [digest(registry.protocol(name, mode).resolved())]
+    assert digest(tuned().resolved()) != digest(Protocol.model_validate(LINEAR).resolved())
+    assert digest(tuned().resolved()) != digest(tuned(grid=GRID | {"lr": [0.1]}).resolved())
 
 
 def trial(score: float | None, loss: float | None = 1.0, lr: float = 0.1) -> Trial:
-    return Trial(lr=lr, weight_decay=0.0, val_top1=score, val_mean_per_class=score and 1 - score, val_loss=loss)
+    return Trial(
+        settings={"lr": lr, "weight_decay": 0.0}, val_top1=score, val_mean_per_class=score and 1 - score, val_loss=loss
+    )
 
 
 def test_the_choice_is_by_the_metric_then_loss_then_order() -> None:
     trials = [trial(0.5, lr=1), trial(0.7, 2.0, lr=2), trial(0.7, 1.5, lr=3), trial(0.7, 1.5, lr=4), trial(None, lr=5)]
-    assert choose(trials, "top1").lr == 3
-    assert choose(trials, "mean_per_class").lr == 1
+    assert choose(trials, "top1").settings["lr"] == 3
+    assert choose(trials, "mean_per_class").settings["lr"] == 1
     with pytest.raises(RunError, match="every point"):
         choose([trial(None), trial(None)], "top1")
 
@@ -87,7 +89,7 @@ def test_the_choice_is_by_the_metric_then_loss_then_order() -> None:
 @given(st.lists(st.tuples(st.sampled_from([0.5, 0.75, 1.0]), st.sampled_from([0.1, 0.2])), min_size=1, max_size=8))
 def test_nothing_beats_the_choice_and_nothing_before_it_equals_it(scores: list[tuple[float, float]]) -> None:
     trials = [trial(score, loss, lr=k + 1) for k, (score, loss) in enumerate(scores)]
-    chosen = int(choose(trials, "top1").lr) - 1
+    chosen = int(choose(trials, "top1").settings["lr"]) - 1
     ranks = [(-score, loss) for score, loss in scores]
     assert ranks[chosen] == min(ranks)
     assert min(ranks) not in ranks[:chosen]
@@ -110,14 +112,14 @@ def test_a_linear_search_trains_on_train_and_scores_val() -> None:
     data = probe_data(train, val)
     both = sgd.search(data, tuned(), [5, 6], progress=lambda *now: seen.append(now))
     for seed, trials in zip((5, 6), both, strict=True):
-        assert [(t.lr, t.weight_decay) for t in trials] == list(tuned().points())
+        assert [(t.settings["lr"], t.settings["weight_decay"]) for t in trials] == list(tuned().points())
         alone = sgd.fit(*train, 3, tuned().at(0.1, 0.0), seed).logits(val[0])
         assert trials[1].val_top1 == pytest.approx((alone.argmax(1) == val[1]).mean())
     assert seen[-1] == (3, 3)
     (fitted, _) = sgd.fit_seeds(data, tuned(), [5, 6])
     chosen = choose(both[0], "top1")
     x, y = np.concatenate([train[0], val[0]]), np.concatenate([train[1], val[1]])
-    expected = sgd.fit(x, y, 3, tuned().at(chosen.lr, chosen.weight_decay), 5)
+    expected = sgd.fit(x, y, 3, tuned().at(**chosen.settings), 5)
     assert fitted.chosen == chosen
     np.testing.assert_allclose(fitted.head.weight, expected.weight, rtol=1e-4, atol=1e-6)
 
@@ -145,7 +147,7 @@ def test_a_full_search_never_looks_at_test(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(search, "finetune", watched)
     trials = search.search_full(backbone(sparsity=0.5), data, transform(), protocol, 0, numerics=Numerics())
-    assert [t.lr for t in trials] == [0.02, 0.05]
+    assert [t.settings["lr"] for t in trials] == [0.02, 0.05]
     assert all(t.val_top1 is not None for t in trials)
 
 
@@ -176,11 +178,11 @@ def test_a_run_records_what_it_chose_and_trains_on_train_and_val(tasks: Path, tm
     assert (table["status"] == "ok").all()
     assert (table["n_train"] + table["n_test"] == 48).all()
     assert table["n_val"].gt(0).all()
-    assert table["chosen_weight_decay"].eq(0.0005).all()
+    assert table["chosen"].str.contains("weight_decay=0.0005").all()
     for record in Store(tmp_path / "runs").read():
         assert record.scores is not None
         chosen = choose(record.trials, "mean_per_class")
-        assert record.scores.chosen_lr == chosen.lr
+        assert record.scores.chosen == chosen.settings
         assert record.scores.val_mean_per_class == chosen.val_mean_per_class
         assert len(record.trials) == (3 if record.spec.mode == "linear" else 2)
         assert "grid" in record.spec.protocol
@@ -200,5 +202,5 @@ def test_records_from_before_there_were_grids_are_read(tasks: Path, tmp_path: Pa
     run(tasks, tmp_path / "runs", mode="linear", seed=0)
     (record,) = Store(tmp_path / "runs").read()
     old = record.model_dump(mode="json")
-    del old["trials"], old["scores"]["chosen_lr"], old["scores"]["chosen_weight_decay"]
+    del old["trials"], old["scores"]["chosen"]
     assert RunRecord.model_validate(old).trials == ()

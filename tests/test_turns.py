@@ -205,7 +205,10 @@ def test_a_claim_outlives_a_disk_slower_than_its_lease(
 
 
 def test_all_options_reach_a_worker(linear: Group, tmp_path: Path) -> None:
-    options = RunOptions(tmp_path, None, tmp_path / "c", True, 3, "always", 2**62, 7.5)
+    options = RunOptions(
+        tmp_path, cache_dir=tmp_path / "c", save_weights=True, save_heads=False, predictions="classes", workers=3,
+        overwrite="always", since=2**62, lease_seconds=7.5,
+    )  # fmt: skip
     assert protocol.decode_job(protocol.encode_job(linear, options, wait=True)) == (linear, options, True)
 
 
@@ -223,7 +226,7 @@ def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
         time.sleep(random.uniform(0, 0.02))
         scores = Scores(top1=spec.seed / 100, mean_per_class=0.5, n_train=1, n_test=2, n_classes=2)
         logits = np.full((2, 2), spec.seed, dtype=np.float32)
-        return session.Outcome(scores, Predictions(("a", "b"), np.array([0, 1]), logits))
+        return session.Outcome(scores, Predictions.of(("a", "b"), np.array([0, 1]), logits))
 
     session.Session.run = quick  # type: ignore[assignment,method-assign]
     events: list[Event] = []

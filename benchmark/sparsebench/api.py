@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from .registry import load_registry
 from .request import Request, check_request, options_of, request_of, several
 from .resources import datasets_dir
 from .runner import Emit, Event, RunOptions
-from .schema import CheckpointError, PlanFile, RunRecord, RunSpec
+from .schema import CheckpointError, PlanFile, RunError, RunRecord, RunSpec
 from .store import Store, frame, read_results
 from .store.plans import write_plan
 from .supplies import Supplies, fetch_command, fetch_missing
@@ -45,7 +45,7 @@ OneOrMore: TypeAlias = T | Sequence[T] | None
 class Prepared:
     """A request, checked: its whole plan, and the part of it that is still to do.
 
-    ``other_numerics`` counts the runs that are done, but with another device, precision, engine or thread count.
+    ``other_numerics`` counts the runs still to do that are done with another device, precision, engine or thread count.
     """
 
     request: Request
@@ -82,15 +82,16 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
             forbidden = "--executor slurm"
         supplies = make_supplies(request, display, forbidden=forbidden)
         plan = make_plan(request.selection, registry, request.numerics, places, note, supplies)
-    records = {record.run_id: record for record in store.read([run.run_id for run in plan.runs])}
-    statuses = {run_id: _status(record, request) for run_id, record in records.items()}
+    records = store.read([run.run_id for run in plan.runs])
+    if request.numerics.engine == "auto":
+        plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
+    statuses = {record.record_key: _status(record, request) for record in records}
     todo = plan.remaining(statuses, request.overwrite)
-    left = {run.run_id for run in todo.runs}
     if request.kind == "slurm":
-        check_slurm(request.asked_cluster, len(left))
-    done = [records[run.run_id] for run in plan.runs if run.run_id not in left]
-    planned = {run.run_id: run.numerics for run in plan.runs}
-    return Prepared(request, plan, todo, sum(record.spec.numerics != planned[record.run_id] for record in done))
+        check_slurm(request.asked_cluster, len(todo.runs))
+    finished = {record.run_id for record in records if record.status == "ok"}
+    done_otherwise = sum(run.run_id in finished and statuses.get(run.record_key) != "ok" for run in todo.runs)
+    return Prepared(request, plan, todo, done_otherwise)
 
 
 def make_supplies(
@@ -133,6 +134,8 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         data_dir=(request.data_dir or datasets_dir()).resolve(),
         cache_dir=request.cache_dir and request.cache_dir.resolve(),  # None: no cache
         save_weights=request.save_weights,
+        save_heads=request.save_heads,
+        predictions=request.predictions,
         workers=request.workers,
         overwrite=request.overwrite,
         since=written.stat().st_mtime_ns,
@@ -144,7 +147,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
 
     def relay(event: Event) -> None:
         if event.record is not None and event.record.status == "failed":
-            failures[event.run_id] = event.record
+            failures[event.record.record_key] = event.record
         if emit is not None:
             emit(event)
 
@@ -155,9 +158,9 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
                 _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
         finally:
             torch.set_num_threads(before)
-    planned = {run.run_id: run for run in prepared.plan.runs}
-    records = {record.run_id: record for record in store.read(planned)}
-    return [_labelled(record, planned[record.run_id]) for record in (records | failures).values()]
+    planned = {run.record_key: run for run in prepared.plan.runs}
+    records = {record.record_key: record for record in store.read(planned)}
+    return [_labelled(record, planned[record.record_key], store) for record in (records | failures).values()]
 
 
 def _executor(request: Request, plan: str) -> Executor:
@@ -173,9 +176,20 @@ def _arranged(plan: Plan, request: Request, store: Store) -> Plan:
     return replace(plan, groups=tuple(arranged(plan.groups, Estimator(store.read()).group)))
 
 
-def _labelled(record: RunRecord, planned: RunSpec) -> RunRecord:
-    """Return a record under the plan's labels: it may have been made under another name for the same content."""
-    return record.model_copy(update={"spec": planned.model_copy(update={"numerics": record.spec.numerics})})
+def _labelled(record: RunRecord, planned: RunSpec, store: Store) -> RunRecord:
+    """Return a record under the plan's labels, and keep it so: it may have been made under others for the same run.
+
+    A label is what the newest request calls a thing: a name, a reference, the metric that is the headline.
+    """
+    if record.spec == planned:
+        return record
+    record = record.model_copy(update={"spec": planned})
+    if record.status == "ok":
+        try:
+            store.write(record)
+        except RunError as error:
+            tell(f"{error.message}: its labels stay as they were")
+    return record
 
 
 def load(
@@ -237,6 +251,8 @@ def run(
     results: str | Path = "runs",
     variant: OneOrMore[str] = None,
     probe: OneOrMore[str] = None,
+    microbatch: int | None = None,
+    set: Mapping[str, Any] | None = None,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -246,10 +262,14 @@ def run(
     ----------
     method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
         What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
+    set : mapping, optional
+        Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``; for one mode.
     suite : str
         The suite.
     results : path
         The results folder.
+    microbatch : int, optional
+        Full mode: images of a training batch that are computed at once; a part of the protocol.
     emit : callable, optional
         Told as runs start, progress and end.
     **options
@@ -278,6 +298,8 @@ def run(
         modes=several(mode),
         seeds=several(seed),
         probes=several(probe),
+        microbatch=microbatch,
+        settings=dict(set or {}),
     )
     return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
 

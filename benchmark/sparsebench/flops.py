@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .masks import PRUNABLE_TYPES
+from .masks import prunable
 
 
 @dataclass(frozen=True)
@@ -22,10 +21,10 @@ class LayerFlops:
 
 
 def count(module: nn.Module, input_size: int) -> list[LayerFlops]:
-    """Count the multiply-adds of every convolution and linear layer for one image.
+    """Count the multiply-adds of every convolution and linear layer for one image, attention's projections included.
 
     A weight is used once for each output position, so a layer costs ``positions * weights`` dense and
-    ``positions * nonzero weights`` sparse.
+    ``positions * nonzero weights`` sparse. What attention computes without weights isn't counted.
 
     Parameters
     ----------
@@ -35,16 +34,23 @@ def count(module: nn.Module, input_size: int) -> list[LayerFlops]:
         Height and width of its input, in pixels.
     """
     positions: dict[str, int] = {}
-    layers: Mapping[str, Any] = {n: m for n, m in module.named_modules() if isinstance(m, PRUNABLE_TYPES)}
+    weights = prunable(module)
+    layers = {name.rpartition(".")[0] for name in weights}
 
-    def hook(name: str, layer: nn.Module) -> Any:
-        def record(_: nn.Module, __: Any, output: Tensor) -> None:
-            channels = output.shape[-1] if isinstance(layer, nn.Linear) else output.shape[1]
-            positions[name] = positions.get(name, 0) + output.numel() // channels
+    def hook(name: str) -> Any:
+        own = [weight for weight in weights if weight.rpartition(".")[0] == name]
+
+        def record(layer: nn.Module, _: Any, output: Any) -> None:
+            attention = isinstance(layer, nn.MultiheadAttention)
+            first: Tensor = output[0] if attention else output
+            channels = first.shape[-1] if attention or isinstance(layer, nn.Linear) else first.shape[1]
+            used = first.numel() // channels
+            for weight in [*own, f"{name}.out_proj.weight"] if attention else own:  # whose layer isn't called
+                positions[weight] = positions.get(weight, 0) + used
 
         return record
 
-    handles = [layer.register_forward_hook(hook(name, layer)) for name, layer in layers.items()]
+    handles = [module.get_submodule(name).register_forward_hook(hook(name)) for name in layers]
     try:
         was_training = module.training
         module.eval()
@@ -55,7 +61,7 @@ def count(module: nn.Module, input_size: int) -> list[LayerFlops]:
         for handle in handles:
             handle.remove()
     return [
-        LayerFlops(f"{n}.weight", positions[n] * m.weight.numel(), positions[n] * int((m.weight != 0).sum()))
-        for n, m in layers.items()
-        if n in positions
+        LayerFlops(name, positions[name] * weight.numel(), positions[name] * int(torch.count_nonzero(weight)))
+        for name, weight in weights.items()
+        if name in positions
     ]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from .checking import agreeing_scopes
 from .files import sha256_file
 from .flops import count
-from .loading import agreeing_scopes, load_entry
-from .masks import pattern
+from .loading import load_entry
+from .masks import layer_of, pattern
 from .schema import Checkpoint
 
 
 def describe(entry: Checkpoint) -> dict[str, Any]:
     """Return everything that ``inspect`` shows, as plain values.
 
-    Sparsities are fractions, FLOPs are multiply-adds an image.
+    Sparsities are fractions of weights that a mask holds at zero, FLOPs are multiply-adds per image, sizes bytes:
+    ``bytes`` of all files that are needed, ``packed_bytes`` by :func:`sparsebench.sparsity.packed_bytes`.
 
     Parameters
     ----------
@@ -29,7 +31,7 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
     whole = load_entry(entry, head=True)
     info = whole.info
     flops = {layer.name: layer for layer in count(whole.module, whole.preprocess.input_size)}
-    shown = [layer for layer in info.sparsity.layers if layer.name in flops]
+    report = info.sparsity
     return {
         "id": entry.id,
         "method": entry.method,
@@ -38,7 +40,9 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
         "reference": entry.reference,
         "twin_of": entry.twin_of,
         "file": str(info.path),
-        "bytes": info.path.stat().st_size,
+        "files": [{"path": str(path), "bytes": path.stat().st_size} for path in info.files],
+        "bytes": sum(path.stat().st_size for path in info.files),
+        "packed_bytes": info.packed_bytes,
         "sha256": sha256_file(info.path),
         "format": info.format,
         "weights_sha256": info.weights_sha256,
@@ -57,11 +61,14 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
             "nominal": entry.sparsity,
             "scope": entry.sparsity_scope,
             "distribution": entry.distribution,
-            "agrees_under": agreeing_scopes(entry.sparsity, info.sparsity),
-            "measured": {s: info.sparsity.scope(s) for s in ("prunable", "pruned_layers", "all_params")},
+            "exempt": [layer_of(layer.name) for layer in report.layers if layer.exempt],
+            "agrees_under": agreeing_scopes(entry.sparsity, report),
+            "measured": {s: report.scope(s) for s in ("prunable", "pruned_layers", "all_params")},
         },
-        "parameters": info.sparsity.params,
-        "zeros": info.sparsity.zeros,
+        "parameters": report.params,
+        "zeros": report.zeros,
+        "held": report.held,
+        "unheld": {"zeros": report.unheld, "fraction": report.unheld_fraction},
         "flops": {"dense": sum(f.dense for f in flops.values()), "sparse": sum(f.sparse for f in flops.values())},
         "layers": [
             {
@@ -69,12 +76,14 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
                 "shape": list(layer.shape),
                 "weights": layer.weights,
                 "zeros": layer.zeros,
+                "held": layer.held,
                 "sparsity": layer.sparsity,
-                "masked": layer.masked,
+                "masked": layer.source is not None,
+                "mask_source": layer.source,
                 "exempt": layer.exempt,
-                "flops_dense": flops[layer.name].dense,
-                "flops_sparse": flops[layer.name].sparse,
+                "flops_dense": flops[layer.name].dense if layer.name in flops else None,
+                "flops_sparse": flops[layer.name].sparse if layer.name in flops else None,
             }
-            for layer in shown
+            for layer in report.layers
         ],
     }

@@ -1,31 +1,40 @@
-"""Fixed sparsity masks: which weights can be pruned, which are, holding them at zero, proving it, and counting.
+"""Fixed sparsity masks: which weights can be pruned, which are, holding them at zero, and proving it.
 
-A mask is a bool tensor of its weight's shape, True where the weight is kept. Masks are kept in a dict under the
-parameter's name; a layer that the method exempts has no entry.
+A mask is a bool tensor of its parameter's shape, True where the weight is kept. Masks are kept in a dict under the
+parameter's name; a layer that is not pruned has no entry.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from .schema import MaskError, MaskProof
+from .schema import CheckpointError, MaskError, MaskProof
 
 Masks = Mapping[str, Tensor]
+
+MaskSource = Literal["file", "zeros"]
+"""Where a mask is from: the checkpoint's file, or the places where the weight is zero."""
 
 PRUNABLE_TYPES = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Layers whose weight counts as prunable; biases and normalisation never do."""
 
+_ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+"""The linear weights that torch's own attention keeps outside of a linear layer."""
+
 DENSE_BELOW = 0.01
-"""A file without masks whose prunable weights are zero in less than this fraction is dense: chance zeros stay free."""
+"""A layer without a mask of its own, whose weights are zero in less than this fraction, is dense: zeros by chance."""
 
 
 def prunable(module: nn.Module, exempt: Iterable[str] = ()) -> dict[str, Tensor]:
     """Return the weights that may be pruned, by parameter name, in the module's order.
+
+    These are the weights of convolutions and linear layers, attention's projections included.
 
     Parameters
     ----------
@@ -35,11 +44,20 @@ def prunable(module: nn.Module, exempt: Iterable[str] = ()) -> dict[str, Tensor]
         Names of layers (``conv1``, ``fc``) to leave out.
     """
     left_out = set(exempt)
-    return {
-        f"{name}.weight": layer.weight
-        for name, layer in module.named_modules()
-        if isinstance(layer, PRUNABLE_TYPES) and name not in left_out and layer.weight is not None
-    }
+    found: dict[str, Tensor] = {}
+    for layer_name, layer in module.named_modules():
+        attention = isinstance(layer, nn.MultiheadAttention)
+        for leaf in _ATTENTION_WEIGHTS if attention else ("weight",) if isinstance(layer, PRUNABLE_TYPES) else ():
+            name = f"{layer_name}.{leaf}" if layer_name else leaf
+            weight = getattr(layer, leaf)
+            if weight is not None and layer_of(name) not in left_out:
+                found[name] = weight
+    return found
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that a prunable weight is known by: ``conv1`` for ``conv1.weight``."""
+    return name.removesuffix(".weight")
 
 
 def zeros_in(tensor: Tensor) -> int:
@@ -47,16 +65,62 @@ def zeros_in(tensor: Tensor) -> int:
     return int(torch.count_nonzero(tensor.detach() == 0))
 
 
-def infer(module: nn.Module, exempt: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Return masks where a network's prunable weights are zero.
+@dataclass(frozen=True)
+class FoundMasks:
+    """The masks of a network, and where each of them is from."""
 
-    A layer without any zero gets no entry; a network with less than :data:`DENSE_BELOW` zeros gets none at all.
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    sources: dict[str, MaskSource] = field(default_factory=dict)
+
+    def only(self, names: Iterable[str]) -> FoundMasks:
+        """Return the masks of some parameters."""
+        kept = set(names)
+        return FoundMasks(
+            {name: mask for name, mask in self.masks.items() if name in kept},
+            {name: source for name, source in self.sources.items() if name in kept},
+        )
+
+
+def find(module: nn.Module, own: Masks | None = None, exempt: Iterable[str] = ()) -> FoundMasks:
+    """Return a network's masks: for each prunable layer the file's own, else where its weights are zero.
+
+    A layer without a mask whose weights are zero in less than :data:`DENSE_BELOW` is dense, whichever layer it is. A
+    mask of ones over a layer with more zeros than that says nothing: files are wrapped in such masks after training.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network, with its weights loaded.
+    own : mapping of str to Tensor, optional
+        The file's own masks, by parameter name. A mask of a bias or of normalisation counts too.
+    exempt : iterable of str
+        Layers that are known not to be pruned: zeros there are chance.
+
+    Raises
+    ------
+    CheckpointError
+        If a mask is of no parameter of that shape.
     """
-    weights = prunable(module, exempt)
-    zeros = sum(zeros_in(w) for w in weights.values())
-    if zeros < DENSE_BELOW * max(1, sum(w.numel() for w in weights.values())):
-        return {}
-    return {name: w.detach() != 0 for name, w in weights.items() if bool((w == 0).any())}
+    parameters = dict(module.named_parameters())
+    candidates = {name: w for name, w in prunable(module, exempt).items() if _is_pruned(w)}
+    masks: dict[str, Tensor] = {}
+    for name, mask in (own or {}).items():
+        if name not in parameters or parameters[name].shape != mask.shape:
+            raise CheckpointError(
+                f"the file has a mask of shape {tuple(mask.shape)} for {name}, but the network has no such parameter",
+                "give the architecture that the file was saved from",
+            )
+        if name not in candidates or not bool(mask.all()):
+            masks[name] = mask
+    sources: dict[str, MaskSource] = dict.fromkeys(masks, "file")
+    for name, weight in candidates.items():
+        if name not in masks:
+            masks[name], sources[name] = weight.detach() != 0, "zeros"
+    return FoundMasks(masks, sources)
+
+
+def _is_pruned(weight: Tensor) -> bool:
+    return zeros_in(weight) >= max(1.0, DENSE_BELOW * weight.numel())
 
 
 def apply(module: nn.Module, masks: Masks) -> None:
@@ -141,13 +205,14 @@ PATTERNS = (2, 4, 8, 16)
 def pattern(masks: Masks) -> str | None:
     """Return the N:M pattern that masks follow, ``2:4``, or None.
 
-    Groups are of M consecutive input channels (a linear layer's inputs). Every group of every mask must keep at most N
-    weights, and nine in ten exactly N, so that a mask that is only very sparse is not taken for a pattern.
+    Groups are of M consecutive input channels (a linear layer's inputs). Every group of every weight's mask must keep
+    at most N weights, and nine in ten exactly N, so that a mask that is only very sparse is not taken for a pattern.
     """
     found = []
+    weights = [mask for mask in masks.values() if mask.ndim >= 2]
     for m in PATTERNS:
         counts = []
-        for mask in masks.values():
+        for mask in weights:
             rows = mask.movedim(1, -1).reshape(-1)
             if rows.numel() % m:
                 break
@@ -168,62 +233,3 @@ def sha256(masks: Masks) -> str:
         value.update(f"{name}{tuple(mask.shape)}".encode())
         value.update(mask.numpy().tobytes())
     return value.hexdigest()
-
-
-@dataclass(frozen=True)
-class LayerSparsity:
-    """One weight's count of zeros, whether it has a mask, and whether the method exempts it."""
-
-    name: str
-    shape: tuple[int, ...]
-    weights: int
-    zeros: int
-    masked: bool
-    exempt: bool
-
-    @property
-    def sparsity(self) -> float:
-        """Fraction of zeros."""
-        return self.zeros / self.weights
-
-
-@dataclass(frozen=True)
-class SparsityReport:
-    """A network's zeros, counted, by layer and under each scope (see :data:`~sparsebench.schema.SparsityScope`)."""
-
-    layers: tuple[LayerSparsity, ...]
-    params: int
-    zeros: int
-
-    def scope(self, name: str) -> float:
-        """Return the sparsity under a scope: ``prunable``, ``pruned_layers`` or ``all_params``."""
-        if name == "all_params":
-            return self.zeros / max(1, self.params)
-        layers = [layer for layer in self.layers if not layer.exempt]
-        if name == "pruned_layers":
-            layers = [layer for layer in self.layers if layer.masked and layer.zeros]
-        elif name != "prunable":
-            raise ValueError(f"unknown sparsity scope {name!r}")
-        return sum(layer.zeros for layer in layers) / max(1, sum(layer.weights for layer in layers))
-
-
-def measure(module: nn.Module, masks: Masks, exempt: Iterable[str] = ()) -> SparsityReport:
-    """Count zeros in a network's weights.
-
-    Parameters
-    ----------
-    module : nn.Module
-        The network.
-    masks : mapping of str to Tensor
-        Its masks.
-    exempt : iterable of str
-        Layers that the method may not prune; all others are what ``prunable`` is a fraction of.
-    """
-    left_out = {f"{name}.weight" for name in exempt}
-    layers = []
-    for name, weight in prunable(module).items():
-        zeros = zeros_in(weight)
-        layers.append(LayerSparsity(name, tuple(weight.shape), weight.numel(), zeros, name in masks, name in left_out))
-    params = sum(p.numel() for p in module.parameters())
-    zeros = sum(zeros_in(p) for p in module.parameters())
-    return SparsityReport(tuple(layers), params, zeros)

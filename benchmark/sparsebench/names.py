@@ -1,50 +1,49 @@
-"""The names of methods, their variants and the published tasks, and the one table from published spellings to them."""
+"""The names of methods, their variants and the published tasks, and the one table from published spellings to them.
+
+Methods declare their names themselves (:mod:`sparsebench.pruning.methods`, imported when first asked for).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 
 
 @dataclass(frozen=True)
 class MethodName:
-    """A method's id, its name in print, what it is, and other spellings in use."""
+    """A method's id, its name in print, what it is, other spellings in use, and how it is drawn."""
 
     id: str
     title: str
     summary: str
     spellings: tuple[str, ...] = ()
+    colour: str = ""
+    marker: str = ""
 
 
-METHOD_NAMES: dict[str, MethodName] = {
-    m.id: m
-    for m in (
-        MethodName("dense", "Dense", "no pruning: the reference, and the dense twins of co-trained methods"),
-        MethodName("magnitude", "Magnitude", "one-shot magnitude pruning", ("one-shot",)),
-        MethodName("gmp", "GMP", "gradual magnitude pruning from dense weights (Zhu & Gupta, 2017)"),
-        MethodName("acdc", "AC/DC", "alternating compressed/decompressed training (Peste et al., 2021)", ("AC-DC",)),
-        MethodName("rigl", "RigL", "sparse training that drops by magnitude, grows by gradient (Evci et al., 2020)"),
-        MethodName("str", "STR", "soft threshold reparameterisation (Kusupati et al., 2020)"),
-        MethodName(
-            "lth", "LTH-T", "lottery tickets for transfer: iterative magnitude pruning (Chen et al., 2021)", ("LTH",)
-        ),
-        MethodName(
-            "woodfisher", "WoodFisher", "second-order pruning, block Fisher inverse (Singh & Alistarh, 2020)", ("WF",)
-        ),
-        MethodName("mfac", "M-FAC", "second-order pruning, matrix-free (Frantar et al., 2021)"),
-        MethodName(
-            "cram", "CrAM", "compression-aware minimiser, prunable in one shot (Peste et al., 2022)", ("CrAM+",)
-        ),
-    )
-}
-"""Known methods by id; a registry may name others."""
+@cache
+def method_names() -> Mapping[str, MethodName]:
+    """Return the names of the known methods by id, as the methods declare them; a registry may name others."""
+    declared = import_module("sparsebench.pruning.methods").methods()
+    return {
+        m.name: MethodName(m.name, m.title or m.name, m.summary, m.spellings, m.colour, m.marker)
+        for m in declared.values()
+    }
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9+]", "", name.lower())
 
 
-_SPELLINGS = {_plain(s): m.id for m in METHOD_NAMES.values() for s in (m.id, m.title, *m.spellings)}
+@cache
+def _spellings() -> Mapping[str, str]:
+    return {_plain(s): m.id for m in method_names().values() for s in (m.id, m.title, *m.spellings)}
 
 
 _VARIANTS: dict[str, str] = {
@@ -79,12 +78,12 @@ def method_id(name: str) -> str:
 
     An unknown name comes back unchanged.
     """
-    return _SPELLINGS.get(_plain(name), name)
+    return _spellings().get(_plain(name), name)
 
 
 def method_title(name: str) -> str:
     """Return a method's name in print."""
-    known = METHOD_NAMES.get(name)
+    known = method_names().get(name)
     return known.title if known else name
 
 
@@ -93,13 +92,13 @@ def method_and_variant(name: str) -> tuple[str, str]:
 
     A name that is none of a known method, with or without a known variant, comes back unchanged.
     """
-    known = _SPELLINGS.get(_plain(name))
+    known = _spellings().get(_plain(name))
     if known:
         return known, ""
     for variant, title in _VARIANTS.items():
         stem = _plain(name).removesuffix(_plain(title))
-        if stem != _plain(name) and stem in _SPELLINGS:
-            return _SPELLINGS[stem], variant
+        if stem != _plain(name) and stem in _spellings():
+            return _spellings()[stem], variant
     return name, ""
 
 
@@ -111,3 +110,24 @@ def variant_title(variant: str) -> str:
 def task_id(name: str) -> str:
     """Return the id of a published task under any of its spellings (``SUN`` is ``sun397``); others are unchanged."""
     return _TASK_SPELLINGS.get(_plain(name), name)
+
+
+def plain_id(name: str, otherwise: str) -> str:
+    """Return the id of what is called ``name``: its ASCII letters, digits and ``._+-``, the rest as hyphens.
+
+    Letters with accents lose them, and six digits of a hash of the whole name follow where it has characters that
+    aren't ASCII: so ``fotos-ä`` and ``fotos-ö`` have different ids.
+
+    Parameters
+    ----------
+    name : str
+        The name of a file or folder.
+    otherwise : str
+        What takes the name's place if it has no such character.
+    """
+    whole = unicodedata.normalize("NFC", name)
+    letters = (c for c in unicodedata.normalize("NFKD", whole) if not unicodedata.combining(c))
+    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", "".join(letters)).lstrip("-._+")
+    if whole.isascii():
+        return plain or otherwise
+    return f"{plain.rstrip('-._+') or otherwise}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:6]}"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .datasets.base import TaskData
 from .datasets.transforms import resolve_transform
 from .engines import check_choice
 from .engines.choice import pinned
 from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
+from .masks import DENSE_BELOW
+from .names import plain_id
 from .probes import PROBES
 from .registry import CheckpointFilter, Registry, read_task
 from .schema import (
@@ -29,14 +31,17 @@ from .schema import (
     Suite,
     Task,
     UnknownNameError,
+    digest,
 )
 from .supplies import Supplies
 
 Overwrite = Literal["never", "failed", "always"]
+PredictionKind = Literal["logits", "classes"]
 _BATCH = 256
 """Images a batch that an engine is chosen for."""
 
 OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
+PREDICTIONS: tuple[PredictionKind, ...] = ("logits", "classes")
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Selection:
 
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
-    the probe of the suite's protocol.
+    the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
+    :mod:`.protocols`); ``microbatch`` changes full mode's.
     """
 
     suite: str = "mini"
@@ -58,6 +64,8 @@ class Selection:
     seeds: Sequence[int] = ()
     variants: Sequence[str] = ()
     probes: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    microbatch: int | None = None
 
 
 PROBE_PROTOCOLS = {
@@ -90,17 +98,39 @@ class Plan:
         return [run for group in self.groups for run in group.runs]
 
     def remaining(self, statuses: dict[str, str], overwrite: Overwrite) -> Plan:
-        """Return the plan without what is done.
+        """Return the plan without what is done; statuses are by record key.
 
         ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
         """
         done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
         groups = []
         for group in self.groups:
-            runs = tuple(run for run in group.runs if statuses.get(run.run_id) not in done)
+            runs = tuple(run for run in group.runs if statuses.get(run.record_key) not in done)
             if runs:
                 groups.append(group.model_copy(update={"runs": runs}))
         return replace(self, groups=tuple(groups))
+
+    def with_engines_of(self, done: Collection[RunSpec]) -> Plan:
+        """Return the plan with the engine of each run that is done, whatever engine that was: for engine ``auto``."""
+        found = {(spec.run_id, _but_engine(spec.numerics)): spec.numerics for spec in done}
+        planned = {run.record_key for run in self.runs} & {spec.record_key for spec in done}
+        groups = []
+        for group in self.groups:
+            runs = tuple(
+                run
+                if run.record_key in planned
+                else run.model_copy(
+                    update={"numerics": found.get((run.run_id, _but_engine(run.numerics)), run.numerics)}
+                )
+                for run in group.runs
+            )
+            groups.append(group.model_copy(update={"runs": runs}))
+        return replace(self, groups=tuple(groups))
+
+
+def _but_engine(numerics: Numerics) -> str:
+    """Return the key of numerics whatever their engine."""
+    return numerics.model_copy(update={"engine": "auto"}).key
 
 
 def make_plan(
@@ -140,11 +170,16 @@ def make_plan(
     check_choice(numerics.engine)
     suite = registry.suite(selection.suite)
     modes = select_modes(selection.modes or (["linear"] if selection.probes else []), suite)
-    protocols = {mode: select_protocols(mode, selection.probes, registry, suite) for mode in modes}
+    if selection.settings and len(modes) > 1:
+        both = " and ".join(modes)
+        raise InputError(f"--set changes the protocol of one mode, not of {both}", "add --mode linear or --mode full")
     if selection.probes and "linear" not in modes:
         raise InputError("--probe is for linear mode", "add --mode linear, or leave --probe out")
     checkpoints = select_checkpoints(selection, registry, suite)
     tasks = select_tasks(selection.tasks, registry, suite, places)
+    protocols = {
+        (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
+    }
     opened = (supplies or Supplies(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, tell)
     infos: list[tuple[BackboneInfo, Preprocess]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
@@ -156,16 +191,17 @@ def make_plan(
             text = f"checkpoint {checkpoint.id} holds the same weights and mask as {twice.id}: run once, as {twice.id}"
             warnings.warn(text, stacklevel=2)
             continue
+        _say_unheld(backbone.info)
         infos.append((backbone.info, backbone.preprocess))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
-    context = _Context(suite, registry, computed, tuple(selection.seeds))
+    context = _Context(suite, computed, tuple(selection.seeds))
     groups = [
-        _group(context, mode, name, *loaded, data)
+        _group(context, protocol, *loaded, data)
         for mode in modes
-        for name in protocols[mode]
+        for of_tasks in zip(*(protocols[mode, data.task.id] for data in opened), strict=True)
         for loaded in infos
-        for data in opened
+        for data, protocol in zip(opened, of_tasks, strict=True)
     ]
     return Plan(tuple(groups))
 
@@ -179,6 +215,15 @@ def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, tell: Callable[[s
     if found.engine != asked.engine:
         tell(f"engine for {backbone.info.id}: {found.engine}")
     return found
+
+
+def _say_unheld(info: BackboneInfo) -> None:
+    """Warn of more zeros than chance leaves in a sparse checkpoint, where no mask holds them."""
+    report = info.sparsity
+    if info.checkpoint.method != "dense" and report.unheld_fraction >= DENSE_BELOW:
+        share = f"{report.unheld:,} weights are zero ({report.unheld_fraction:.1%} of those kept)"
+        text = f"checkpoint {info.id}: {share} that no mask holds, and full mode trains them; inspect shows where"
+        warnings.warn(text, stacklevel=3)
 
 
 def _same(one: BackboneInfo, other: BackboneInfo) -> bool:
@@ -196,9 +241,18 @@ def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
     return [mode for mode in MODES if mode in (names or suite.modes)]
 
 
-def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, suite: Suite) -> list[str]:
-    """Return the names of a mode's protocols: the suite's own, or in linear mode one a probe that was asked for."""
-    own = suite.modes[mode].protocol
+def task_protocols(mode: Mode, task: Task, selection: Selection, registry: Registry, suite: Suite) -> list[Protocol]:
+    """Return a task's protocols with its overrides and the asked-for settings: one, or one per probe asked for."""
+    own = suite.protocol_of(mode, own_task=task.id in suite.tasks and task == registry.tasks[task.id])
+    names = select_protocols(mode, selection.probes, registry, own)
+    overrides, settings = task.overrides.get(mode, {}), selection.settings
+    if mode == "full" and selection.microbatch is not None:
+        settings = {**settings, "microbatch": selection.microbatch}
+    return [registry.protocol(name, mode, overrides, f"task {task.id}", settings) for name in names]
+
+
+def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, own: str) -> list[str]:
+    """Return the names of a mode's protocols: the suite's ``own``, or in linear mode one per probe asked for."""
     if mode != "linear" or not probes:
         return [own]
     for name in probes:
@@ -223,11 +277,24 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs, selection.variants).select(
             registry, suite
         )
-    both = [*selected, *own]
-    for checkpoint in own:
-        if sum(c.id == checkpoint.id for c in both) > 1:
-            raise InputError(f"two checkpoints are called {checkpoint.id!r}", "rename the file")
-    return both
+    taken = {checkpoint.id for checkpoint in selected}
+    for file, checkpoint in zip(files, own, strict=True):
+        name = _apart("checkpoint", checkpoint.id, Path(file).expanduser(), taken)
+        selected.append(checkpoint.model_copy(update={"id": name}))
+        taken.add(name)
+    return selected
+
+
+def _apart(what: str, name: str, path: Path, taken: Collection[str]) -> str:
+    """Return the name of a user's file or folder, with its folder's before it where another has the name already."""
+    if name not in taken:
+        return name
+    path = path.resolve()
+    longer = plain_id(f"{path.parent.name}-{name}", what)
+    if longer in taken:
+        longer = f"{name}-{digest(str(path))[:8]}"
+    warnings.warn(f"two {what}s are called {name!r}: {str(path)!r} is called {longer!r} here", stacklevel=3)
+    return longer
 
 
 def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places: Places) -> list[Task]:
@@ -239,8 +306,9 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places:
         if name in registry.tasks or not _is_path(name):
             task = registry.task(name)
         else:
-            path = Path(name).expanduser()
+            path = _own_path(name)
             task = read_task(path, places.data_dir) if path.suffix in (".yaml", ".yml") else folder_task(path)
+            task = task.model_copy(update={"id": _apart("task", task.id, path, tasks)})
         if task.id in tasks:
             raise InputError(f"two tasks are called {task.id!r}", "give one of them another id")
         tasks[task.id] = task
@@ -249,8 +317,14 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places:
 
 def folder_task(path: Path) -> Task:
     """Return the task of an image folder, named after it."""
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.resolve().name).lstrip("-._")
-    return Task(id=name or "folder", loader="imagefolder", root=str(path.resolve()))
+    return Task(id=plain_id(path.resolve().name, "folder"), loader="imagefolder", root=str(path.resolve()))
+
+
+def _own_path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"task {name!r}: {error}", "correct the path") from error
 
 
 def _is_path(name: str) -> bool:
@@ -263,17 +337,12 @@ class _Context:
     """What all groups of a plan share."""
 
     suite: Suite
-    registry: Registry
     numerics: dict[tuple[str, Mode], Numerics]
     seeds: tuple[int, ...]
 
 
-def _group(
-    context: _Context, mode: Mode, name: str, info: BackboneInfo, preprocess: Preprocess, data: TaskData
-) -> Group:
-    settings, task = context.suite.modes[mode], data.task
-    overrides = context.registry.protocol(name, mode).without_sgd(task.overrides.get(mode, {}))
-    protocol = context.registry.protocol(name, mode, overrides, f"task {task.id}")
+def _group(context: _Context, protocol: Protocol, info: BackboneInfo, preprocess: Preprocess, data: TaskData) -> Group:
+    task, mode = data.task, protocol.mode
     if protocol.grid is not None and len(data.val) == 0:
         raise InputError(
             f"protocol {protocol.name!r} chooses hyperparameters on val, but task {task.id!r} has no val images",
@@ -281,7 +350,7 @@ def _group(
         )
     transform = resolve_transform(preprocess, task, protocol)
     first = _first_spec(context, info, data, protocol, transform.sha256)
-    seeds: Sequence[int] = context.seeds or settings.seeds
+    seeds: Sequence[int] = context.seeds or context.suite.modes[mode].seeds
     if mode == "linear" and protocol.probe not in SEEDED_PROBES:
         seeds = (0,)  # every seed would give the same numbers
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(seeds))
@@ -302,7 +371,7 @@ def _first_spec(
         transform_sha256=transform_sha256,
         mode=protocol.mode,
         probe=protocol.probe,
-        protocol=protocol.resolved(),
+        protocol=protocol.resolved(task.metric),
         seed=0,
         checkpoint=checkpoint.id,
         method=checkpoint.method,
@@ -314,9 +383,9 @@ def _first_spec(
         nm=checkpoint.nm,
         reference=checkpoint.reference,
         twin_of=checkpoint.twin_of,
+        replicate=checkpoint.replicate,
         upstream_top1=checkpoint.upstream.top1 if checkpoint.upstream else None,
         task=task.id,
-        suite=context.suite.id if task.id in context.suite.tasks else None,
         protocol_name=protocol.name,
         metric=task.metric,
         numerics=context.numerics[checkpoint.id, protocol.mode],

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .names import METHOD_NAMES, method_id
+from .names import method_id, method_names
+from .protocols import parse_name, with_settings
 from .resources import root_file
 from .schema import Checkpoint, InputError, Mode, Protocol, RegistryError, Suite, Task, UnknownNameError
-from .yamlfile import read_mapping, validate
+from .yamlfile import Place, read_mapping, validate
 
 T = TypeVar("T")
 
-_NOT_TASKS = {"suites.yaml", "protocols.yaml"}
+_NOT_TASKS = {"suites", "protocols"}
+_SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Registry:
     tasks: dict[str, Task] = field(default_factory=dict)
     suites: dict[str, Suite] = field(default_factory=dict)
     protocols: dict[str, Protocol] = field(default_factory=dict)
+    places: dict[tuple[str, str], Place] = field(default_factory=dict)
+    """By kind and id, where each entry is written."""
 
     def checkpoint(self, name: str) -> Checkpoint:
         """Return a checkpoint by id, or raise :class:`UnknownNameError`."""
@@ -38,19 +43,35 @@ class Registry:
         """Return a suite by id, or raise :class:`UnknownNameError`."""
         return _get(self.suites, "suite", name)
 
-    def protocol(self, name: str, mode: Mode, overrides: dict[str, Any] | None = None, task: str = "task") -> Protocol:
-        """Return a protocol by name, with a task's overrides, or raise an :class:`InputError`."""
-        protocol = _get(self.protocols, "protocol", name)
+    def protocol(
+        self,
+        name: str,
+        mode: Mode,
+        overrides: Mapping[str, Any] | None = None,
+        task: str = "task",
+        settings: Mapping[str, Any] | None = None,
+    ) -> Protocol:
+        """Return a protocol by name, with a task's overrides, then with ``settings`` changed.
+
+        The name may have settings of its own (see :mod:`.protocols`); the result's name has all of them.
+
+        Raises
+        ------
+        InputError
+            If there is no such protocol, it is another mode's, or a setting or value can't be used.
+        """
+        base, own = parse_name(name)
+        protocol = _get(self.protocols, "protocol", base)
         if protocol.mode != mode:
             raise RegistryError(f"protocol {name!r} is for mode {protocol.mode}, not {mode}", "correct the suite")
-        if not overrides:
+        changes = {**own, **(settings or {})}
+        if not overrides and not changes:
             return protocol
-        fields = {**protocol.model_dump(), **overrides}
-        return validate(Protocol, fields, path=Path(f"{task}: overrides"), entry=name)
+        return with_settings(protocol, changes, protocol.without_sgd(dict(overrides or {})), task)
 
     def methods(self) -> list[str]:
         """Return the ids of all methods: the known ones, then those that only a registry names."""
-        return list(dict.fromkeys([*METHOD_NAMES, *(c.method for c in self.checkpoints.values())]))
+        return list(dict.fromkeys([*method_names(), *(c.method for c in self.checkpoints.values())]))
 
 
 def _get(table: dict[str, T], kind: str, name: str) -> T:
@@ -83,13 +104,15 @@ def load_registry(
         _read_checkpoints(registry, path)
     for folder in (root_file("tasks"), *tasks_dirs):
         _read_tasks_dir(registry, folder, data_dir)
-    try:
-        _check_links(registry)
-    except InputError as error:
-        files = ", ".join(str(path) for path in (*registry_files, *tasks_dirs))
-        if not files:
-            raise
-        raise RegistryError(f"{files}: {error.message}", error.hint) from error
+    _check_links(registry)
+    return registry
+
+
+def load_tasks(tasks_dirs: Iterable[Path] = (), data_dir: Path | None = None) -> Registry:
+    """Return a registry of tasks, protocols and suites, without checkpoints, which is quicker to read."""
+    registry = Registry()
+    for folder in (root_file("tasks"), *tasks_dirs):
+        _read_tasks_dir(registry, folder, data_dir)
     return registry
 
 
@@ -102,85 +125,115 @@ def builtin_protocols() -> Registry:
 
 def read_task(path: Path, data_dir: Path | None = None) -> Task:
     """Read one task file; a relative root is relative to ``data_dir``, without it to the file's folder."""
-    task = validate(Task, {"id": path.stem, **read_mapping(path)}, path=path, entry=path.stem)
-    if task.root is not None and not Path(task.root).expanduser().is_absolute():
-        task = task.model_copy(update={"root": str(((data_dir or path.parent) / task.root).resolve())})
-    return task
+    fields = read_mapping(path)
+    task = validate(Task, {"id": path.stem, **fields}, path=fields.place, entry=path.stem)
+    if task.root is None or Path(task.root).is_absolute():
+        return task
+    root = _absolute(data_dir or path.parent, task.root, fields.place.at("root"))
+    return task.model_copy(update={"root": root})
+
+
+def _absolute(folder: Path, name: str, place: Place) -> str:
+    """Return a path of an entry, relative to ``folder``, as an absolute one."""
+    try:
+        return str((folder / Path(name).expanduser()).resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a name too long
+        raise RegistryError(f"{place}: the path {name!r} can't be used: {error}", "correct the path") from error
 
 
 def _read_checkpoints(registry: Registry, path: Path) -> None:
-    for name, fields in read_mapping(path).items():
-        if name in registry.checkpoints:
-            raise RegistryError(f"{path}: checkpoint {name!r} is already registered", "give it another id")
-        if not isinstance(fields, dict):
-            validate(Checkpoint, fields, path=path, entry=name)
-        entry = dict(fields)
-        if isinstance(entry.get("method"), str):
-            entry["method"] = method_id(entry["method"])
-        checkpoint = validate(Checkpoint, {"id": name, **entry}, path=path, entry=name)
+    document = read_mapping(path)
+    for name, fields in document.items():
+        place = document.place.at(name)
+        if isinstance(fields, dict) and isinstance(fields.get("method"), str):
+            fields = {**fields, "method": method_id(fields["method"])}
+        checkpoint = validate(Checkpoint, _named(fields, "id", name), path=place, entry=name)
         source = checkpoint.file
         if not source.path.startswith(("package:", "python:", "cache:")):
-            absolute = str((path.parent / Path(source.path).expanduser()).resolve())
+            absolute = _absolute(path.parent, source.path, place.at("file", "path"))
             checkpoint = checkpoint.model_copy(update={"file": source.model_copy(update={"path": absolute})})
-        registry.checkpoints[name] = checkpoint
+        _add(registry, registry.checkpoints, checkpoint.id, checkpoint, "checkpoint", place)
 
 
 def _read_tasks_dir(registry: Registry, folder: Path, data_dir: Path | None) -> None:
-    if not folder.is_dir():
-        raise RegistryError(f"{folder} is not a folder of task files", "give the folder that holds the YAML files")
-    for path in sorted(folder.glob("*.yaml")):
-        if path.name in _NOT_TASKS:
-            continue
-        task = read_task(path, data_dir)
-        _add(registry.tasks, task.id, task, "task", path)
-    _read_protocols(registry, folder / "protocols.yaml")
-    for name, fields in _optional(folder / "suites.yaml").items():
-        suite = validate(Suite, _named(fields, "id", name), path=folder / "suites.yaml", entry=name)
-        _add(registry.suites, name, suite, "suite", folder / "suites.yaml")
+    files = _yaml_files(folder)
+    for path in files:
+        if path.stem not in _NOT_TASKS:
+            task = read_task(path, data_dir)
+            _add(registry, registry.tasks, task.id, task, "task", Place(path))
+    for path in files:
+        if path.stem == "protocols":
+            _read_protocols(registry, path)
+        elif path.stem == "suites":
+            document = read_mapping(path)
+            for name, fields in document.items():
+                suite = validate(Suite, _named(fields, "id", name), path=document.place.at(name), entry=name)
+                _add(registry, registry.suites, suite.id, suite, "suite", document.place.at(name))
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    """List the YAML files of a tasks folder, hidden ones left out."""
+    hint = "give the folder that holds the YAML files"
+    try:
+        if not folder.is_dir():
+            raise RegistryError(f"{folder} is not a folder of task files", hint)
+        found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise RegistryError(f"{folder} can't be listed: {reason}", hint) from error
+    files = [path for path in found if not path.name.startswith(".")]
+    if not files:
+        raise RegistryError(f"{folder} holds no task files", f"{hint} (NAME.yaml, suites.yaml, protocols.yaml)")
+    return files
 
 
 def _read_protocols(registry: Registry, path: Path) -> None:
-    for name, fields in _optional(path).items():
-        _add(
-            registry.protocols,
-            name,
-            validate(Protocol, _named(fields, "name", name), path=path, entry=name),
-            "protocol",
-            path,
-        )
-
-
-def _optional(path: Path) -> dict[str, Any]:
-    return read_mapping(path) if path.exists() else {}
+    document = read_mapping(path)
+    for name, fields in document.items():
+        if "+" in name:
+            where = document.place.at(name)
+            raise RegistryError(f"{where}: protocol {name!r} has a '+' in its name", "it stands before settings")
+        protocol = validate(Protocol, _named(fields, "name", name), path=document.place.at(name), entry=name)
+        _add(registry, registry.protocols, protocol.name, protocol, "protocol", document.place.at(name))
 
 
 def _named(fields: Any, key: str, name: str) -> Any:
     return {key: name, **fields} if isinstance(fields, dict) else fields
 
 
-def _add(table: dict[str, T], name: str, value: T, kind: str, path: Path) -> None:
+def _add(registry: Registry, table: dict[str, T], name: str, value: T, kind: str, place: Place) -> None:
     if name in table:
-        raise RegistryError(f"{path}: {kind} {name!r} is already registered", "give it another id")
+        raise RegistryError(f"{place}: {kind} {name!r} is already registered", "give it another id")
     table[name] = value
+    registry.places[kind, name] = place
 
 
 def _check_links(registry: Registry) -> None:
     for checkpoint in registry.checkpoints.values():
+        place = registry.places["checkpoint", checkpoint.id]
         for what, name in (("reference", checkpoint.reference), ("twin_of", checkpoint.twin_of)):
-            if name is not None and name not in registry.checkpoints:
-                error = UnknownNameError("checkpoint", name, registry.checkpoints)
-                raise RegistryError(f"checkpoint {checkpoint.id!r}, field {what}: {error.message}", error.hint)
+            if name is not None:
+                owner = f"checkpoint {checkpoint.id!r}, field {what}"
+                _check_link(registry.checkpoint, name, owner, place.at(what))
     for suite in registry.suites.values():
-        for name in suite.checkpoints:
-            if name not in registry.checkpoints:
-                error = UnknownNameError("checkpoint", name, registry.checkpoints)
-                raise RegistryError(f"suite {suite.id!r}: {error.message}", error.hint)
-        for task in suite.tasks:
-            if task not in registry.tasks:
-                error = UnknownNameError("task", task, registry.tasks)
-                raise RegistryError(f"suite {suite.id!r}: {error.message}", error.hint)
+        place, owner = registry.places["suite", suite.id], f"suite {suite.id!r}"
+        for i, name in enumerate(suite.checkpoints):
+            _check_link(registry.checkpoint, name, owner, place.at("checkpoints", i))
+        for i, name in enumerate(suite.tasks):
+            _check_link(registry.task, name, owner, place.at("tasks", i))
         for mode, settings in suite.modes.items():
-            registry.protocol(settings.protocol, mode)
+            of_mode = partial(registry.protocol, mode=mode)
+            _check_link(of_mode, settings.protocol, owner, place.at("modes", mode, "protocol"))
+            if settings.other_tasks is not None:
+                _check_link(of_mode, settings.other_tasks, owner, place.at("modes", mode, "other_tasks"))
+
+
+def _check_link(find: Callable[[str], object], name: str, owner: str, place: Place) -> None:
+    """See that what an entry names is registered."""
+    try:
+        find(name)
+    except InputError as error:
+        raise RegistryError(f"{place}: {owner}: {error.message}", error.hint) from error
 
 
 @dataclass(frozen=True)

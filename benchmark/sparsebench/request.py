@@ -17,7 +17,8 @@ from .executors.cluster import Cluster, read_cluster
 from .failures import RETRIES
 from .finetune.midrun import EVERY_SECONDS
 from .logs import check_logger
-from .plan import OVERWRITE, Overwrite, Selection
+from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind, Selection
+from .protocols import settings_texts
 from .registry import Registry, load_registry
 from .resources import cache_dir as default_cache
 from .schema import InputError, Numerics, UnknownNameError
@@ -44,6 +45,8 @@ class Request:
     wait: bool = True
     overwrite: Overwrite = "failed"
     save_weights: bool = False
+    save_heads: bool = True
+    predictions: PredictionKind = "logits"
     workers: int | None = None
     checkpoint_seconds: float = EVERY_SECONDS
     retries: int = RETRIES
@@ -91,6 +94,7 @@ def reference_command(request: Request, reference: str) -> str:
         ("--mode", request.selection.modes),
         ("--probe", request.selection.probes),
         ("--seed", request.selection.seeds),
+        ("--set", settings_texts(request.selection.settings)),
         ("--registry", request.registry_files),
         ("--tasks-dir", request.tasks_dirs),
     ):
@@ -175,6 +179,11 @@ def check_request(request: Request) -> None:
         raise InputError(f"--checkpoint-every {request.checkpoint_seconds!r} is no time", "give seconds above 0")
     if request.overwrite not in OVERWRITE:
         raise UnknownNameError("overwrite strategy", request.overwrite, OVERWRITE)
+    if request.predictions not in PREDICTIONS:
+        raise UnknownNameError("kind of predictions", request.predictions, PREDICTIONS)
+    microbatch = request.selection.microbatch
+    if microbatch is not None and not (isinstance(microbatch, int) and microbatch >= 2):
+        raise InputError(f"--microbatch {microbatch!r} is no number of images", "give a whole number from 2 on")
     if request.data_dir is not None and not request.data_dir.is_dir():
         raise InputError(f"--data {request.data_dir} is not a folder", "give the folder that data sets live in")
     for seed in request.selection.seeds:

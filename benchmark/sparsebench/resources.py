@@ -32,12 +32,17 @@ def package_file(name: str) -> Path:
 def installed_file(name: str) -> Path:
     """Return the path of ``PACKAGE/NAME`` inside another installed package, found without importing it.
 
-    Where the package isn't installed, it is where its file would be, beside this package.
+    Looking up ``PACKAGE.SUB`` would import PACKAGE, so that only the first part of a dotted name is looked up, and the
+    others are folders in it. Where the package isn't installed, it is where its file would be, beside this package.
     """
     package, _, rest = name.partition("/")
-    found = importlib.util.find_spec(package)
-    places = list(found.submodule_search_locations or ()) if found else []
-    return Path(places[0] if places else _PACKAGE.parent / package) / rest
+    top, *folders = package.split(".")
+    try:
+        found = importlib.util.find_spec(top)
+        places = list(found.submodule_search_locations or ()) if found else []
+    except (ImportError, ValueError):  # not a name of a package
+        places = []
+    return Path(places[0] if places else _PACKAGE.parent / top).joinpath(*folders, rest)
 
 
 def cache_dir() -> Path:

@@ -98,7 +98,7 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
 def _refused(session: Session, spec: RunSpec, error: RunError) -> RunRecord:
     """Return the failure record of a run that could not be claimed."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    record = RunRecord(run_id=spec.run_id, status="failed", spec=spec, failure=_failure(error, spec), started=started,
+    record = RunRecord(status="failed", spec=spec, failure=_failure(error, spec), started=started,
                        environment=environment())  # fmt: skip
     return _write(session, record, None, RunLogs(session.options.results, spec))
 
@@ -124,7 +124,6 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
     if outcome is not None and outcome.shared_seconds:
         stages["probe"] = max(0.0, stages.get("probe", 0.0) + outcome.shared_seconds)
     record = RunRecord(
-        run_id=spec.run_id,
         status="failed" if outcome is None else "ok",
         spec=spec,
         scores=outcome.scores if outcome else None,
@@ -132,6 +131,7 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
         mask_proof=outcome.mask_proof if outcome else None,
         failure=failure,
         weights_file=outcome.weights_file if outcome else None,
+        head_file=outcome.head_file if outcome else None,
         seconds=round(time.perf_counter() - clock + (outcome.shared_seconds if outcome else 0.0), 4),
         feature_seconds=outcome.feature_seconds if outcome else None,
         stages={name: round(seconds, 4) for name, seconds in stages.items()},
@@ -151,7 +151,7 @@ def _midrun(options: RunOptions, spec: RunSpec) -> MidRun:
     """Return where a run keeps how far it is; the processor may be another one when it goes on."""
     versions = {name: found for name, found in environment().items() if name in VERSIONED}
     identity = {"run": spec.run_id, "numerics": spec.numerics.model_dump(mode="json"), "versions": versions}
-    return MidRun(options.results / "unfinished" / spec.run_id, identity, options.checkpoint_seconds)
+    return MidRun(options.results / "unfinished" / spec.record_key, identity, options.checkpoint_seconds)
 
 
 def _persist(session: Session, logs: RunLogs, act: Callable[[], T]) -> T:
@@ -179,7 +179,13 @@ def _write(session: Session, record: RunRecord, predictions: Predictions | None,
         try:
             return _persist(session, logs, lambda: store.write(record, predictions))
         except RunError as error:
-            update = {"status": "failed", "scores": None, "failure": _failure(error, record.spec), "weights_file": None}
+            update = {
+                "status": "failed",
+                "scores": None,
+                "failure": _failure(error, record.spec),
+                "weights_file": None,
+                "head_file": None,
+            }
             record = record.model_copy(update=update)
     with contextlib.suppress(RunError):  # the disk itself is full: the caller is told of the failure all the same
         store.write_failure(record)
@@ -195,7 +201,10 @@ def _failure(error: BaseException, spec: RunSpec) -> Failure:
 
 def _smaller(spec: RunSpec) -> str:
     """Return what to try where the device's memory doesn't take a run."""
-    batch = spec.numerics.microbatch or spec.protocol.get("batch_size")
+    batch = spec.protocol.get("microbatch") or spec.protocol.get("batch_size")
     if spec.mode == "full" and isinstance(batch, int) and batch >= 4:
-        return f"{batch} images at once are too many: try --microbatch {batch // 2}, or a device with more memory"
+        return (
+            f"{batch} images at once are too many: try a device with more memory, or --microbatch {batch // 2}, which"
+            " is another protocol where the network has batch normalisation"
+        )
     return "try a device with more memory, or --device cpu"

@@ -14,8 +14,8 @@ from .store import Predictions
 
 
 def predictions_of(logits: Any, data: TaskData) -> Predictions:
-    """Return the logits of the test images, with their ids and labels."""
-    return Predictions(data.test.ids, data.test.labels, logits)
+    """Return the test images' ids, labels, predicted classes and logits."""
+    return Predictions.of(data.test.ids, data.test.labels, logits)
 
 
 def probe_scores(fitted: Fitted, probed: ProbeData, data: TaskData) -> Scores:

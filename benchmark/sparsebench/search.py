@@ -49,6 +49,7 @@ def search_full(
     for k, point in list(enumerate(points))[len(trials) :]:
         report = None if progress is None else part(progress, k / len(points), (k + 1) / len(points))
         settings = protocol.at(*point, train_on="train")
+        tried = Trial(settings={"lr": point[0], "weight_decay": point[1]})
         own = None if resume is None else resume.of(f"point{k}")
         try:
             logits = finetune(
@@ -63,9 +64,8 @@ def search_full(
                 resume=own,
             ).test_logits
         except RunError:  # it diverged: a point that can't be chosen
-            trials.append(Trial(lr=point[0], weight_decay=point[1]))
+            trials.append(tried)
         else:
-            tried = Trial(lr=point[0], weight_decay=point[1])
             trials.append(scored(tried, logits, data.val.labels, len(data.classes)))
         if own is not None:
             own.write_json(_TRIALS, [trial.model_dump(mode="json") for trial in trials])
@@ -87,10 +87,7 @@ def with_choice(scores: Scores, chosen: Trial | None, n_val: int) -> Scores:
         "val_top1": chosen.val_top1,
         "val_mean_per_class": chosen.val_mean_per_class,
         "n_val": n_val,
-        "chosen_lr": chosen.lr,
-        "chosen_weight_decay": chosen.weight_decay,
-        "chosen_l2": chosen.l2,
-        "chosen_k": chosen.k,
+        "chosen": chosen.settings,
     }
     return scores.model_copy(update=update)
 

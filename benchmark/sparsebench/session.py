@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from . import probes
@@ -21,7 +22,8 @@ from .finetune import EpochReport, MidRun, finetune
 from .finetune.midrun import EVERY_SECONDS
 from .loading import Backbone, load_entry
 from .logs import RunLogs
-from .plan import Overwrite
+from .plan import Overwrite, PredictionKind
+from .probes.base import LinearHead
 from .probes.choice import at_best, choose
 from .probes.data import Fitted, ProbeData
 from .probes.rows import Rows
@@ -40,14 +42,18 @@ class RunOptions:
     ``since`` is the date of the command's plan file, in nanoseconds by the clock of the results' file system: a record
     written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds`` is
     how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often a
-    finetuning writes down how far it is; ``retries`` and ``retry_seconds`` say how often, and after how long, a run is
-    tried again that the disk or the network failed; ``logger`` is one of :data:`sparsebench.logs.LOGGERS`.
+    finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted classes
+    alone, ``save_heads`` whether a probe's trained classifier is; ``retries`` and ``retry_seconds`` say how often, and
+    after how long, a run is tried again that the disk or the network failed; ``logger`` is one of
+    :data:`sparsebench.logs.LOGGERS`.
     """
 
     results: Path
     data_dir: Path | None = None
     cache_dir: Path | None = None
     save_weights: bool = False
+    save_heads: bool = True
+    predictions: PredictionKind = "logits"
     workers: int | None = None
     overwrite: Overwrite = "failed"
     since: int | None = None
@@ -81,6 +87,7 @@ class Outcome:
     feature_seconds: float | None = None
     features_cached: bool | None = None
     weights_file: str | None = None
+    head_file: str | None = None
     trials: tuple[Trial, ...] = ()
     shared_seconds: float = 0.0
 
@@ -176,7 +183,8 @@ class Session:
             raise fitted
         return Outcome(
             probe_scores(fitted, probe_data, data),
-            predictions_of(fitted.test_logits, data),
+            self._predictions(fitted.test_logits, data),
+            head_file=self._save_head(spec, loaded, fitted.head),
             feature_seconds=round(sum(f.seconds for f in features), 4),
             features_cached=all(f.cached for f in features),
             trials=fitted.trials,
@@ -239,21 +247,35 @@ class Session:
             best_test=result.best_test,
         )
         weights = self._save_weights(spec, loaded, result.state_dict) if self.options.save_weights else None
-        predictions = predictions_of(result.test_logits, data)
+        predictions = self._predictions(result.test_logits, data)
         scores = with_choice(scores, chosen, len(data.val))
         return Outcome(scores, predictions, result.mask_proof, weights_file=weights, trials=trials)
 
+    def _predictions(self, logits: npt.NDArray[np.floating], data: TaskData) -> Predictions:
+        found = predictions_of(logits, data)
+        return found if self.options.predictions == "logits" else found.without_logits()
+
     def _save_weights(self, spec: RunSpec, loaded: Loaded, state: dict[str, torch.Tensor]) -> str:
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        return self._save(f"weights/{spec.record_key}.safetensors", "finetuned", spec, loaded, tensors)
+
+    def _save_head(self, spec: RunSpec, loaded: Loaded, head: LinearHead | None) -> str | None:
+        if head is None or not self.options.save_heads:
+            return None
+        tensors = {"weight": torch.from_numpy(head.weight), "bias": torch.from_numpy(head.bias)}
+        return self._save(f"heads/{spec.record_key}.safetensors", "head", spec, loaded, tensors)
+
+    def _save(self, name: str, what: str, spec: RunSpec, loaded: Loaded, tensors: dict[str, torch.Tensor]) -> str:
+        """Write tensors below the results folder, with what they are in the file's metadata; return the file's name."""
         from safetensors.torch import save
 
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         described = {
             "arch": loaded.backbone.info.arch,
             "checkpoint": spec.checkpoint,
+            "weights_sha256": spec.weights_sha256,
             "task": spec.task,
             "classes": list(loaded.data.classes),
             "run_id": spec.run_id,
         }
-        name = f"weights/{spec.run_id}.safetensors"
-        write_bytes(self.options.results / name, save(tensors, {"finetuned": canonical_json(described)}))
+        write_bytes(self.options.results / name, save(tensors, {what: canonical_json(described)}))
         return name

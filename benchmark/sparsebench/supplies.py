@@ -12,7 +12,7 @@ from .datasets.base import TaskData
 from .downloads import ByHandError, Fetcher, FetchError, TransferDisplay, find_state, offline_reason
 from .downloads.locating import remedy
 from .resources import datasets_dir
-from .schema import Checkpoint, CheckpointError, DatasetError, InputError, Task
+from .schema import Checkpoint, CheckpointError, DatasetError, DifferentDataError, InputError, Task
 
 Note = Callable[[str], None]
 _SHOWN = 5
@@ -77,8 +77,8 @@ class Supplies:
             note(f"checking task {task.id}")
             try:
                 opened[task.id] = self.open(task)
-            except DatasetError:
-                if not self.can_download(task):
+            except DatasetError as error:
+                if isinstance(error, DifferentDataError) or not self.can_download(task):
                     raise
                 closed.append(task)
         self._check(absent, closed)

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsebench.bench import BenchOptions, figures, run, run_bench, work
+from sparsebench.bench import BenchOptions, engines, figures, run, run_bench, work
 from sparsebench.bench.engines import engines_here
 from sparsebench.bench.timing import Spread, in_turns, ratios
 from sparsebench.cli import main
+from sparsebench.loading import load_entry
 from sparsebench.registry import load_registry
 from sparsebench.report import bench_beside, read_bench, write_report
 from sparsebench.report.speed import ENGINE_COLUMNS, SPEED_COLUMNS
@@ -94,7 +95,7 @@ def test_every_engine_has_a_row_a_checkpoint_with_the_machine(measured):
     out, result, seen = measured
     table = read_bench(out)
     assert list(zip(table["checkpoint"], table["engine"], strict=True)) == list(itertools.product(NAMES, ENGINES))
-    assert (table[["images_per_second", "flops", "file_bytes", "peak_flops"]] > 0).all(axis=None)
+    assert (table[["images_per_second", "flops", "file_bytes", "packed_bytes", "peak_flops"]] > 0).all(axis=None)
     assert (table["images_per_second_low"] <= table["images_per_second_high"]).all()
     assert (table["processor"] != "").all()
     np.testing.assert_allclose(table["images_per_second"], 4 / table["ms"] * 1e3, rtol=2e-3)
@@ -105,6 +106,28 @@ def test_every_engine_has_a_row_a_checkpoint_with_the_machine(measured):
     assert (sparse["flops_sparse"] < 0.5 * sparse["flops"]).all()
     assert not result.interrupted
     assert seen[0] == "0 3 mini.dense"
+
+
+@pytest.mark.parametrize("name", ["magnitude", "lth", "cram", "acdc"])
+def test_the_size_on_disk_is_that_of_all_files_that_are_needed(name):
+    backbone = load_entry(load_registry().checkpoint(f"mini.{name}_s90"))
+    dense = load_registry().checkpoint("mini.dense")
+    setting = engines.Setting(("torch",), 2, 1, 1, "cpu")
+    row = engines._facts(backbone.info.checkpoint, dense, backbone, setting, "torch")
+    bases = {"magnitude": "mini.dense", "lth": "mini.dense", "cram": "mini.cram_dense"}
+    folder = backbone.info.path.parent
+    base = (folder / f"{bases[name]}.safetensors").stat().st_size if name in bases else 0
+    assert row["file_bytes"] == backbone.info.path.stat().st_size + base
+    assert row["packed_bytes"] == backbone.info.packed_bytes
+
+
+def test_the_committed_sizes_are_those_of_the_checkpoints():
+    table = read_bench(ROOT / "results" / "bench")
+    for name in ("mini.dense", "mini.magnitude_s90", "mini.acdc_s90"):
+        info = load_entry(load_registry().checkpoint(name)).info
+        rows = table[table["checkpoint"] == name]
+        assert set(rows["packed_bytes"]) == {info.packed_bytes}
+        assert set(rows["file_bytes"]) == {sum(path.stat().st_size for path in info.files)}
 
 
 def test_memory_is_that_of_the_backbone_and_not_of_python(measured):
@@ -135,6 +158,7 @@ def test_a_report_shows_speed_beside_accuracy_and_the_leaderboard_does_not(measu
     text = (tmp_path / "with" / "tables.md").read_text(encoding="utf-8")
     assert "### Speed · cpu" in text
     assert "MB on disk" in text
+    assert "MB packed" in text
     boards = [(tmp_path / name / "leaderboard.csv").read_bytes() for name in ("with", "without")]
     assert boards[0] == boards[1]
     assert not (tmp_path / "without" / "speed.csv").exists()
@@ -164,8 +188,6 @@ def test_an_interrupt_keeps_what_was_measured(tmp_path, monkeypatch):
 
 
 def test_an_engine_that_cannot_run_a_checkpoint_says_so_in_its_row(tmp_path, monkeypatch):
-    from sparsebench.bench import engines
-
     real = engines.prepare
 
     def prepare(module, numerics, shape):

@@ -16,7 +16,8 @@ from torchvision.datasets import utils
 from sparsebench.datasets import LOADERS, TaskData, open_task
 from sparsebench.datasets.layouts import LAYOUTS, layout_of
 from sparsebench.registry import load_registry
-from sparsebench.schema import DatasetError, RegistryError, Task
+from sparsebench.schema import DatasetError, DifferentDataError, RegistryError, Task
+from sparsebench.supplies import Supplies
 
 BUILD: dict[str, Callable[[Path], Path]] = {name: getattr(disk, name) for name in LAYOUTS}
 SIZES = {  # train, val, test
@@ -339,3 +340,31 @@ def test_the_twelve_registered_tasks_are_the_papers():
             "mean_per_class" if name in ("aircraft", "caltech101", "caltech256", "flowers102", "pets") else "top1"
         )
     assert total == 388_195
+
+
+def test_cifar_of_other_bytes_is_said_to_differ(tmp_path):
+    root = disk.cifar10(tmp_path)
+    cifar = task("torchvision", options={"dataset": "CIFAR10"})
+    with pytest.raises(
+        DifferentDataError, match=r"data_batch_1 has checksum [0-9a-f]{32}, published is c99cafc152"
+    ) as e:
+        open_task(cifar, tmp_path)
+    assert "checksums: false" in e.value.hint
+    with pytest.raises(DifferentDataError, match="checksum"):  # not "not here", and nothing is fetched over it
+        Supplies(tmp_path, None, forbidden="--offline").provide([], [cifar], lambda _: None)
+    (root / "data_batch_3").unlink()
+    with pytest.raises(DatasetError, match=r"is not complete: data_batch_3 missing from .*cifar-10-batches-py") as e:
+        open_task(cifar, tmp_path)
+    assert not isinstance(e.value, DifferentDataError)
+    with pytest.raises(DatasetError, match=r"is not complete: no folder .*cifar-100-python"):
+        open_task(task("torchvision", options={"dataset": "CIFAR100"}), tmp_path)
+
+
+def test_images_that_no_annotation_names_are_counted(tmp_path):
+    root = disk.dtd(tmp_path)
+    image = next((root / "images").rglob("*.jpg"))
+    shutil.copy(image, image.with_name("extra.jpg"))
+    with pytest.warns(
+        UserWarning, match=r"left out: 1 image\(s\) that the annotations don't name, such as images/.*/extra\.jpg"
+    ):
+        open_task(task("dtd"), tmp_path)

@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 from entries import Notes, entry
 from file_server import BODY, FileServer, file, redirect
+from raw_server import RawServer, in_turn, ok
 
-from sparsebench.downloads import Fetcher, TransferDisplay, checkpoint_path, find_state, offline_reason
+from sparsebench.downloads import Fetcher, FetchError, TransferDisplay, checkpoint_path, find_state, offline_reason
 from sparsebench.downloads.addresses import Wanted, resolve
 from sparsebench.downloads.errors import TransferError
-from sparsebench.downloads.http import Limits, ask, next_url, retry_after
+from sparsebench.downloads.http import ask, next_url, retry_after
+from sparsebench.downloads.limits import Limits
 from sparsebench.downloads.pages import page_reason
+from sparsebench.downloads.watch import Watch
 from sparsebench.schema import FileSource
 
 DRIVE = "https://drive.usercontent.google.com/download?id=1zARmlZDI_JWKEteEwNIjcZBGVEiEvWLc&export=download&confirm=t"
@@ -48,13 +53,19 @@ def test_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("hf:facebook/superblock-vit-b-16/checkpoints/sp0.90-ts64.pth@main")
 
 
+@contextmanager
+def asked(wanted: Wanted) -> Iterator[requests.Response]:
+    with Watch(Limits(), 60) as watch, ask(wanted, {}, Limits(), watch) as answer:
+        yield answer
+
+
 def test_a_log_in_stays_with_its_host(server: FileServer) -> None:
     with FileServer() as other:
         server.on("/same", file())
         server.on("/a", redirect("/same"))
         server.on("/b", redirect(other.on("/away", file())))
         for start in ("/a", "/b"):
-            with ask(Wanted(server.url(start), {"Authorization": "Bearer x"}), {}, Limits()) as answer:
+            with asked(Wanted(server.url(start), {"Authorization": "Bearer x"})) as answer:
                 assert answer.content == BODY
         assert [headers.get("Authorization") for _, headers in server.requests] == ["Bearer x"] * 3
         assert [headers.get("Authorization") for _, headers in other.requests] == [None]
@@ -76,7 +87,18 @@ def test_compressed_on_the_way_is_unpacked(server: FileServer, fetcher: Fetcher,
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7), ("-1", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("soon", None), (None, None)]
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+        ("\xb2", None),
+        ("9" * 5000, None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0),
+        (None, None),
+    ],
 )
 def test_retry_after(value: str | None, seconds: float | None) -> None:
     assert retry_after(value) == seconds
@@ -94,9 +116,9 @@ def test_a_long_title_is_shortened() -> None:
     assert len(reason) < 300
 
 
-def test_waits_grow_up_to_a_limit() -> None:
-    limits = Limits(backoff=1, longest_wait=5)
-    assert [limits.pause(k) for k in (1, 2, 3, 4, 5)] == [1, 2, 4, 5, 5]
+@pytest.mark.parametrize("value", ["9" * 10, "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_an_absurd_retry_after_is_long_but_a_number(value: str) -> None:
+    assert 3600 < (retry_after(value) or 0) <= 24 * 3600
 
 
 @pytest.mark.parametrize(
@@ -164,11 +186,37 @@ def test_proxies_are_for_other_machines(server: FileServer, monkeypatch: pytest.
         return real(session, url.replace("elsewhere.invalid", "127.0.0.1"), **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(requests.Session, "get", get)
-    with ask(Wanted(server.on("/a", file())), {}, Limits()):
+    with asked(Wanted(server.on("/a", file()))):
         pass
-    with pytest.raises(TransferError), ask(Wanted("http://elsewhere.invalid/a"), {}, Limits()):
+    with pytest.raises(TransferError), asked(Wanted("http://elsewhere.invalid/a")):
         pass
     assert seen == [False, True]
+
+
+def test_a_redirect_leads_only_to_the_like_of_what_was_named_or_to_public_addresses() -> None:
+    places = {"public": "93.184.216.34", "private": "10.0.0.1", "loopback": "::ffff:127.0.0.1", "link-local": "fe80::1"}
+    for named, first in places.items():
+        for reached, second in places.items():
+            watch = Watch(Limits(), 60)
+            watch.allow("example.org")  # a name says nothing
+            watch.allow(first)
+            watch.redirected = True
+            watch.allow("example.org")
+            if reached in ("public", named):
+                watch.allow(second)
+            else:
+                with pytest.raises(TransferError, match=f"a {reached} address"):
+                    watch.allow(second)
+
+
+def test_a_proxy_is_asked_and_may_be_anywhere(fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_the_network = ok(b"", "Location: http://192.168.1.1/", status="302 Found")
+    with RawServer(in_turn(ok(BODY), to_the_network)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert fetcher.fetch(entry("http://elsewhere.invalid/a")).read_bytes() == BODY
+        assert proxy.requests[0].startswith("GET http://elsewhere.invalid/a HTTP/1.1")
+        with pytest.raises(FetchError, match="a private address"):
+            fetcher.fetch(entry("http://elsewhere.invalid/a", name="b.pth"))
 
 
 def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,19 +224,22 @@ def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     with TransferDisplay() as display:
         display.begin("r50.acdc_s90")
-        display.update(50e6, 150e6)  # resumed: what was there before says nothing about the speed
-        now[0] = 40
-        display.update(70e6, 150e6)
-        display.update(71e6, 150e6)
-        now[0] = 80
+        for second in range(0, 70, 10):  # resumed: what was there before says nothing about the speed
+            now[0] = second
+            display.update(50e6 + second * 0.5e6, 150e6)
+        now[0] = 100
         display.update(90e6, math.inf)
     assert capsys.readouterr().err.splitlines() == [
         "fetching r50.acdc_s90",
-        "r50.acdc_s90: 70.0 of 150.0 MB, about 2:40 left",
+        "r50.acdc_s90: 65.0 of 150.0 MB, about 2:50 left",
+        "r50.acdc_s90: 80.0 of 150.0 MB, about 2:20 left",
         "r50.acdc_s90: 90.0 MB",
     ]
 
 
 def test_a_host_that_is_not_there_is_named_in_words() -> None:
-    with pytest.raises(TransferError, match=r"^no connection: Failed to establish a new connection: .*refused"):
-        ask(Wanted("http://127.0.0.1:9/x"), {}, Limits()).__enter__()
+    with (
+        pytest.raises(TransferError, match=r"^no connection: Failed to establish a new connection: .*refused"),
+        asked(Wanted("http://127.0.0.1:9/x")),
+    ):
+        pass

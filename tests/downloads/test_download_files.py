@@ -92,14 +92,14 @@ def test_what_fails_says_why_and_leaves_nothing_in_place(
 
 def test_a_stall_that_stays_ends(server: FileServer, fetcher: Fetcher) -> None:
     impatient = replace(fetcher, limits=replace(fetcher.limits, stall=0.4, tries=2))
-    with pytest.raises(FetchError, match=r"no further bytes within 0\.4 s \(2 tries\)"):
+    with pytest.raises(FetchError, match=r"fewer than 1,024 bytes a second for 0\.4 s \(2 tries\)"):
         impatient.fetch(entry(server.on("/r50.pth", stalled(100_000))))
 
 
 def test_a_stall_that_passes_is_tried_again(server: FileServer, fetcher: Fetcher, notes: Notes) -> None:
     patient = replace(fetcher, limits=replace(fetcher.limits, stall=0.4, tries=9))
     assert patient.fetch(entry(server.on("/r50.pth", stalled(100_000), file()))).read_bytes() == BODY
-    assert "no further bytes within 0.4 s; try 2 of 9" in notes[0]
+    assert "fewer than 1,024 bytes a second for 0.4 s; try 2 of 9" in notes[0]
 
 
 def test_a_body_without_length(server: FileServer, fetcher: Fetcher, notes: Notes) -> None:
@@ -253,7 +253,7 @@ def test_a_full_disk_is_said_before_and_no_mirror_is_bothered(
     from types import SimpleNamespace
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(DiskError, match=r"room for 1,000 bytes, but 300,000 more are to come"):
+    with pytest.raises(DiskError, match=r"space for 1,000 bytes, but 300,000 more are to come"):
         fetcher.fetch(entry(server.on("/a", file()), mirrors=[server.on("/b", file())]))
     assert [path for path, _ in server.requests] == ["/a"]
 

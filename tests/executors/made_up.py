@@ -52,7 +52,6 @@ def group(
 def record(spec: RunSpec, seconds: float = 10.0, images: int = 1000, status: str = "ok") -> RunRecord:
     scores = Scores(top1=0.5, mean_per_class=0.5, n_train=images - images // 10, n_test=images // 10, n_classes=10)
     return RunRecord(
-        run_id=spec.run_id,
         status=status,
         spec=spec,
         scores=scores if status == "ok" else None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -58,25 +61,72 @@ def test_how_many_heads_are_stacked_does_not_matter(monkeypatch):
     monkeypatch.setattr(heads, "_STACK_BYTES", 1)
     seen: list[tuple[float, float]] = []
     apart = fit_heads(Rows([x]), y, 5, points([0.1, 0.02], [0.0]), [0, 1, 2], progress=lambda *now: seen.append(now))
-    for row, other in zip(whole, apart, strict=True):
-        for head, expected in zip(row, other, strict=True):
-            same(head, expected)
+    assert [bits(row) for row in whole] == [bits(row) for row in apart]
     assert seen[-1] == (1.0, 1.0)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_seeds_that_threads_cannot_share_evenly_are_trained_too(threads):
-    x, y = problem(90, 50)
-    settings = points([0.1], [5e-4])
-    alone = [sgd.fit(x, y, 5, settings[0], seed) for seed in range(5)]
+@contextmanager
+def threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(count)
     try:
-        fitted = fit_heads(Rows([x]), y, 5, settings, range(5))
+        yield
     finally:
         torch.set_num_threads(before)
-    for (head,), expected in zip(fitted, alone, strict=True):
-        same(head, expected)
+
+
+def bits(row) -> list[bytes]:
+    return [head.weight.tobytes() + head.bias.tobytes() for head in row]
+
+
+def assert_no_bit_depends_on_the_stack(n, d, classes, grid, stacks, count) -> None:
+    x, y = problem(n, d, classes)
+    with threads(count):
+        alone = {
+            seed: bits(fit_heads(Rows([x]), y, classes, grid, [seed])[0]) for seed in {s for t in stacks for s in t}
+        }
+        for seeds in stacks:
+            for seed, row in zip(seeds, fit_heads(Rows([x]), y, classes, grid, seeds), strict=True):
+                assert bits(row) == alone[seed]
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    n=st.integers(12, 150),
+    d=st.integers(1, 70),
+    classes=st.integers(2, 12),
+    batch_size=st.integers(1, 70),
+    rates=st.sampled_from([[0.1], [0.1, 0.01, 0.003]]),
+    count=st.integers(1, 4),
+)
+def test_no_bit_of_a_small_head_depends_on_the_stack(n, d, classes, batch_size, rates, count):
+    grid = points(rates, [5e-4], batch_size=batch_size, epochs=2, milestones=(1,))
+    assert_no_bit_depends_on_the_stack(n, d, classes, grid, [[0, 1, 2, 3, 4], [4, 1]], count)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("n", "d", "classes", "rates", "batch_size"),
+    [
+        (129, 600, 37, [0.01], 64),
+        (300, 70, 257, [0.01], 64),
+        (90, 511, 20, [0.1, 0.01], 51),
+        (129, 2048, 101, [0.01], 64),
+    ],
+)
+def test_no_bit_of_a_large_head_depends_on_the_stack(n, d, classes, rates, batch_size, count):
+    grid = points(rates, [5e-4], batch_size=batch_size, epochs=2, milestones=(1,))
+    assert heads.lanes(classes * len(rates), d + 1, batch_size, torch.device("cpu")) == 1
+    assert_no_bit_depends_on_the_stack(n, d, classes, grid, [[0, 1, 2, 3, 4], [4, 1]], count)
+
+
+def test_small_products_are_computed_one_per_thread_and_large_ones_by_all():
+    with threads(4):
+        assert heads.lanes(10, 272, 64, torch.device("cpu")) == 4
+        assert heads.lanes(37, 2064, 64, torch.device("cpu")) == 1
+    with threads(1):
+        assert heads.lanes(10, 272, 64, torch.device("cpu")) == 1
+    assert heads.lanes(10, 272, 64, torch.device("cuda")) == heads.lanes(397, 2064, 64, torch.device("cuda")) == 8
 
 
 def test_a_head_that_diverges_leaves_its_neighbours_alone():
@@ -111,7 +161,7 @@ def test_each_seed_trains_at_its_own_choice():
     settings = points([0.02], [5e-4], grid=grid)[0]
     fitted = sgd.fit_seeds(data, settings, [0, 1, 2])
     for seed, entry in enumerate(fitted):
-        chosen = settings.at(entry.chosen.lr, entry.chosen.weight_decay)
+        chosen = settings.at(**entry.chosen.settings)
         same(entry.head, sgd.fit(np.concatenate(data.x.blocks), data.y, 5, chosen, seed))
         assert len(entry.trials) == 9
     assert len({f.seconds for f in fitted}) == 1

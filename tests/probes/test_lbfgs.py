@@ -59,14 +59,14 @@ def test_the_path_is_chosen_on_val_and_refitted_on_both():
     data = probe_data(spread=2.0)
     (fitted, again) = lbfgs.fit_seeds(data, protocol("lbfgs-linear"), [0, 5])
     assert fitted.head is again.head
-    assert [t.l2 for t in fitted.trials] == pytest.approx(np.logspace(5, -6, 45).tolist())
+    assert [t.settings["l2"] for t in fitted.trials] == pytest.approx(np.logspace(5, -6, 45).tolist())
     assert fitted.chosen.val_top1 == max(t.val_top1 for t in fitted.trials)
     x = np.concatenate(data.x.blocks)
-    assert objective(together(fitted.head), x, data.y, fitted.chosen.l2) == pytest.approx(
-        minimum(x, data.y, fitted.chosen.l2), rel=1e-4
+    assert objective(together(fitted.head), x, data.y, fitted.chosen.settings["l2"]) == pytest.approx(
+        minimum(x, data.y, fitted.chosen.settings["l2"]), rel=1e-4
     )
     for trial in fitted.trials[::8]:
-        solver = LogisticRegression(C=1 / trial.l2, fit_intercept=False, tol=1e-9, max_iter=20_000)
+        solver = LogisticRegression(C=1 / trial.settings["l2"], fit_intercept=False, tol=1e-9, max_iter=20_000)
         solver.fit(extended(data.x.blocks[0]), data.y[:120])
         assert trial.val_top1 == pytest.approx(
             solver.score(extended(data.x.blocks[1]), data.y[120:]), abs=1 / 40 + 1e-9

@@ -21,10 +21,10 @@ def test_ridge_is_scikit_learns_along_the_path_and_at_the_choice(n, d):
     settings = protocol("ridge-linear", l2={"low": 1e-2, "high": 1e3, "count": 9})
     (fitted,) = ridge.fit_seeds(data, settings, [3])
     for trial in fitted.trials:
-        alone = Ridge(alpha=trial.l2).fit(data.x.blocks[0].astype(float), one_hot[:n])
+        alone = Ridge(alpha=trial.settings["l2"]).fit(data.x.blocks[0].astype(float), one_hot[:n])
         assert trial.val_top1 == np.mean(alone.predict(data.x.blocks[1]).argmax(1) == data.y[n:])
     assert fitted.chosen.val_top1 == max(t.val_top1 for t in fitted.trials)
-    both = Ridge(alpha=fitted.chosen.l2).fit(np.concatenate(data.x.blocks).astype(float), one_hot)
+    both = Ridge(alpha=fitted.chosen.settings["l2"]).fit(np.concatenate(data.x.blocks).astype(float), one_hot)
     np.testing.assert_allclose(fitted.test_logits, both.predict(data.x_test), rtol=1e-4, atol=1e-4)
     assert fitted.train_loss is None
 
@@ -44,11 +44,13 @@ def test_neighbours_vote_as_in_scikit_learn(monkeypatch):
     (fitted,) = knn.fit_seeds(data, protocol("knn-linear"), [0])
     unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
     vote = lambda distance: np.exp((1 - distance) / 0.07)  # noqa: E731
-    assert [t.k for t in fitted.trials] == [1, 5, 10, 20, 50, 100]  # 120 images to look among
+    assert [t.settings["k"] for t in fitted.trials] == [1, 5, 10, 20, 50, 100]  # 120 images to look among
     for trial in fitted.trials:
-        alone = KNeighborsClassifier(trial.k, metric="cosine", weights=vote).fit(unit(data.x.blocks[0]), data.y[:120])
+        alone = KNeighborsClassifier(trial.settings["k"], metric="cosine", weights=vote).fit(
+            unit(data.x.blocks[0]), data.y[:120]
+        )
         assert trial.val_top1 == pytest.approx(alone.score(unit(data.x.blocks[1]), data.y[120:]))
-    both = KNeighborsClassifier(fitted.chosen.k, metric="cosine", weights=vote)
+    both = KNeighborsClassifier(fitted.chosen.settings["k"], metric="cosine", weights=vote)
     both.fit(unit(np.concatenate(data.x.blocks)), data.y)
     np.testing.assert_allclose(
         torch.softmax(torch.from_numpy(fitted.test_logits), 1).numpy(), both.predict_proba(unit(data.x_test)), atol=1e-3

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sparsebench import masks
-from sparsebench.pruning.base import PruningMethod, TrainState
+from sparsebench.pruning.base import PruningMethod
+from sparsebench.pruning.state import TrainState
 
 STEPS = 100
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import torch
 from smallnet import STEPS, pruned, small_state, train
 
-from sparsebench.pruning.acdc import ACDC
-from sparsebench.pruning.base import TrainState
+from sparsebench.pruning.methods.acdc import ACDC
+from sparsebench.pruning.state import TrainState
 
 
 def test_phases_alternate_with_masks_constant_inside_one() -> None:

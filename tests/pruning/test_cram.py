@@ -9,9 +9,9 @@ from smallnet import sample, small_state, train
 from torch.func import functional_call
 
 from sparsebench.pruning.base import PruningMethod
-from sparsebench.pruning.cram import CrAM
-from sparsebench.pruning.dense import Dense
-from sparsebench.pruning.magnitude import Magnitude
+from sparsebench.pruning.methods.cram import CrAM
+from sparsebench.pruning.methods.dense import Dense
+from sparsebench.pruning.methods.magnitude import Magnitude
 
 
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])

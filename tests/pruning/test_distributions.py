@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsebench.pruning.distributions import (
-    check_pattern,
     erk_densities,
     erk_masks,
     global_masks,
@@ -15,6 +14,7 @@ from sparsebench.pruning.distributions import (
     top,
     uniform_masks,
 )
+from sparsebench.pruning.patterns import check_pattern
 from sparsebench.schema import InputError, UnknownNameError
 
 SCORES = {"a.weight": torch.arange(100.0).view(10, 10), "b.weight": torch.arange(50.0, 90.0).view(4, 10)}

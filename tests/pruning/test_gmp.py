@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from smallnet import pruned, small_state, train
 
-from sparsebench.pruning.gmp import GMP
+from sparsebench.pruning.methods.gmp import GMP
 
 
 def test_gmp_follows_its_schedule_and_only_ever_prunes_further() -> None:

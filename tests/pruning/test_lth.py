@@ -6,13 +6,14 @@ import pytest
 import torch
 from smallnet import pruned, small_state, train
 
-from sparsebench.pruning.base import TrainState
-from sparsebench.pruning.lth import LTH
+from sparsebench.pruning.methods.lth import LTH
+from sparsebench.pruning.schedules import LearningRate
+from sparsebench.pruning.state import TrainState
 
 
 def test_rounds_end_exactly_at_the_sparsities_asked_for() -> None:
     method = LTH(0.95, also=(0.8, 0.9))
-    assert method.default_epochs() == len(method.rounds) == 13
+    assert method.default_epochs(method.training) == len(method.rounds) == 13
     assert [method.rounds[i] for i in (6, 9, 12)] == [0.8, 0.9, 0.95]
     densities = [1 - s for s in [0.0, *method.rounds]]
     for before, after in itertools.pairwise(densities):
@@ -57,6 +58,6 @@ def test_after_a_rewind_what_survives_equals_the_pretrained_network() -> None:
 def test_each_round_plays_the_whole_learning_rate_schedule() -> None:
     method = LTH(0.36)  # two rounds of a fifth
     assert len(method.rounds) == 2
-    rates = [method.learning_rate(step, 100, 0.02, 0.05) for step in range(100)]
+    rates = [method.learning_rate(step, 100, LearningRate(0.02)) for step in range(100)]
     assert rates[:50] == rates[50:]
     assert max(rates) == pytest.approx(0.02)

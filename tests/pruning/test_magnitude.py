@@ -4,8 +4,8 @@ import torch
 from smallnet import sample, small_state, train
 
 from sparsebench.pruning.batch_norm import frozen_statistics, retune
-from sparsebench.pruning.dense import Dense
-from sparsebench.pruning.magnitude import Magnitude
+from sparsebench.pruning.methods.dense import Dense
+from sparsebench.pruning.methods.magnitude import Magnitude
 
 
 def test_kept_weights_are_the_largest_and_unchanged_at_each_sparsity() -> None:

@@ -7,26 +7,26 @@ from pathlib import Path
 import pytest
 from smallnet import pruned, small_state, train
 
-from sparsebench.names import METHOD_NAMES
-from sparsebench.pruning.acdc import ACDC
+from sparsebench.names import method_names
 from sparsebench.pruning.base import PruningMethod
-from sparsebench.pruning.gmp import GMP
-from sparsebench.pruning.magnitude import Magnitude
-from sparsebench.pruning.methods import METHODS, get_method
-from sparsebench.pruning.rigl import RigL
-from sparsebench.pruning.soft_threshold import STR
+from sparsebench.pruning.methods import get_method, methods
+from sparsebench.pruning.methods.acdc import ACDC
+from sparsebench.pruning.methods.gmp import GMP
+from sparsebench.pruning.methods.magnitude import Magnitude
+from sparsebench.pruning.methods.rigl import RigL
+from sparsebench.pruning.methods.soft_threshold import STR
 from sparsebench.schema import InputError, UnknownNameError
 
 
 def test_methods_are_registered_under_their_names() -> None:
-    assert set(METHODS) == set(METHOD_NAMES)
-    assert all(METHODS[name].name == name for name in METHODS)
+    assert list(methods()) == list(method_names())
+    assert all(method.name == name for name, method in methods().items())
     assert get_method("AC/DC") is ACDC
     with pytest.raises(UnknownNameError, match="did you mean acdc"):
         get_method("acd")
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.name != "dense"])
+@pytest.mark.parametrize("method", [m for m in methods().values() if m.name != "dense"])
 @pytest.mark.parametrize("distribution", ["global", "uniform", "erk", "nm", "learned"])
 def test_every_method_meets_every_distribution_that_it_offers(method: type[PruningMethod], distribution: str) -> None:
     nm = (2, 4) if distribution == "nm" else None
@@ -35,9 +35,9 @@ def test_every_method_meets_every_distribution_that_it_offers(method: type[Pruni
         with pytest.raises(InputError, match=f"method {method.name} can't make distribution '{distribution}'"):
             method(sparsity, distribution, nm)
         return
-    quick = {"gradient_count": 4.0, "prunings": 3.0} if "gradient_count" in method.settings else {}
+    quick = {"gradient_count": 4.0, "prunings": 3.0} if "gradient_count" in method.settings_model.model_fields else {}
     chosen = method(sparsity, distribution, nm, **quick)
-    state = small_state(chosen, 0 if method.one_shot else 60)
+    state = small_state(chosen, 60 if method.trains() else 0)
     train(chosen, state)
     sparse = [r for r in chosen.results(state) if r.sparsity > 0]
     assert [r.sparsity for r in sparse] == [sparsity]
@@ -59,18 +59,18 @@ def test_what_a_method_cannot_do_is_refused() -> None:
             RigL(0.9, alpha=value)
     with pytest.raises(InputError, match=r"prunings=2\.5 is not a setting of gmp"):
         GMP(0.9, prunings=2.5)
-    with pytest.raises(InputError, match="acdc makes one sparsity a training"):
+    with pytest.raises(InputError, match="acdc makes one sparsity per training"):
         ACDC(0.9, also=(0.8,))
     with pytest.raises(InputError, match="impossible sparsity"):
         Magnitude(0.9, also=(1.0,))
     with pytest.raises(InputError, match=r"2:4 can't have sparsity 0\.9"):
         ACDC(0.9, "nm", (2, 4))
-    assert RigL(0.9, alpha=0.2).chosen_settings() == {"alpha": 0.2, "updates": 120, "end": 0.75}
+    assert RigL(0.9, alpha=0.2).chosen_settings() == {"alpha": 0.2, "updates": 120, "end": 0.75, "anneal": "cosine"}
     assert STR(0.9).distribution == "learned"
 
 
 OWN = """
-from sparsebench.pruning.gmp import GMP
+from sparsebench.pruning.methods.gmp import GMP
 
 class Own(GMP):
     name = "own"
@@ -80,14 +80,15 @@ class Own(GMP):
 def test_a_method_of_ones_own_is_one_file(tmp_path: Path) -> None:
     path = tmp_path / "own.py"
     path.write_text(OWN)
-    try:
-        method = get_method(str(path))
-        assert get_method("own") is method
-        assert get_method(str(path)).name == "own"  # again: it replaces itself
-        chosen = method(0.8)
-        assert pruned(train(chosen, small_state(chosen))[-1].masks) == round(0.8 * 192)
-    finally:
-        METHODS.pop("own", None)
+    method = get_method(str(path))
+    assert method.name == "own"
+    chosen = method(0.8)
+    assert pruned(train(chosen, small_state(chosen))[-1].masks) == round(0.8 * 192)
+    assert "own" not in methods()  # a file changes nothing for others
+    with pytest.raises(UnknownNameError):
+        get_method("own")
+    path.write_text(OWN.replace("GMP", "RigL").replace("gmp", "rigl"))
+    assert get_method(str(path)).start == "scratch"  # the file as it is now
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_file_that_is_no_method_is_refused(tmp_path: Path, text: str | None, m
         path.write_text(text)
     with pytest.raises(InputError, match=message):
         get_method(str(path))
-    assert set(METHODS) == set(METHOD_NAMES)
+    assert "own" not in methods()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_a_file_that_is_no_method_is_refused(tmp_path: Path, text: str | None, m
 )
 def test_a_setting_out_of_its_bounds_is_refused(method: str, key: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{key}={value:g} is not a setting of {method} .it is a .*number from "):
-        METHODS[method](0.5, None, None, (), **{key: value})
+        methods()[method](0.5, None, None, (), **{key: value})
 
 
 def test_points_of_a_schedule_out_of_order_are_refused() -> None:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from smallnet import pruned, sample, small_state, train
 from torch import Tensor
 
-from sparsebench.pruning.mfac import MFAC, MatrixFreeInverse
-from sparsebench.pruning.obs import OBS, Blocks
-from sparsebench.pruning.woodfisher import BlockInverse, WoodFisher
+from sparsebench.pruning.fisher import BlockInverse, Blocks, MatrixFreeInverse
+from sparsebench.pruning.methods.mfac import MFAC
+from sparsebench.pruning.methods.woodfisher import WoodFisher
+from sparsebench.pruning.obs import OBS
 from sparsebench.schema import InputError, RunError
 
 SIZES = [7, 12]
@@ -64,11 +65,11 @@ def fisher_of(method: OBS, seed: int) -> tuple[Tensor, Tensor]:
     torch.manual_seed(11)
     state.model.eval()
     rows = []
-    for images, labels in sample(int(method.gradient_count), int(method.gradient_batch)):
+    for images, labels in sample(int(method.settings.gradient_count), int(method.settings.gradient_batch)):
         loss = torch.nn.functional.cross_entropy(state.model(images), labels)
         rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(state.weights.values()))]))
     flat = torch.cat([w.detach().flatten() for w in state.weights.values()])
-    return flat.double(), dense_inverse(torch.stack(rows).double(), method.damp)
+    return flat.double(), dense_inverse(torch.stack(rows).double(), method.settings.damp)
 
 
 @pytest.mark.parametrize("kind", [WoodFisher, MFAC])

@@ -20,11 +20,11 @@ import sparsebench
 from sparsebench import backbones, masks
 from sparsebench.files import sha256_file
 from sparsebench.formats import RawCheckpoint, read_checkpoint
-from sparsebench.pruning.acdc import ACDC
-from sparsebench.pruning.base import TrainState
 from sparsebench.pruning.initial import Initial
-from sparsebench.pruning.methods import METHODS, get_method
+from sparsebench.pruning.methods import get_method, methods
+from sparsebench.pruning.methods.acdc import ACDC
 from sparsebench.pruning.prune import Pruned, Report, make_recipe, output_paths, prune
+from sparsebench.pruning.state import TrainState
 from sparsebench.pruning.trainer import LOG_COLUMNS, Hardware
 from sparsebench.pruning.upstream import UpstreamData, open_upstream
 from sparsebench.schema import CheckpointError, InputError, RunError, UnknownNameError
@@ -77,7 +77,7 @@ def train(
 
 
 def start_from(method: str, dense: Path) -> Path | None:
-    return dense if METHODS[method].from_dense else None
+    return dense if methods()[method].start == "dense" else None
 
 
 def interrupt(kind: str, at: int) -> Report:
@@ -381,7 +381,7 @@ def test_a_malicious_resume_file_is_refused_and_not_run(upstream: UpstreamData, 
     assert not (tmp_path / "trap").exists()
 
 
-@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.from_dense])
+@pytest.mark.parametrize("method", [name for name, method in methods().items() if method.start == "dense"])
 def test_methods_from_dense_weights_need_them(method: str, upstream: UpstreamData, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"method {method} starts from trained dense weights .*--init"):
         train(upstream, tmp_path / "a.safetensors", method)
@@ -578,7 +578,7 @@ def test_choices_that_fit_no_training_are_refused(upstream: UpstreamData, dense:
     refused("64 training images don't fill one batch of 65", batch_size=65)
     for rate in (0.0, -0.1, math.nan, math.inf):
         refused("is not a learning rate", lr=rate)
-    refused("acdc makes one sparsity a training", sparsities=(0.8, 0.9))
+    refused("acdc makes one sparsity per training", sparsities=(0.8, 0.9))
     refused("impossible sparsity", "cram", (0.8, 1.0))
     refused("can't make distribution 'global'", "str", distribution="global")
     refused("go together", distribution="nm")

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 from smallnet import STEPS, small_state, train
+from torch import nn
 
-from sparsebench.pruning.base import TrainState
 from sparsebench.pruning.distributions import erk_densities
-from sparsebench.pruning.rigl import RigL
+from sparsebench.pruning.methods.rigl import RigL
+from sparsebench.pruning.state import TrainState
 
 
 def test_the_fraction_that_moves_is_annealed_by_a_cosine() -> None:
@@ -59,17 +60,57 @@ def test_an_update_drops_the_smallest_grows_the_steepest_and_moves_no_weight() -
                 count = int(self.fraction(state.step, state.total_steps) * int(old[name].sum()))
                 active = sorted(torch.nonzero(old[name].flatten()).flatten().tolist())
                 by_size = sorted(active, key=lambda i: float(before[name].flatten()[i].abs()))
-                dropped, kept = by_size[:count], set(by_size[count:])
+                kept = set(by_size[count:])
                 free = [i for i in range(weight.numel()) if i not in kept]  # the just-dropped may return
                 steep = sorted(free, key=lambda i: -float(gradients[name].flatten()[i].abs()))[:count]
                 assert set(torch.nonzero(state.masks[name].flatten()).flatten().tolist()) == kept | set(steep)
                 momentum = state.optimizer.state[weight]["momentum_buffer"].flatten()
-                for i in [*dropped, *steep]:
+                back = set(steep) & set(active)
+                for i in set(range(weight.numel())) - kept - back:
                     assert float(weight.detach().flatten()[i]) == 0.0
                     assert float(momentum[i]) == 0.0
-                same = [i for i in range(weight.numel()) if i not in {*dropped, *steep}]
+                same = sorted(kept | back)
                 assert torch.equal(weight.detach().flatten()[same], before[name].flatten()[same])
 
     method = Watched(0.6, updates=15)
     train(method, small_state(method))
     assert seen == 15
+
+
+def _layer(weight: list[float], gradient: list[float], mask: list[bool]) -> TrainState:
+    """Return the state of one linear layer with these gradients, and momentum 1 to n at its weights."""
+    model = nn.Linear(len(weight), 1, bias=False)
+    parameter = model.weight
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with torch.no_grad():
+        parameter.copy_(torch.tensor([weight]))
+    parameter.grad = torch.tensor([gradient])
+    optimizer.state[parameter]["momentum_buffer"] = torch.arange(1.0, len(weight) + 1)[None]
+    state = TrainState(model, optimizer, {"weight": parameter}, 100, lambda count, size: iter(()))
+    state.masks = {"weight": torch.tensor([mask])}
+    return state
+
+
+def test_a_connection_that_is_dropped_and_grows_again_keeps_its_value_and_its_momentum() -> None:
+    # two of four connections are dropped, those of 0.1 and 0.2; the gradient brings back 0.2 and a new one
+    state = _layer([0.1, 0.2, 0.3, -0.4, 0.0, 0.0], [0.0, 9.0, 0.0, 0.0, 1.0, 5.0], [True] * 4 + [False] * 2)
+    RigL(0.5).move(state, 0.5)
+    assert state.masks["weight"].tolist() == [[False, True, True, True, False, True]]
+    weight = state.weights["weight"]
+    assert weight.tolist() == [[0.0, pytest.approx(0.2), pytest.approx(0.3), pytest.approx(-0.4), 0.0, 0.0]]
+    assert state.optimizer.state[weight]["momentum_buffer"].tolist() == [[0, 2, 3, 4, 0, 0]]
+
+
+def test_in_an_almost_dense_layer_as_many_are_dropped_as_elsewhere() -> None:
+    # one position is free, two connections are dropped: the free one is grown, and the steeper of the two dropped
+    state = _layer([0.1, 0.2, 0.3, 0.4, 0.0], [1.0, 2.0, 0.0, 0.0, 3.0], [True] * 4 + [False])
+    RigL(0.5).move(state, 0.5)
+    assert state.masks["weight"].tolist() == [[False, True, True, True, True]]
+    assert state.weights["weight"].tolist()[0] == [0.0, *map(pytest.approx, (0.2, 0.3, 0.4)), 0.0]
+
+
+def test_a_dense_layer_stays_as_it_is() -> None:
+    state = _layer([0.1, 0.2, 0.3], [1.0, 2.0, 3.0], [True] * 3)
+    RigL(0.5).move(state, 0.7)
+    assert state.masks["weight"].all()
+    assert state.weights["weight"].tolist() == [[pytest.approx(v) for v in (0.1, 0.2, 0.3)]]

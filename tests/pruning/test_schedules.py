@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsebench.pruning.gmp import GMP
+from sparsebench.pruning.methods.gmp import GMP
 from sparsebench.pruning.schedules import Phases, cubic_sparsity, warmup_cosine
 
 

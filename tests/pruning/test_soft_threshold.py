@@ -4,8 +4,9 @@ import pytest
 import torch
 from smallnet import STEPS, pruned, sample, small_state, train
 
+from sparsebench.pruning.methods.soft_threshold import STR
 from sparsebench.pruning.schedules import cubic_sparsity
-from sparsebench.pruning.soft_threshold import STR, SoftThreshold
+from sparsebench.pruning.thresholds import SoftThreshold
 
 
 def test_the_effective_weight_and_its_gradients() -> None:

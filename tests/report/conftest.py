@@ -1,8 +1,13 @@
 """Result tables made up for these tests."""
 
+import sys
+
 import pandas as pd
 import pytest
 
+from sparsebench.registry import Registry
+from sparsebench.report import aggregate, terminal
+from sparsebench.schema import Suite
 from sparsebench.store import tidy
 
 LINEAR = {"mode": "linear", "probe": "sgd", "protocol": "cvpr22-linear"}
@@ -17,7 +22,6 @@ def _rows(checkpoint, method, cells, **changes):
         "arch": "mini",
         "sparsity": 0.0 if method == "dense" else 0.9,
         "distribution": "global",
-        "suite": "mini",
         "reference": None if checkpoint == "mini.dense" else "mini.dense",
         "metric": "top1",
         "started": "2026-01-01",
@@ -27,9 +31,26 @@ def _rows(checkpoint, method, cells, **changes):
     for task, accuracies in cells.items():
         for seed, accuracy in enumerate(accuracies):
             status = "failed" if accuracy is None else "ok"
-            name = f"{checkpoint}/{task}/{base['mode']}/{base['protocol']}/{base['suite']}/{base['started']}/{seed}"
+            name = f"{checkpoint}/{task}/{base['mode']}/{base['protocol']}/{base['started']}/{seed}"
             rows.append(base | {"task": task, "seed": seed, "accuracy": accuracy, "status": status, "run_id": name})
     return rows
+
+
+def _suite(name, tasks, protocol):
+    mode = {"protocol": protocol, "seeds": (0,)}
+    return Suite.model_validate({"id": name, "tasks": tasks, "archs": ("mini",), "modes": {"linear": mode}})
+
+
+@pytest.fixture(autouse=True)
+def suites(monkeypatch):
+    """The registered suites of these tests: ``mini`` has the tasks a, b and c, ``more`` the same under a protocol."""
+    tasks = ("a", "b", "c")
+    registry = Registry(
+        suites={"mini": _suite("mini", tasks, "cvpr22-linear"), "more": _suite("more", tasks, "more-linear")}
+    )
+    for module in (sys.modules[aggregate.__module__], terminal):
+        monkeypatch.setattr(module, "load_tasks", lambda *args: registry)
+    return registry
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsebench.report.aggregate import SupersededWarning, aggregate
+from sparsebench.report.aggregate import aggregate
+from sparsebench.report.contents import NameWarning
+from sparsebench.schema import Task
 from sparsebench.store import tidy
 
 FULL = {"mode": "full", "probe": None, "protocol": "mini-full"}
@@ -72,7 +74,7 @@ def test_without_its_reference_there_is_no_relative_error(rows, table):
 
 def test_unlike_is_never_averaged(rows, table):
     cells = {"a": [0.5]}
-    other = [{}, FULL, {"protocol": "tuned"}, {"suite": "more"}, {"arch": "resnet18"}, {"probe": "ridge"}]
+    other = [{}, FULL, {"protocol": "tuned"}, {"protocol": "more-linear"}, {"arch": "resnet18"}, {"probe": "ridge"}]
     parts = [rows("mini.dense", "dense", {"a": [0.5 + 0.05 * i]}, **changes) for i, changes in enumerate(other)]
     # one checkpoint id of one architecture only: the weights are no version of each other here
     statistics = aggregate(table(*parts))
@@ -82,8 +84,8 @@ def test_unlike_is_never_averaged(rows, table):
 
 
 def test_a_reference_of_another_architecture_and_suite_counts(rows, table):
-    dense = rows("resnet50.dense", "dense", {"a": [0.8, 0.8]}, arch="resnet50", suite="one", reference=None)
-    sparse = rows("rigl.s90", "rigl", {"a": [0.9, 0.9]}, arch="rigl", suite="two", reference="resnet50.dense")
+    dense = rows("resnet50.dense", "dense", {"a": [0.8, 0.8]}, arch="resnet50", reference=None)
+    sparse = rows("rigl.s90", "rigl", {"a": [0.9, 0.9]}, arch="rigl", reference="resnet50.dense")
     assert line(aggregate(table(dense, sparse)), "rigl.s90")["relative_error"] == pytest.approx(-0.5)
 
 
@@ -94,13 +96,70 @@ def test_a_reference_on_other_data_or_hyperparameters_does_not_count(rows, table
     assert math.isnan(line(aggregate(table(dense, sparse)), "mini.acdc_s90")["relative_error"])
 
 
-@pytest.mark.parametrize("changed", ["weights_sha256", "mask_sha256", "split_sha256", "transform_sha256"])
-def test_two_versions_of_one_thing_are_not_averaged(rows, table, changed):
-    old = rows("mini.dense", "dense", {"a": [0.2, 0.2]}, started="2026-01-01", **{changed: "9"})
-    new = rows("mini.dense", "dense", {"a": [0.6, 0.8]}, started="2026-01-02", **{changed: "1"})
-    with pytest.warns(SupersededWarning, match="2 runs of older versions"):
-        got = line(aggregate(table(old, new)), "mini.dense")
-    assert got["mean_accuracy"] == pytest.approx(0.7)
+@pytest.mark.parametrize("changed", ["weights_sha256", "mask_sha256", "transform_sha256"])
+def test_two_networks_of_one_name_are_two_entries(rows, table, changed):
+    old = rows("mini.x", "acdc", {"a": [0.2, 0.2]}, started="2026-01-01", **{changed: "9"})
+    new = rows("mini.x", "acdc", {"a": [0.6, 0.8]}, started="2026-01-02", **{changed: "1"})
+    with pytest.warns(NameWarning, match=r"'mini\.x'"):
+        statistics = aggregate(table(old, new))
+    assert sorted(round(line["mean_accuracy"], 9) for line in statistics.lines) == [0.2, 0.7]
+    assert all(line["checkpoint"].startswith("mini.x@") for line in statistics.lines)
+
+
+def test_a_crash_of_a_retrained_checkpoint_hides_no_older_run(rows, table):
+    old = rows("mini.x", "acdc", {"a": [0.2, 0.2]}, started="2026-01-01", weights_sha256="9")
+    crashed = rows("mini.x", "acdc", {"a": [None]}, started="2026-01-02", weights_sha256="1")
+    with pytest.warns(NameWarning):
+        statistics = aggregate(table(old, crashed))
+    assert sorted((line["n_tasks"], line["n_failed"]) for line in statistics.lines) == [(0, 1), (1, 0)]
+
+
+def test_two_data_sets_of_one_name_are_two_columns_and_share_no_rank(rows, table):
+    one = rows("mini.dense", "dense", {"photos": [0.4, 0.4]}, split_sha256="1")
+    other = rows("mini.x", "acdc", {"photos": [1.0, 1.0]}, split_sha256="2")
+    with pytest.warns(NameWarning, match="'photos' stands for 2 different ones"):
+        statistics = aggregate(table(one, other))
+    assert len(statistics.tasks) == 2
+    assert all(line["rank"] is None or pd.isna(line["rank"]) for line in statistics.lines)
+    assert all(not line["complete"] for line in statistics.lines)
+
+
+def test_the_registered_data_set_keeps_its_name(rows, table, suites):
+    suites.tasks["a"] = Task(id="a", loader="imagefolder", split_sha256="1" * 64)
+    own = rows("mini.dense", "dense", {"a": [0.4]}, split_sha256="2" * 64)
+    with pytest.warns(NameWarning):
+        statistics = aggregate(table(rows("mini.dense", "dense", {"a": [0.9]}, split_sha256="1" * 64), own))
+    suites.tasks.clear()
+    by_suite = {group["suite"]: part.tasks for group, part in statistics.groups()}
+    assert by_suite["mini"] == ["a"]
+    assert by_suite[""][0].startswith("a@")
+
+
+def test_one_network_of_two_names_goes_by_the_newest(rows, table):
+    old = rows("first", "acdc", {"a": [0.2]}, started="2026-01-01", weights_sha256="9")
+    new = rows("second", "acdc", {"b": [0.6]}, started="2026-01-02", weights_sha256="9")
+    with pytest.warns(NameWarning, match="'first' is the same as 'second'"):
+        (entry,) = aggregate(table(old, new)).lines
+    assert (entry["checkpoint"], entry["n_tasks"]) == ("second", 2)
+
+
+def test_a_metric_is_the_newest_one_where_both_were_recorded(rows, table):
+    both = {"top1": 0.9, "mean_per_class": 0.5}
+    old = rows("mini.x", "acdc", {"a": [0.9]}, started="2026-01-01", split_sha256="1", **both)
+    new = rows("mini.y", "acdc", {"a": [0.5]}, started="2026-01-02", split_sha256="1", metric="mean_per_class", **both)
+    statistics = aggregate(table(old, new))
+    assert {line["mean_accuracy"] for line in statistics.lines} == {0.5}
+    assert statistics.per_class_tasks == ["a"]
+
+
+def test_other_numerics_are_not_averaged_without_a_word(rows, table):
+    torch = rows("mini.x", "acdc", {"a": [0.6, 0.6, 0.6]}, engine="torch", numerics="t")
+    again = rows("mini.x", "acdc", {"a": [0.9]}, engine="sparse", numerics="s", started="2026-01-02")
+    more = [row | {"seed": 7, "run_id": "more"} for row in again]
+    (alone,) = aggregate(table(torch, again)).lines
+    assert (alone["mean_accuracy"], alone["note"]) == (pytest.approx(0.6), "")
+    (mixed,) = aggregate(table(torch, more)).lines
+    assert mixed["note"] == "a mean over runs that were computed in 2 ways: engine sparse, torch"
 
 
 def test_ranks_are_shared_where_intervals_overlap(rows, table):

@@ -16,7 +16,7 @@ from sparsebench.report.tables import latex, markdown
 from sparsebench.store import tidy, write_curated
 
 FULL = {"mode": "full", "probe": None, "protocol": "cvpr22-full"}
-RESNET = {"arch": "resnet50", "suite": "cvpr22", "reference": "resnet50.acdc_dense"}
+RESNET = {"arch": "resnet50", "reference": "resnet50.acdc_dense"}
 CELLS = {"pets": [0.90, 0.91, 0.92], "cars": [0.55, 0.56, 0.57]}
 
 

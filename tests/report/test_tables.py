@@ -95,9 +95,10 @@ def test_terminal_names_the_command_for_a_missing_reference(small):
 
 def test_terminal_shows_what_was_asked_for_against_all_that_ran(small):
     wanted = small[(small["checkpoint"] == "mini.acdc_s90") & (small["mode"] == "linear") & (small["task"] == "a")]
-    text = render_terminal(small, run_ids=list(wanted["run_id"]), width=120)
+    small = small.assign(record_key=small["run_id"])
+    text = render_terminal(small, keys=list(wanted["run_id"]), width=120)
     assert "+50.0" in text, "compared with the reference, on this task alone"
     assert "mini.dense" not in text
     assert "full" not in text
     assert "80.00" not in text
-    assert render_terminal(small, run_ids=[], width=120) == "No results yet.\n"
+    assert render_terminal(small, keys=[], width=120) == "No results yet.\n"

@@ -26,7 +26,6 @@ def _spec(checkpoint="mini.acdc_s90", task="digits", mode="linear", seed=0, **ch
         "distribution": "global",
         "reference": "mini.dense",
         "task": task,
-        "suite": "mini",
         "protocol_name": f"published-{mode}",
         "metric": "top1",
         "numerics": Numerics(threads=1),
@@ -37,7 +36,6 @@ def _spec(checkpoint="mini.acdc_s90", task="digits", mode="linear", seed=0, **ch
 def _ok(accuracy=0.75, started="2026-01-02T03:04:05Z", **changes):
     run = _spec(**changes)
     return RunRecord(
-        run_id=run.run_id,
         status="ok",
         spec=run,
         scores=Scores(top1=accuracy, mean_per_class=accuracy / 2, n_train=100, n_test=50, n_classes=10),
@@ -50,7 +48,7 @@ def _ok(accuracy=0.75, started="2026-01-02T03:04:05Z", **changes):
 def _failed(message="no space", started="2026-01-02T03:04:05Z", **changes):
     run = _spec(**changes)
     failure = Failure(type="OSError", message=message)
-    return RunRecord(run_id=run.run_id, status="failed", spec=run, failure=failure, started=started)
+    return RunRecord(status="failed", spec=run, failure=failure, started=started)
 
 
 @pytest.fixture(scope="session")

@@ -37,9 +37,9 @@ def test_types_are_fixed_even_of_nothing(ok):
 
 
 def test_columns_are_the_documented_ones():
-    assert COLUMNS[:6] == ("run_id", "status", "checkpoint", "method", "variant", "arch")
+    assert COLUMNS[:7] == ("run_id", "record_key", "status", "checkpoint", "method", "variant", "arch")
     assert COLUMNS[-3:] == ("protocol_sha256", "started", "error")
-    assert len(COLUMNS) == len(set(COLUMNS)) == 51
+    assert len(COLUMNS) == len(set(COLUMNS)) == 50
 
 
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
@@ -94,7 +94,7 @@ def test_one_reader_for_all(tmp_path, ok, failed):
     write_curated(table, tmp_path / "runs" / "runs.csv")
     same(read_results(tmp_path / "runs"), table)
     write_curated(frame([ok(0.1, seed=0)]), curated / "third.csv")
-    with pytest.raises(ResultsError, match=f"holds the run {runs[0].run_id} twice"):
+    with pytest.raises(ResultsError, match=f"holds the run {runs[0].record_key} twice"):
         read_results(curated)
 
 

@@ -28,7 +28,7 @@ def put(store, record, age=100.0):
 def same(results):
     expected = frame(Store(results).read())
     pd.testing.assert_frame_equal(gather(results), expected, check_exact=True)
-    assert Store(results).statuses() == dict(zip(expected["run_id"], expected["status"], strict=True))
+    assert Store(results).statuses() == dict(zip(expected["record_key"], expected["status"], strict=True))
     return expected
 
 

@@ -26,7 +26,7 @@ def tree(root):
 
 def some_predictions(shift=0.0, n=4):
     logits = np.arange(n * 3, dtype=np.float32).reshape(n, 3) + shift
-    return Predictions(tuple(f"bild/{i}ü" for i in range(n)), np.arange(n) % 3, logits)
+    return Predictions.of(tuple(f"bild/{i}ü" for i in range(n)), np.arange(n) % 3, logits)
 
 
 def test_write_and_read_back(tmp_path, ok, failed):
@@ -37,10 +37,10 @@ def test_write_and_read_back(tmp_path, ok, failed):
         assert store.write(record) == record
     again = Store(tmp_path / "runs")
     assert sorted(again.read(), key=str) == sorted(records, key=str)
-    assert again.statuses() == {r.run_id: r.status for r in records}
-    name = f"records/mini.acdc_s90/digits/linear.sgd.seed1.{records[0].run_id}.json"
+    assert again.statuses() == {r.record_key: r.status for r in records}
+    name = f"records/mini.acdc_s90/digits/linear.sgd.seed1.{records[0].record_key}.json"
     assert name in tree(tmp_path / "runs")
-    assert f"records/mini.acdc_s90/digits/full.seed0.{records[3].run_id}.json" in tree(tmp_path / "runs")
+    assert f"records/mini.acdc_s90/digits/full.seed0.{records[3].record_key}.json" in tree(tmp_path / "runs")
 
 
 def test_predictions_are_kept_and_proved(tmp_path, ok):
@@ -68,11 +68,11 @@ def test_predictions_are_kept_and_proved(tmp_path, ok):
 
 
 def test_logits_beyond_half_precision_stay_finite():
-    wild = Predictions(("a",), np.array([1]), np.array([[1e9, -1e9]]))
+    wild = Predictions.of(("a",), np.array([1]), np.array([[1e9, -1e9]]))
     back = Predictions.from_bytes(wild.to_bytes(), "here")
     assert back.logits.tolist() == [[65504.0, -65504.0]]
     with pytest.raises(ValueError, match="ids"):
-        Predictions(("a",), np.array([1, 2]), np.zeros((2, 2))).to_bytes()
+        Predictions.of(("a",), np.array([1, 2]), np.zeros((2, 2))).to_bytes()
 
 
 def test_predictions_never_unpickle(tmp_path):
@@ -90,7 +90,7 @@ def test_predictions_never_unpickle(tmp_path):
 
 @given(st.lists(st.text(), max_size=5))
 def test_any_sample_id_survives(ids):
-    archive = Predictions(tuple(ids), np.zeros(len(ids), dtype=int), np.zeros((len(ids), 2)))
+    archive = Predictions.of(tuple(ids), np.zeros(len(ids), dtype=int), np.zeros((len(ids), 2)))
     assert archive.to_bytes() == archive.to_bytes()
     assert Predictions.from_bytes(archive.to_bytes(), "here").ids == tuple(ids)
 
@@ -115,7 +115,7 @@ def test_a_rewrite_under_another_name_replaces_the_older(tmp_path, ok):
     stored = Store(tmp_path).write(new, some_predictions())
     assert Store(tmp_path).read() == [stored]
     assert [n for n in tree(tmp_path) if n.startswith("records/")] == [
-        f"records/renamed/digits/linear.sgd.seed0.{new.run_id}.json"
+        f"records/renamed/digits/linear.sgd.seed0.{new.record_key}.json"
     ]
     assert Store(tmp_path).predictions(stored).ids == some_predictions().ids
 
@@ -142,11 +142,11 @@ def test_what_a_killed_writer_left_under_another_name_is_passed_over_and_goes(tm
         files.write_bytes(store.path_of(other), to_json(other))
     late = ok(checkpoint="b", started="2026-01-02")
     assert Store(tmp_path).read() == [late]
-    assert Store(tmp_path).statuses() == {late.run_id: "ok"}
+    assert Store(tmp_path).statuses() == {late.record_key: "ok"}
     assert Store(tmp_path).find(ok(checkpoint="z").spec).record == late
     Store(tmp_path).write(ok(checkpoint="a", started="2026-01-04"))
     assert [n for n in tree(tmp_path) if n.startswith("records/")] == [
-        f"records/a/digits/linear.sgd.seed0.{late.run_id}.json"
+        f"records/a/digits/linear.sgd.seed0.{late.record_key}.json"
     ]
 
 
@@ -231,7 +231,7 @@ def test_a_damaged_record_is_missing_but_named_and_kept(tmp_path, ok, kind):
     with pytest.warns(DamagedRecordWarning, match=path.name):
         assert Store(tmp_path).read() == [good]
     with pytest.warns(DamagedRecordWarning, match=path.name):
-        assert Store(tmp_path).statuses() == {good.run_id: "ok"}
+        assert Store(tmp_path).statuses() == {good.record_key: "ok"}
     assert path.read_bytes() == damaged
     Store(tmp_path).write(bad)
     assert len(Store(tmp_path).read()) == 2
@@ -285,7 +285,7 @@ from sparsebench.store import Predictions, Store
 record = RunRecord.model_validate_json(sys.stdin.read())
 for i in range(40):
     logits = np.full((2, 2), float(sys.argv[2]))
-    Store(Path(sys.argv[1])).write(record, Predictions(("a", "b"), np.array([0, 1]), logits))
+    Store(Path(sys.argv[1])).write(record, Predictions.of(("a", "b"), np.array([0, 1]), logits))
 """
     environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", program, str(tmp_path)]

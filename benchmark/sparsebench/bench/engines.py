@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..downloads import locate
 from ..engines import prepare
 from ..engines.choice import torch_threads
 from ..engines.sparse import available
@@ -129,7 +128,8 @@ def _facts(entry: Checkpoint, dense: Checkpoint, backbone: Backbone, setting: Se
         "input_size": backbone.preprocess.input_size,
         "turns": setting.turns,
         "dense": dense.id,
-        "file_bytes": sum(locate(one).stat().st_size for one in entry.files()),
+        "file_bytes": sum(path.stat().st_size for path in backbone.info.files),
+        "packed_bytes": backbone.info.packed_bytes,
         "flops": sum(layer.dense for layer in layers),
         "flops_sparse": sum(layer.sparse for layer in layers),
     }

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..schema import Checkpoint, DatasetError, InputError, SparsebenchError, Task
+from ..schema import Checkpoint, DatasetError, DifferentDataError, InputError, SparsebenchError, Task
 from .listing import columns
 from .run import make_selection
 
@@ -92,13 +92,16 @@ def checkpoint_need(checkpoint: Checkpoint) -> Need:
     """Return what is needed of a checkpoint; nothing is read."""
     from ..downloads import checkpoint_path, find_state
     from ..downloads.locating import remedy
+    from ..downloads.words import public
 
     source, state = checkpoint.file, find_state(checkpoint.file)
     path = checkpoint_path(source)
     if state == "here":
         return Need(checkpoint, state, path.stat().st_size, "the package" if "package:" in source.path else str(path))
     more = f" and {len(source.mirrors)} more" if source.mirrors else ""
-    return Need(checkpoint, state, source.size, f"{source.url}{more}" if source.url else str(path), remedy(checkpoint))
+    return Need(
+        checkpoint, state, source.size, f"{public(source.url)}{more}" if source.url else str(path), remedy(checkpoint)
+    )
 
 
 def task_need(task: Task, supplies: Supplies) -> Need:
@@ -106,7 +109,8 @@ def task_need(task: Task, supplies: Supplies) -> Need:
     try:
         supplies.open(task)
     except DatasetError as error:
-        state = "fetchable" if supplies.can_download(task) else "by hand"
+        here = isinstance(error, DifferentDataError)
+        state = "fetchable" if supplies.can_download(task) and not here else "by hand"
         return Need(task, state, None, task.source or "", _words(error))
     return Need(task, "here", None, task.source or "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from .listing import columns
@@ -38,26 +39,31 @@ def render(document: dict[str, Any]) -> str:
             document["reference"] or (document["twin_of"] and f"dense twin of {document['twin_of']}") or "none",
         ],
         ["upstream", _upstream(upstream)],
-        ["file", f"{document['file']} ({document['bytes']:,} bytes, format {document['format']})"],
+        ["file", f"{document['file']} (format {document['format']})"],
         ["sha256", document["sha256"]],
+        ["size", _size(document)],
         ["keys", _keys(document["keys"])],
         ["mask", _mask(document)],
         ["sparsity", f"nominal {sparsity['nominal']:g} ({sparsity['scope']}); measured {measured}"],
         *_agreement(sparsity),
-        ["parameters", f"{document['parameters']:,}, of which {document['zeros']:,} zero"],
-        ["multiply-adds", f"{flops['dense']:,} dense, {flops['sparse']:,} sparse an image"],
+        ["exempt", ", ".join(sparsity["exempt"]) or "none"],
+        ["parameters", f"{document['parameters']:,}, of which {document['held']:,} masked"],
+        *_unheld(document["unheld"]),
+        ["multiply-adds", f"{flops['dense']:,} dense, {flops['sparse']:,} sparse per image"],
         ["input", _preprocess(document["preprocess"])],
     ]
     if document["training"]:
         lines.append(["made by", document["training"]["command"]])
     if document["licence"]:
         lines.append(["licence", document["licence"]])
-    table = [["LAYER", "SHAPE", "WEIGHTS", "ZEROS", "SPARSITY", "MASK", "MULTIPLY-ADDS"]]
+    table = [["LAYER", "SHAPE", "WEIGHTS", "ZEROS", "MASKED", "MASK", "MULTIPLY-ADDS"]]
     for layer in document["layers"]:
         shape = "x".join(map(str, layer["shape"]))
-        mask = "yes" if layer["masked"] else "exempt" if layer["exempt"] else "no"
+        mask = layer["mask_source"] or ("exempt" if layer["exempt"] else "none")
         numbers = [f"{layer['weights']:,}", f"{layer['zeros']:,}", f"{layer['sparsity']:.2%}"]
-        table.append([layer["name"], shape, *numbers, mask, f"{layer['flops_sparse']:,} of {layer['flops_dense']:,}"])
+        used = layer["flops_dense"] is not None
+        costs = f"{layer['flops_sparse']:,} of {layer['flops_dense']:,}" if used else "not counted"
+        table.append([layer["name"], shape, *numbers, mask, costs])
     return columns(lines) + "\n\n" + columns(table)
 
 
@@ -67,7 +73,25 @@ def _agreement(sparsity: dict[str, Any]) -> list[list[str]]:
     return [["agrees", ", ".join(sparsity["agrees_under"]) or "under no scope"]]
 
 
-_SOURCES = {"file": "the file's own", "zeros": "where weights are zero", "none": "none"}
+def _unheld(unheld: dict[str, Any]) -> list[list[str]]:
+    if not unheld["zeros"]:
+        return []
+    text = f"{unheld['zeros']:,} ({unheld['fraction']:.2%} of the weights that no mask holds); full mode trains them"
+    return [["free zeros", text]]
+
+
+def _size(document: dict[str, Any]) -> str:
+    names = ", ".join(f"{Path(file['path']).name} {file['bytes']:,}" for file in document["files"])
+    parts = f" ({names})" if len(document["files"]) > 1 else ""
+    return f"{document['bytes']:,} bytes on disk{parts}; packed {document['packed_bytes']:,}"
+
+
+_SOURCES = {
+    "file": "the file's own",
+    "zeros": "where weights are zero",
+    "file+zeros": "the file's own where it has one, else where weights are zero",
+    "none": "none",
+}
 
 
 def _mask(document: dict[str, Any]) -> str:

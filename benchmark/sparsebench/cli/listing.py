@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ..names import METHOD_NAMES, method_title
+from ..names import method_names, method_title
 from ..registry import Registry, load_registry
 
 
@@ -51,7 +51,8 @@ def _methods(registry: Registry) -> list[list[str]]:
     rows = [["METHOD", "NAME", "CHECKPOINTS", "WHAT"]]
     for name in registry.methods():
         count = sum(c.method == name for c in registry.checkpoints.values())
-        summary = METHOD_NAMES[name].summary if name in METHOD_NAMES else "from your registry"
+        known = method_names().get(name)
+        summary = known.summary if known else "from your registry"
         rows.append([name, method_title(name), str(count), summary])
     return rows
 

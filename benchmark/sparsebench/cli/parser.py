@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
+from ..pruning.methods import methods
+from ..pruning.schedules import Drops, read_drops
 from ..schema.errors import nearest
 from .cluster_options import add_cluster
 
@@ -59,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_bench(commands)
     _add_prune(commands)
+    _add_migrate(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show full tracebacks")
     return parser
@@ -133,10 +136,26 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         " linear mode alone",
     )
     pick.add_argument("--seed", action="append", type=int, default=[], metavar="K", help="seed of head and order")
+    pick.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change settings of the protocol: --set lr=0.01 epochs=20 (docs/tasks.md); needs --mode or --probe",
+    )
     _add_registry(command)
     where = command.add_argument_group("where to")
     where.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
     where.add_argument("--save-weights", action="store_true", help="full mode: keep the finetuned weights")
+    where.add_argument("--no-heads", action="store_true", help="linear mode: don't keep the trained classifiers")
+    where.add_argument(
+        "--predictions",
+        choices=("logits", "classes"),
+        default="logits",
+        help="what is kept of each test image: logits in half precision and the predicted class, or the class alone"
+        " (default: logits)",
+    )
     how = command.add_argument_group("how")
     how.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
     how.add_argument(
@@ -172,7 +191,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         type=_microbatch,
         metavar="N",
         help="full mode: compute a training batch N images at a time, for a device whose memory doesn't take it whole;"
-        " batch norm then sees N images, so the numbers are others",
+        " batch norm then sees N images, so this is a protocol of its own",
     )
     how.add_argument(
         "--checkpoint-every",
@@ -190,6 +209,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     _add_offline(how)
     how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
     how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
+    how.add_argument(
+        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with what defines it"
+    )
     add_cluster(command)
 
 
@@ -268,6 +290,16 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         help="what `sparsebench bench` measured, to stand beside accuracy (default: the folder bench beside the"
         " results, if there)",
     )
+    command.add_argument(
+        "--tasks-dir", action="append", type=_path, default=[], metavar="DIR", help="more tasks and suites"
+    )
+
+
+def _add_migrate(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "migrate", "rewrite results of an older version of sparsebench for this one")
+    command.add_argument(
+        "results", nargs="+", type=_path, metavar="RESULTS", help="a results folder, or a curated CSV file"
+    )
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:
@@ -294,20 +326,29 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_prune(commands: argparse._SubParsersAction) -> None:
+    known = methods()
     command = _command(commands, "prune", "train and prune a backbone upstream, and write its checkpoint")
     command.add_argument(
         "--method",
         required=True,
         metavar="NAME|FILE",
-        help="dense, acdc, rigl, str, cram; from dense weights (--init): magnitude, gmp, woodfisher, mfac, lth;"
-        " or a Python file with a method of your own",
+        help=f"{', '.join(m for m, k in known.items() if k.start == 'scratch')}; from dense weights (--init):"
+        f" {', '.join(m for m, k in known.items() if k.start == 'dense')}; or a Python file with a method of your own",
+    )
+    command.add_argument(
+        "--recipe",
+        choices=("default", "published"),
+        default="default",
+        help="what the options left out mean: this project's one recipe (default), or the method's as published on"
+        " ImageNet, its points of time as fractions of --epochs",
     )
     command.add_argument(
         "--sparsity",
         type=float,
         nargs="+",
         metavar="S",
-        help="target, a fraction: 0.9; several for magnitude, lth and cram, of which one training serves them all",
+        help=f"target, a fraction: 0.9; several for {', '.join(m for m, k in known.items() if k.serves == 'several')},"
+        " of which one training serves them all",
     )
     command.add_argument(
         "--data",
@@ -347,7 +388,26 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
     recipe.add_argument("--epochs", type=_positive, metavar="N")
     recipe.add_argument("--batch-size", type=_positive, metavar="N")
     recipe.add_argument("--lr", type=float, help="highest learning rate")
+    recipe.add_argument("--warmup", type=float, metavar="F", help="fraction of the training in which the rate rises")
+    recipe.add_argument(
+        "--schedule",
+        type=_schedule,
+        metavar="HOW",
+        help="of the learning rate: cosine, constant, or steps such as 0.3:0.1,0.7:0.01 (of the training, of the rate)",
+    )
+    recipe.add_argument("--momentum", type=float)
+    recipe.add_argument(
+        "--nesterov", action=argparse.BooleanOptionalAction, help="Nesterov's momentum, or the plain one"
+    )
     recipe.add_argument("--weight-decay", type=float)
+    recipe.add_argument(
+        "--decay-on",
+        choices=("all", "weights"),
+        help="what weight decay acts on: all parameters, or the weights of convolutions and linear layers",
+    )
+    recipe.add_argument(
+        "--label-smoothing", type=float, metavar="F", help="share of the target spread over all classes"
+    )
     recipe.add_argument("--seed", type=_natural, metavar="K")
     _add_hardware(command.add_argument_group("hardware"), ("fp32", "bf16"))
 
@@ -359,12 +419,22 @@ def _pattern(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _setting(text: str) -> tuple[str, float]:
-    key, _, value = text.partition("=")
+def _setting(text: str) -> tuple[str, float | str]:
+    key, _, value = (part.strip() for part in text.partition("="))
+    if not key or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     try:
-        return key.strip(), float(value)
+        return key, float(value)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=NUMBER") from None
+        return key, value
+
+
+def _schedule(text: str) -> Drops:
+    try:
+        return read_drops(text)
+    except ValueError:
+        hint = "is not cosine, constant or steps, for example 0.3:0.1,0.7:0.01"
+        raise argparse.ArgumentTypeError(f"{text!r} {hint}") from None
 
 
 def _path(text: str) -> Path:

@@ -42,12 +42,13 @@ def main(arguments: argparse.Namespace) -> int:
     size = preprocess_of(init, find(arguments.arch)[0]).input_size
     print(f"reading {arguments.data}", file=sys.stderr)
     with Bar("reading") as bar:
-        data = open_upstream(arguments.data, size, unlabelled=method.one_shot, report=bar.update)
+        data = open_upstream(arguments.data, size, unlabelled=not method.trains(), report=bar.update)
     recipe = make_recipe(
-        method.name,
+        method,
         sparsities,
         data,
         init=init,
+        published=arguments.recipe == "published",
         arch=arguments.arch,
         distribution=distribution,
         nm=arguments.nm,
@@ -57,7 +58,13 @@ def main(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         lr=arguments.lr,
+        warmup=arguments.warmup,
+        drops=arguments.schedule,
+        momentum=arguments.momentum,
+        nesterov=arguments.nesterov,
         weight_decay=arguments.weight_decay,
+        decay_on=arguments.decay_on,
+        label_smoothing=arguments.label_smoothing,
         seed=arguments.seed,
     )
     hardware = Hardware(arguments.device, arguments.precision, not arguments.no_channels_last)
@@ -83,6 +90,7 @@ def main(arguments: argparse.Namespace) -> int:
             recipe,
             data,
             arguments.out,
+            method=method,
             init=init,
             command=command(arguments),
             hardware=hardware,
@@ -122,7 +130,7 @@ def _start(arguments: argparse.Namespace) -> Initial | None:
 
 def _sparsities(arguments: argparse.Namespace, method: type[PruningMethod]) -> tuple[float, ...]:
     """Return the sparsities asked for: those given, an N:M pattern's own, or 0 for ``dense``."""
-    from ..pruning.distributions import check_nm
+    from ..pruning.patterns import check_nm
 
     given = tuple(arguments.sparsity or ())
     if method.name == "dense":
@@ -153,9 +161,9 @@ def _check(arguments: argparse.Namespace, method: type[PruningMethod], sparsitie
         raise InputError(
             f"--out {arguments.out} must end in .safetensors", f"for example {arguments.out.stem}.safetensors"
         )
-    if method.from_dense and arguments.init is None:
+    if method.start == "dense" and arguments.init is None:
         raise InputError(f"method {method.name} starts from trained dense weights", "give them with --init")
-    if arguments.init is not None and not method.from_dense:
+    if arguments.init is not None and method.start == "scratch":
         raise InputError(f"method {method.name} trains from scratch", "leave --init out")
     if arguments.epochs is not None:
         check_epochs(method, arguments.epochs)
@@ -166,27 +174,36 @@ def _check(arguments: argparse.Namespace, method: type[PruningMethod], sparsitie
 
 def command(arguments: argparse.Namespace) -> str:
     """Return the command line, with file names instead of this machine's paths."""
+    from ..pruning.schedules import drops_text
+    from ..pruning.settings import shown
     from ..pruning.upstream import data_label
 
-    shown = vars(arguments) | {
+    values = vars(arguments) | {
         "method": Path(arguments.method).name if arguments.method.endswith(".py") else arguments.method,
         "data": data_label(arguments.data),
         "nm": arguments.nm and "{}:{}".format(*arguments.nm),
-        "set": [f"{key}={value:.12g}" for key, value in arguments.set],
+        "set": [f"{key}={shown(value)}" for key, value in arguments.set],
+        "schedule": None if arguments.schedule is None else drops_text(arguments.schedule),
     }
     parts = ["sparsebench", "prune"]
     for name in _OPTIONS:
-        value = shown[name]
+        value = values[name]
         if value is None or value == _DEFAULTS.get(name):
             continue
         if name == "sparsity":
             parts += ["--sparsity", *map(str, value)]
+            continue
+        if isinstance(value, bool):
+            parts.append(f"--{'' if value else 'no-'}{name}")
             continue
         for item in value if isinstance(value, list) else [value]:
             parts += [f"--{name.replace('_', '-')}", item.name if isinstance(item, Path) else str(item)]
     return shlex.join(parts)
 
 
-_OPTIONS = ("method", "sparsity", "distribution", "nm", "scope", "exempt", "set", "data", "init", "arch", "epochs",
-            "batch_size", "lr", "weight_decay", "seed", "precision", "threads", "out")  # fmt: skip
-_DEFAULTS = {"arch": "mini", "scope": "prunable", "precision": "fp32"}
+_OPTIONS = (
+    "method", "recipe", "sparsity", "distribution", "nm", "scope", "exempt", "set", "data", "init", "arch", "epochs",
+    "batch_size", "lr", "warmup", "schedule", "momentum", "nesterov", "weight_decay", "decay_on", "label_smoothing",
+    "seed", "precision", "threads", "out",
+)  # fmt: skip
+_DEFAULTS = {"recipe": "default", "arch": "mini", "scope": "prunable", "precision": "fp32"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..engines.memory import keep_pages
 from ..progress import telling
+from ..schema import InputError
 from .cluster_options import cluster_of
 
 if TYPE_CHECKING:
@@ -29,13 +31,15 @@ def main(arguments: argparse.Namespace) -> int:
     from ..store import frame
     from .display import RunDisplay, outcome
 
+    if arguments.json and not arguments.dry_run:
+        raise InputError("--json prints a plan", "add --dry-run")
     request = make_request(arguments)
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
     with telling(lambda text: print(text, file=sys.stderr, flush=True)):
         prepared = prepare(request, note, dry_run=arguments.dry_run)
     runs, todo = prepared.plan.runs, prepared.todo.runs
     if arguments.dry_run:
-        print(render_plan(prepared))
+        print(plan_json(prepared) if arguments.json else render_plan(prepared))
         return 0
     done = len(runs) - len(todo)
     print(
@@ -44,8 +48,8 @@ def main(arguments: argparse.Namespace) -> int:
     )
     if prepared.other_numerics:
         print(
-            f"note: {prepared.other_numerics} of the runs done before were computed otherwise (device, precision,"
-            " engine or threads); --overwrite always runs them again",
+            f"note: {prepared.other_numerics} of the runs to do are done, but were computed otherwise (device,"
+            " precision, engine, threads or decoder); both records are kept",
             file=sys.stderr,
         )
     with RunDisplay(todo, _at_once(request, len(todo))) as display, telling(display.line):
@@ -57,8 +61,8 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.profile:
         from ..report import render_profile
 
-        now = {run.run_id for run in todo}
-        timed = [record for record in records if record.run_id in now]
+        now = {run.record_key for run in todo}
+        timed = [record for record in records if record.record_key in now]
         print("\n" + render_profile(timed, request.workers, request.jobs))
     failed = [record for record in records if record.status == "failed"]
     for record in failed[:_SHOWN_FAILURES]:
@@ -103,7 +107,6 @@ def make_request(arguments: argparse.Namespace) -> Request:
         channels_last=not arguments.no_channels_last,
         compile=arguments.compile,
         decoder=arguments.decoder,
-        microbatch=arguments.microbatch,
     )
     given = {"checkpoint_seconds": arguments.checkpoint_every, "retries": arguments.retries}
     return Request(
@@ -119,6 +122,8 @@ def make_request(arguments: argparse.Namespace) -> Request:
         wait=not arguments.no_wait,
         overwrite=arguments.overwrite,
         save_weights=arguments.save_weights,
+        save_heads=not arguments.no_heads,
+        predictions=arguments.predictions,
         workers=arguments.workers,
         logger=arguments.logger,
         offline=arguments.offline,
@@ -130,6 +135,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
 def make_selection(arguments: argparse.Namespace) -> Selection:
     """Return the selection that the arguments make."""
     from ..plan import Selection
+    from ..protocols import parse_settings
 
     return Selection(
         suite=arguments.suite,
@@ -142,6 +148,8 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         modes=getattr(arguments, "mode", ()),
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),
+        microbatch=getattr(arguments, "microbatch", None),
+        settings=parse_settings(getattr(arguments, "set", ())),
     )
 
 
@@ -155,7 +163,7 @@ def render_plan(prepared: Prepared) -> str:
     """Return the plan as a table: a line a group, with what is still to do."""
     from .listing import columns
 
-    todo = {run.run_id for run in prepared.todo.runs}
+    todo = {run.record_key for run in prepared.todo.runs}
     rows = [["CHECKPOINT", "TASK", "MODE", "PROTOCOL", "SEEDS", "TO DO", "RUN IDS"]]
     for group in prepared.plan.groups:
         rows.append(
@@ -165,13 +173,20 @@ def render_plan(prepared: Prepared) -> str:
                 group.mode,
                 group.protocol.name,
                 ",".join(str(run.seed) for run in group.runs),
-                str(sum(run.run_id in todo for run in group.runs)),
+                str(sum(run.record_key in todo for run in group.runs)),
                 " ".join(run.run_id for run in group.runs),
             ]
         )
     total = len(prepared.plan.runs)
     threads, at_once = prepared.request.numerics.threads, _at_once(prepared.request, len(todo))
     return columns(rows) + f"\n{total} runs, {len(todo)} to do, {at_once} at once, {threads} thread(s) each"
+
+
+def plan_json(prepared: Prepared) -> str:
+    """Return the plan as JSON: of each run its ids, whether it is to do, its labels and what defines it."""
+    todo = {run.record_key for run in prepared.todo.runs}
+    runs = [run.model_dump(mode="json") | {"to_do": run.record_key in todo} for run in prepared.plan.runs]
+    return json.dumps(runs, indent=1, ensure_ascii=False)
 
 
 def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
@@ -182,12 +197,13 @@ def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
     from ..request import reference_command
     from ..store import gather
 
-    ids = set(table["run_id"])
+    keys = set(table["record_key"])
     stored = gather(prepared.request.results)
-    everything = pd.concat([table, stored[~stored["run_id"].isin(ids)]])
+    everything = pd.concat([table, stored[~stored["record_key"].isin(keys)]])
     return render_terminal(
         everything.reset_index(drop=True),
-        run_ids=ids,
+        keys=keys,
         commands=lambda reference: reference_command(prepared.request, reference),
         colour=sys.stdout.isatty(),
+        registry=prepared.request.registry(),
     )

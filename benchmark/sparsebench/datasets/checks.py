@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from itertools import combinations
 
-from ..schema import DatasetError, Task
+from ..schema import DatasetError, DifferentDataError, Task
 from .base import TaskData
 
 
@@ -27,8 +27,8 @@ def assert_task(data: TaskData) -> None:
         raise _differs(data.task, "fingerprint (split_sha256)", expected, data.split_sha256)
 
 
-def _differs(task: Task, what: str, expected: object, found: object) -> DatasetError:
-    return DatasetError(
+def _differs(task: Task, what: str, expected: object, found: object) -> DifferentDataError:
+    return DifferentDataError(
         f"task {task.id!r}: {what} should be {expected}, found {found}",
         hint="the data or the package that carries it is another version; a changed data set needs an entry of its own",
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..progress import tell
 from ..schema import DatasetError
 from .decode import SUFFIXES, is_image
+from .leftout import LeftOut, is_hidden
+from .splitfolders import find_splits
 from .splitting import SplitName
-
-_VAL = ("val", "valid", "validation")
 
 
 @dataclass(frozen=True)
@@ -23,51 +25,50 @@ class Entry:
 
 
 def list_images(root: Path) -> list[Entry]:
-    """List a folder's images by split, class and path.
+    """List a folder's images by split, class and path, and warn of what it holds besides them.
 
     Raises
     ------
     DatasetError
-        If a folder can't be listed, a class has no images, splits differ in classes, or there are fewer than two
-        classes.
+        If a folder can't be listed, a class has no images, splits are unclear or differ in classes, or there are fewer
+        than two classes.
     """
-    layout = _splits(root)
+    left = LeftOut()
+    folders = _subfolders(root, left)
+    layout = find_splits(root, folders, _subfolders)
     if not layout:
-        entries = _entries(root, root, None)
+        entries = _entries(root, folders, None, left)
     else:
-        entries = [entry for split, folder in layout.items() for entry in _entries(root, folder, split)]
+        entries = []
+        for split, folder in layout.items():
+            entries += _entries(root, _subfolders(folder, left, folder.relative_to(root)), split, left)
+        for name in folders.keys() - {folder.name for folder in layout.values()}:
+            left.folders[name] = len(_images(folders[name], LeftOut()))
     _assert_classes(root, entries)
+    left.warn(root)
+    deep = sum(entry.name.count("/") > (1 if entry.split is None else 2) for entry in entries)
+    if deep:
+        tell(f"{root}: {deep} of {len(entries)} images lie in folders inside class folders, and count for the class")
     return entries
 
 
-def _splits(root: Path) -> dict[SplitName, Path]:
-    """Return the folder of each split, or nothing where the root holds the class folders itself."""
-    folders: dict[str, Path] = {}
-    for name, folder in _subfolders(root).items():
-        if name.lower() in folders and name.lower() in ("train", "test", *_VAL):
-            raise DatasetError(f"{root}: has {folders[name.lower()].name}/ and {name}/", hint="keep one of them")
-        folders[name.lower()] = folder
-    if "train" not in folders or not _subfolders(folders["train"]):
-        return {}
-    test = folders.get("test")
-    val = next((folders[name] for name in _VAL if name in folders), None)
-    if test is not None and val is not None:
-        return {"train": folders["train"], "val": val, "test": test}
-    last = test or val
-    if last is None:
-        raise DatasetError(
-            f"{root}: has train/ but neither test/ nor val/", hint="add one, or give the folder of classes as the root"
-        )
-    return {"train": folders["train"], "test": last}
-
-
-def _subfolders(folder: Path) -> dict[str, Path]:
+def _subfolders(folder: Path, left: LeftOut | None = None, place: Path | None = None) -> dict[str, Path]:
+    """Return a folder's folders by name; ``left`` counts what else there is, under the folder's ``place``."""
+    left = LeftOut() if left is None else left
+    found: dict[str, Path] = {}
     try:
-        return {
-            entry.name: entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".") and entry.is_dir()
-        }
+        for entry in sorted(folder.iterdir()):
+            if entry.is_dir() and not is_hidden(entry.name):
+                found[entry.name] = entry
+            elif entry.is_symlink() and not entry.exists():
+                raise DatasetError(f"{entry}: a link to what isn't there", hint="mend or remove it")
+            elif is_image(entry.name):
+                left.loose.append(str((place or Path()) / entry.name))
+            else:
+                left.file(entry.name)
     except OSError as error:
         raise _cannot_list(error, folder) from error
+    return found
 
 
 def _cannot_list(error: OSError, folder: Path) -> DatasetError:
@@ -75,16 +76,23 @@ def _cannot_list(error: OSError, folder: Path) -> DatasetError:
     return DatasetError(f"{error.filename or folder}: can't be listed: {reason}", hint="check that you may read it")
 
 
-def _entries(root: Path, folder: Path, split: SplitName | None) -> list[Entry]:
-    classes = _subfolders(folder)
+def _entries(root: Path, classes: dict[str, Path], split: SplitName | None, left: LeftOut) -> list[Entry]:
     if not classes:
-        raise DatasetError(f"{folder}: holds no class folders", hint="put each class's images into a folder of its own")
+        hint = "put each class's images into a folder of its own"
+        if left.tables:
+            hint += f"; labels in tables ({', '.join(left.tables)}) aren't read"
+        raise DatasetError(f"{root / split if split else root}: holds no class folders", hint=hint)
     entries: list[Entry] = []
     for label, place in classes.items():
-        images = _images(place)
+        mine = LeftOut()
+        images = _images(place, mine)
         if not images:
             endings = " ".join(sorted(SUFFIXES))
-            raise DatasetError(f"{place}: the class has no images", hint=f"fill or remove it; images end in {endings}")
+            there = f"; it has {', '.join(mine.parts())}" if mine.parts() else ""
+            raise DatasetError(
+                f"{place}: the class has no images{there}", hint=f"fill or remove it; images end in {endings}"
+            )
+        left.add(mine)
         entries.extend(Entry(_readable(image.relative_to(root).as_posix(), root), label, split) for image in images)
     return entries
 
@@ -100,7 +108,7 @@ def _readable(name: str, root: Path) -> str:
     return name
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path, left: LeftOut) -> list[Path]:
     """List the images under a class folder; a link is followed, but not to where the walk has been or came from."""
 
     def fail(error: OSError) -> None:
@@ -112,11 +120,17 @@ def _images(folder: Path) -> list[Path]:
     for place, below, files in os.walk(folder, followlinks=True, onerror=fail):
         real = Path(place).resolve()
         if real in seen:
+            left.links.append(str(Path(place).relative_to(folder.parent)))
             below.clear()
             continue
         seen.add(real)
-        below[:] = [name for name in below if not name.startswith(".")]
-        found.extend(Path(place) / name for name in files if is_image(name))
+        left.hidden += sum(is_hidden(name) for name in below)
+        below[:] = sorted(name for name in below if not is_hidden(name))
+        for name in sorted(files):
+            if is_image(name):
+                found.append(Path(place) / name)
+            else:
+                left.file(name)
     return sorted(found)
 
 
@@ -128,11 +142,21 @@ def _assert_classes(root: Path, entries: list[Entry]) -> None:
     for split, labels in by_split.items():
         lacking = sorted(everywhere - labels)
         if lacking:
+            like = [(name, other) for name in lacking for other in sorted(labels) if _plain(name) == _plain(other)]
+            hint = "each split must have the same class folders"
+            if like:
+                hint += f": {like[0][0]!a} and {like[0][1]!a} are written differently"
             raise DatasetError(
-                f"{root}: the {split} images have no class {', '.join(repr(name) for name in lacking[:10])}",
-                hint="each split must have the same class folders",
+                f"{root}: the {split} images have no class {', '.join(repr(name) for name in lacking[:10])}", hint=hint
             )
     if len(everywhere) < 2:
-        raise DatasetError(
-            f"{root}: only one class, {min(everywhere)!r}", hint="classification needs at least two class folders"
-        )
+        only = min(everywhere)
+        hint = "classification needs at least two class folders"
+        if len(_subfolders(root / only) if (root / only).is_dir() else ()) > 1:
+            hint += f"; is {root / only} meant?"
+        raise DatasetError(f"{root}: only one class, {only!r}", hint=hint)
+
+
+def _plain(name: str) -> str:
+    """Return a name as it is compared where case, spaces at its ends and the form of its accents don't count."""
+    return unicodedata.normalize("NFC", name).casefold().strip()

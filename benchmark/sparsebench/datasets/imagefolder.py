@@ -1,8 +1,9 @@
-"""``imagefolder``: the user's own images, one folder a class, with or without a split of their own.
+"""``imagefolder``: the user's own images, one folder per class, with or without a split of their own.
 
 Three layouts are understood: ``train/`` and ``test/``, optionally with ``val/``, each holding class folders;
 ``train/`` and ``val/`` alone, where ``val/`` is the test set; and class folders directly, which are split by content.
-Class folders may be nested. Hidden files, and files that aren't images by their ending, are ignored.
+Other spellings of the three are understood (``Training``, ``test_set``), and what is unclear is refused. Class folders
+may be nested. Hidden files, and files that aren't images by their ending, are left out and counted in a warning.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ def find_root(task: Task, data_dir: Path | None) -> Path:
         there = root.is_dir()
     except OSError as error:
         raise DatasetError(f"task {task.id!r}: {root}: {error.strerror}", hint="check the root's spelling") from error
+    if root.is_file():
+        raise DatasetError(
+            f"task {task.id!r}: {root} is a file, not a folder of images", hint="unpack it, and give the folder"
+        )
     if not there:
         raise DatasetError(
             f"task {task.id!r}: no folder {root}", hint="correct the root, or say where data sets live with --data DIR"

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 from ..files import write_text
-from ..schema import DatasetError, canonical_json, digest
+from ..schema import DifferentDataError, canonical_json, digest
 from .base import TaskData
 
 _VERSION = 1
@@ -41,7 +41,7 @@ def assert_locked(data: TaskData, data_dir: Path | None, cache_dir: Path) -> Non
     if known is None:
         _remember(path, data)
     elif known[0] != data.split_sha256:
-        raise DatasetError(
+        raise DifferentDataError(
             f"task {data.task.id!r}: the data set is not the one that was seen first: {_difference(data, known[1])}",
             hint=f"restore it; if the change is meant, delete {path}",
         )

@@ -11,6 +11,7 @@ a part of a data set, and don't say which file or line is wrong. A test asserts 
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from ..schema import DatasetError, Task
 from .base import Split, TaskData
 from .checks import assert_numbers
-from .decode import read_rgb
+from .decode import is_image, read_rgb
 from .folders import list_images
 from .layouts import Layout, Listing, layout_of
 from .options import parse_options
@@ -113,6 +114,8 @@ def from_listing(task: Task, folder: Path, listing: Listing, cache_dir: Path | N
     found = {"trainval": counts["train"] + counts["val"], "test": counts["test"]}
     assert_numbers(task, len(listing.classes), found)  # before all images are read
     _assert_classes(task, folder, listing)
+    if task.sizes is None:
+        _warn_of_others(task, folder, {entry.name for entry in entries})
     hashes = check_files(folder, [entry.name for entry in entries], cache_dir)
     number = {label: i for i, label in enumerate(listing.classes)}
     labels = np.array([number[entry.label] for entry in entries], dtype=np.int64)
@@ -132,6 +135,23 @@ def from_listing(task: Task, folder: Path, listing: Listing, cache_dir: Path | N
     return TaskData(
         task, listing.classes, split("train"), split("val"), split("test"), on_overlap="allow", published=True
     )
+
+
+def _warn_of_others(task: Task, folder: Path, named: set[str]) -> None:
+    """Warn of images beside those that the annotations name; where sizes are asserted, none is missed."""
+    places = {name.rpartition("/")[0] for name in named}
+    try:
+        there = {
+            f"{place}/{file.name}" if place else file.name for place in places for file in (folder / place).iterdir()
+        }
+    except OSError:
+        return  # the check of the named images says which
+    others = sorted(name for name in there - named if is_image(name.rpartition("/")[2]))
+    if others:
+        warnings.warn(
+            f"task {task.id!r}: left out: {len(others)} image(s) that the annotations don't name, such as {others[0]}",
+            stacklevel=2,
+        )
 
 
 def with_val(parts: list[SplitName], hashes: list[str], labels: npt.NDArray[np.int64]) -> list[SplitName]:

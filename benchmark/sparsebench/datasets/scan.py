@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,8 @@ def _stats(root: Path, names: Sequence[str]) -> list[tuple[int, int]]:
     for name in names:
         try:
             status = (root / name).stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(None, "not a file")
         except OSError as error:
             failed.append((root / name, error))
         else:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydantic import StrictBool
 
-from ..schema import DatasetError, Strict, Task
+from ..schema import DatasetError, DifferentDataError, Strict, Task
 from .base import Split, TaskData
 from .cifar_files import Images, folder_of, read_images
 from .options import parse_options
@@ -73,20 +73,49 @@ def _read(task: Task, options: TorchvisionOptions, root: Path, train: bool) -> _
         return read_images(root, options.dataset, train)
     from torchvision import datasets
 
+    kind = getattr(datasets, options.dataset)
+    _check_files(task, options, root, kind)
     try:
-        source: _Source = getattr(datasets, options.dataset)(root, train=train, download=False)
+        source: _Source = kind(root, train=train, download=False)
         return source
     except (RuntimeError, OSError, EOFError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise DatasetError(
-            f"task {task.id!r}: {options.dataset} is not complete in {root.absolute()}: {reason}",
-            hint=f"sparsebench fetch --task {task.id} gets it; or put torchvision's files there, or give --data DIR"
-            + (
-                "; for a copy of your own, with other bytes, a task file with options.checksums: false"
-                if folder_of(root, options.dataset).is_dir()
-                else ""
-            ),
+            f"task {task.id!r}: {options.dataset} can't be read from {root.absolute()}: {reason}", hint=_obtain(task)
         ) from error
+
+
+def _check_files(task: Task, options: TorchvisionOptions, root: Path, kind: Any) -> None:
+    """See that all files are there, with their published checksums (MD5)."""
+    folder = folder_of(root, options.dataset)
+    published = dict([*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])])
+    missing = [name for name in published if not (folder / name).is_file()]
+    if missing:
+        what = "no folder " if not folder.is_dir() else f"{', '.join(missing)} missing from "
+        raise DatasetError(
+            f"task {task.id!r}: {options.dataset} is not complete: {what}{folder.absolute()}", hint=_obtain(task)
+        )
+    for name, expected in published.items():
+        found = _md5(folder / name)
+        if found != expected:
+            raise DifferentDataError(
+                f"task {task.id!r}: {folder / name} has checksum {found}, published is {expected}",
+                hint="delete the folder and fetch it anew; to accept a copy of your own, write a task file with"
+                f" options: {{dataset: {options.dataset}, checksums: false}}",
+            )
+
+
+def _obtain(task: Task) -> str:
+    return f"sparsebench fetch --task {task.id} gets it; or put torchvision's files there, or give --data DIR"
+
+
+def _md5(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DifferentDataError(f"{path}: can't be read: {reason}", hint="check that you may read it") from error
 
 
 def _pixel_hash(image: npt.NDArray[np.uint8]) -> str:

@@ -3,7 +3,7 @@
 from .display import TransferDisplay
 from .errors import ByHandError, FetchError
 from .fetching import Fetcher
-from .http import Limits
+from .limits import Limits
 from .locating import checkpoint_path, find_state, locate
 from .offline import offline_reason
 

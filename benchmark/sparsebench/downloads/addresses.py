@@ -40,7 +40,7 @@ def resolve(address: str) -> Wanted:
     if link := _DRIVE_LINK.match(address):
         return Wanted(_DRIVE.format(link.group(1) or link.group(2)))
     if _DRIVE_FOLDER.match(address):
-        raise TransferError("the address is a folder, not a file", again=False)
+        raise TransferError("the address is a folder, not a file")
     return Wanted(address)
 
 
@@ -48,7 +48,7 @@ def _on_the_hub(repository: str, name: str, revision: str) -> Wanted:
     from huggingface_hub import get_token, hf_hub_url
 
     if hub_is_offline():
-        raise TransferError("HF_HUB_OFFLINE forbids it", again=False)
+        raise TransferError("HF_HUB_OFFLINE forbids it")
     url = hf_hub_url(repository, name, revision=revision)
     token = get_token() if urlsplit(url).scheme == "https" else None
     return Wanted(url, {"Authorization": f"Bearer {token}"} if token else {})

@@ -5,18 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 _EVERY = 30.0
 
@@ -25,58 +16,47 @@ class TransferDisplay:
     """Shows one file after the other; use as a context, and give its methods to a :class:`.Fetcher`."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._live = self._console.is_terminal and not self._console.is_dumb_terminal
+        console = Console(stderr=True, highlight=False)
+        self._live = console.is_terminal and not console.is_dumb_terminal
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            console=self._console,
+            console=console,
             transient=True,
             refresh_per_second=4,
+            get_time=lambda: time.monotonic(),
+            disable=not self._live,  # it still reckons the time that is left
         )
-        self._task: TaskID | None = None
-        self._title = "fetching"
-        self._started = self._next = time.monotonic()
-        self._first: float | None = None
+        self._add("fetching")
 
     def __enter__(self) -> TransferDisplay:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._task is not None:
-            self._progress.stop()
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
 
     def begin(self, title: str) -> None:
         """Start with another file."""
-        self._title, self._first = title, None
-        self._started = time.monotonic()
-        self._next = self._started + _EVERY
-        if self._live:
-            if self._task is None:
-                self._progress.start()
-            else:
-                self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(title, total=None)
-        else:
+        self._progress.remove_task(self._task)
+        self._add(title)
+        self._progress.start()
+        if not self._live:
             self.line(f"fetching {title}")
 
     def update(self, done: float, total: float) -> None:
         """Show how far the file is, in bytes; an infinite total is unknown."""
-        if self._first is None:
-            self._first = done
-        if self._task is not None:
-            self._progress.update(self._task, completed=done, total=None if math.isinf(total) else total)
+        self._progress.update(self._task, completed=done, total=None if math.isinf(total) else total)
+        if self._live or time.monotonic() < self._next:
             return
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + _EVERY
-            of = "" if math.isinf(total) else f" of {total / 1e6:.1f}"
-            self.line(f"{self._title}: {done / 1e6:.1f}{of} MB{self._left(now, done, total)}")
+        self._next = time.monotonic() + _EVERY
+        (task,) = self._progress.tasks
+        seconds = task.time_remaining
+        of = "" if math.isinf(total) else f" of {total / 1e6:.1f}"
+        left = "" if seconds is None else f", about {seconds // 60:.0f}:{seconds % 60:02.0f} left"
+        self.line(f"{task.description}: {done / 1e6:.1f}{of} MB{left}")
 
     def line(self, text: str) -> None:
         """Print a line that stays."""
@@ -85,9 +65,6 @@ class TransferDisplay:
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def _left(self, now: float, done: float, total: float) -> str:
-        fresh = done - (self._first or 0.0)
-        if math.isinf(total) or fresh <= 0:
-            return ""
-        seconds = round((now - self._started) * (total - done) / fresh)
-        return f", about {seconds // 60}:{seconds % 60:02d} left"
+    def _add(self, title: str) -> None:
+        self._task = self._progress.add_task(title, total=None)
+        self._next = time.monotonic() + _EVERY

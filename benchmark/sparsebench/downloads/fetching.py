@@ -6,20 +6,21 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from glob import escape
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
 from ..progress import Progress
 from ..schema import Checkpoint, CheckpointError
 from .archive import extract
-from .errors import ByHandError, DiskError, FetchError, TransferError
-from .http import Limits
+from .errors import ByHandError, DiskError, FetchError, TransferError, disk
+from .limits import Limits
 from .locating import WrongHashError, check_hash, checkpoint_path, find_state, locate, remedy
 from .part import Part
 from .pins import read_pin
 from .transfer import Order, transfer
+from .words import host
 
 Note = Callable[[str], None]
 
@@ -85,65 +86,67 @@ class Fetcher:
             except DiskError:
                 raise
             except TransferError as error:
-                failures.append(f"{_host(address)}: {error.reason}")
+                failures.append(f"{host(address)}: {error.reason}")
                 if error.silent:
-                    self._silent.add(_host(address))
+                    self._silent.add(host(address))
             except CheckpointError as error:
-                failures.append(f"{_host(address)}: {error.message}")
+                failures.append(f"{host(address)}: {error.message}")
                 if not isinstance(error, WrongHashError) and error.hint:
                     hint = error.hint
             else:
-                for each in checkpoint.file.addresses:
-                    Part(place, each).discard()
+                for old in place.parent.glob(f"{escape(place.name)}.????????.part*"):
+                    with suppress(OSError):
+                        old.unlink()
                 return
             self._tell(f"{checkpoint.id}: {failures[-1]}")
         raise FetchError(f"checkpoint {checkpoint.id} can't be fetched: {'; '.join(failures)}", hint)
 
     def _from_one(self, checkpoint: Checkpoint, place: Path, address: str) -> None:
         source, part = checkpoint.file, Part(place, address)
-        hashed = bool(source.sha256 or source.sha256_prefix) and not source.member
+        hashed = bool(source.sha256 or source.sha256_prefix)
         limits = self.limits
-        if _host(address) in self._silent:  # don't wait long for it with every file
+        if host(address) in self._silent:  # don't wait long for it with every file
             limits = replace(limits, tries=min(2, limits.tries))
-        order = Order(part, limits, hashed, None if source.member else source.size)
-        note = None if self.note is None else lambda text: self._tell(f"{checkpoint.id}: {_host(address)}: {text}")
-        resumed = transfer(order, self.progress, note)
-        try:
-            self._put_in_place(checkpoint, part, place)
-        except DiskError:
-            raise
-        except (CheckpointError, TransferError):
-            if not resumed:
+        name = f"{checkpoint.id}: {host(address)}"
+        size = None if source.member else source.size
+        order = Order(part, limits, hashed, size, self.progress, lambda text: self._tell(f"{name}: {text}"))
+        if transfer(order):
+            try:
+                return self._put_in_place(checkpoint, part, place)
+            except DiskError:
                 raise
-            self._tell(f"{checkpoint.id}: the pieces of {place.name} don't fit together: fetched again")
-            transfer(replace(order, hashed=False), self.progress, note)
-            self._put_in_place(checkpoint, part, place)
+            except (CheckpointError, TransferError):
+                self._tell(f"{checkpoint.id}: the pieces of {place.name} don't fit together: fetched again")
+            transfer(order)
+        self._put_in_place(checkpoint, part, place)
 
     def _put_in_place(self, checkpoint: Checkpoint, part: Part, place: Path) -> None:
         """Unpack what was fetched, check it, and only then give it its name; what is wrong is deleted."""
-        ready = part.path
+        source, ready = checkpoint.file, part.path
         try:
-            if checkpoint.file.member:
+            if source.member:
                 ready = part.path.with_name(part.path.name + ".member")
-                extract(part.path, checkpoint.file.member, ready)
+                extract(part.path, source.member, ready, source.size)
             check_hash(checkpoint, ready, place, part.address)
-            with ready.open("rb+") as handle:
-                os.fsync(handle.fileno())
-            ready.replace(place)
-        except OSError as error:
-            raise DiskError(f"{place} can't be written: {error.strerror}", "make room, or choose a folder") from error
+            with disk(place):
+                with ready.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+                ready.replace(place)
+        except DiskError:
+            raise
         except (CheckpointError, TransferError):
             part.discard()
             raise
         finally:
             if ready != part.path:
-                ready.unlink(missing_ok=True)
+                with suppress(OSError):
+                    ready.unlink()
         part.discard()
 
     @contextmanager
     def _alone(self, checkpoint: Checkpoint, place: Path) -> Iterator[None]:
         """Keep other processes from fetching the same file; the system frees the lock of a process that dies."""
-        try:
+        with disk(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(place.with_name(f".{place.name}.lock"))
             try:
@@ -151,11 +154,6 @@ class Fetcher:
             except Timeout:
                 self._tell(f"{checkpoint.id}: another process is fetching it: waiting")
                 lock.acquire()
-        except OSError as error:
-            raise DiskError(
-                f"{place.parent} can't be written: {error.strerror}",
-                "set SPARSEBENCH_CHECKPOINTS to a folder that can",
-            ) from error
         try:
             yield
         finally:
@@ -164,7 +162,3 @@ class Fetcher:
     def _tell(self, text: str) -> None:
         if self.note is not None:
             self.note(text)
-
-
-def _host(address: str) -> str:
-    return urlsplit(address).netloc if "//" in address else address

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +14,7 @@ from ..files import sha256_file
 from ..resources import checkpoints_dir, installed_file, package_file
 from ..schema import Checkpoint, CheckpointError, FileSource
 from .pins import Pin, new_pin, pins_path, read_pin, write_pin
+from .words import innermost, printable, public, shown
 
 State = Literal["here", "fetchable", "by hand", "missing"]
 
@@ -28,13 +32,15 @@ def checkpoint_path(source: FileSource) -> Path:
         return installed_file(name)
     if kind == "cache":
         return checkpoints_dir() / name
-    return Path(source.path).expanduser()
+    return Path(os.path.expanduser(source.path))  # noqa: PTH111 - unlike Path's, it leaves an unknown user's name
 
 
 def find_state(source: FileSource) -> State:
     """Return whether a file is there, can be fetched, has to be got by hand, or is simply missing."""
-    if checkpoint_path(source).exists():
-        return "here"
+    path = checkpoint_path(source)
+    with _reading(str(path)):
+        if path.exists():
+            return "here"
     if source.addresses:
         return "fetchable"
     return "by hand" if source.manual else "missing"
@@ -65,9 +71,10 @@ def locate(checkpoint: Checkpoint) -> Path:
         If the lock file is malformed.
     """
     path = checkpoint_path(checkpoint.file)
-    if not path.is_file():
-        what = "is not a file" if path.exists() else "is missing"
-        raise CheckpointError(f"checkpoint {checkpoint.id}: {path} {what}", remedy(checkpoint))
+    with _reading(f"checkpoint {checkpoint.id}: {path}"):
+        if not path.is_file():
+            what = "is not a file" if path.exists() else "is missing"
+            raise CheckpointError(f"checkpoint {checkpoint.id}: {path} {what}", remedy(checkpoint))
     check_hash(checkpoint, path, path)
     return path
 
@@ -96,10 +103,8 @@ def check_hash(checkpoint: Checkpoint, path: Path, place: Path, address: str | N
     if not (published or source.sha256 or source.sha256_prefix or source.size):
         return
     where = "the file it gave" if address else f"checkpoint {checkpoint.id}: {place}"
-    try:
+    with _reading(where):
         size, found = path.stat().st_size, sha256_file(path)
-    except OSError as error:
-        raise CheckpointError(f"{where} can't be read: {error.strerror}", remedy(checkpoint)) from error
     expected = source.sha256 or source.sha256_prefix
     if expected and not found.startswith(expected):
         shown = found[:12] if len(expected) >= 12 else found[: len(expected)]
@@ -116,7 +121,8 @@ def check_hash(checkpoint: Checkpoint, path: Path, place: Path, address: str | N
 
 
 def _pinned(checkpoint: Checkpoint, place: Path, found: str, size: int, address: str | None) -> Pin:
-    pin = new_pin(checkpoint.id, address or checkpoint.file.url, found, size)
+    url = address or checkpoint.file.url
+    pin = new_pin(checkpoint.id, url and public(url), found, size)
     try:
         return write_pin(place, pin)
     except OSError as error:
@@ -126,9 +132,21 @@ def _pinned(checkpoint: Checkpoint, place: Path, found: str, size: int, address:
         return pin
 
 
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{printable(where)} can't be read: {innermost(error)}",
+            "correct its path, or the permissions of its folders",
+        ) from error
+
+
 def _changed(where: str, place: Path, found: str, pin: Pin) -> CheckpointError:
+    date, entry = shown(pin.date[:10]), shown(pin.id)
     return CheckpointError(
-        f"{where} has sha256 {found[:12]}..., but had {pin.sha256[:12]}... when it was first seen, on {pin.date[:10]}",
-        f"if the change is expected, delete the entry of {pin.id} from {pins_path()}; else delete the file and get the"
-        " old one again",
+        f"{where} has sha256 {found[:12]}..., but had {pin.sha256[:12]}... when it was first seen, on {date}",
+        f"if the change is expected, delete the entry of {entry} from {pins_path()}; else delete the file and get"
+        " the old one again",
     )

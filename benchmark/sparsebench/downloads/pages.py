@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import re
 
+from .words import shown
+
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _CODE = re.compile(r"<Code>(.*?)</Code>", re.DOTALL)
-_LENGTH = 80
 _QUOTA = ("quota exceeded", "too many users have viewed or downloaded this file")
 _TEXT_TYPES = ("text/html", "application/xhtml", "application/xml", "text/xml", "application/json")
 
@@ -42,9 +43,3 @@ def page_reason(content_type: str, start: bytes) -> str | None:
         f"the server answered with a web page{titled} instead of a file: the link is dead, or asks for a log-in or a"
         " confirmation"
     )
-
-
-def shown(text: str) -> str:
-    """Return a foreign text for one line of ours: printable, without line breaks, not long."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LENGTH else line[: _LENGTH - 3] + "..."

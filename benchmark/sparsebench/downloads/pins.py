@@ -86,13 +86,15 @@ def pin_key(path: Path) -> str:
 
 def _read() -> dict[str, Any]:
     path = pins_path()
-    if not path.exists() or not any(line.strip() and line[0] != "#" for line in _lines(path)):
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError:
+        return read_mapping(path)  # which says why
+    if not any(line.strip() and line[0] != "#" for line in lines):
         return {}  # a person may have deleted the last entry
     return read_mapping(path)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _parse(everything: dict[str, Any]) -> dict[str, Pin]:

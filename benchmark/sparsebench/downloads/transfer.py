@@ -8,18 +8,25 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import requests
 
 from ..progress import Progress, Throttle
 from .addresses import Wanted, resolve
-from .errors import DiskError, TransferError
-from .http import Limits, ask, innermost
+from .archive import most_of
+from .errors import DiskError, TransferError, foreign
+from .http import ask
+from .limits import Limits
 from .pages import page_reason
 from .part import Part
+from .watch import Watch
 
-CHUNK = 32 * 1024
+_CHUNK = 256 * 1024
+_START = 4096
 _RESERVE = 16 * 2**20
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})")
 
 
 @dataclass(frozen=True)
@@ -37,154 +44,146 @@ class Order:
         whether the file has changed.
     size : int, optional
         The bytes that the file must have.
+    progress : callable, optional
+        ``progress(done, total)`` in bytes; the total is infinite where nobody says it.
+    note : callable, optional
+        Given a line on each further try.
     """
 
     part: Part
     limits: Limits
     hashed: bool = False
     size: int | None = None
+    progress: Progress | None = None
+    note: Callable[[str], None] | None = None
+
+    @property
+    def most(self) -> int:
+        """The most bytes that are taken."""
+        return self.size or self.limits.largest
+
+    def resumable(self) -> tuple[int, str | None]:
+        """Return how many bytes can be gone on with, and what If-Range names."""
+        size, validator = self.part.state()
+        known = bool(validator or self.hashed)  # else nobody could tell whether the file has changed since
+        return (size, validator) if known and size <= self.most else (0, None)
 
 
-def transfer(order: Order, progress: Progress | None = None, note: Callable[[str], None] | None = None) -> bool:
-    """Complete the part file.
-
-    Parameters
-    ----------
-    order : Order
-        What to fetch.
-    progress : callable, optional
-        ``progress(done, total)`` in bytes; the total is infinite where the server doesn't say it.
-    note : callable, optional
-        Told why something is tried again.
-
-    Returns
-    -------
-    bool
-        Whether it was resumed, so that its bytes are not all from one answer.
+def transfer(order: Order) -> bool:
+    """Complete the part file; return whether it was resumed, so that its bytes are not all from one answer.
 
     Raises
     ------
     TransferError
-        If it fails for good, or as often as the limits allow.
+        If it fails for good, or as often as the limits allow; bytes that can't be used are then deleted.
     DiskError
         If the disk doesn't take it.
     """
-    wanted = resolve(order.part.address)
-    tried = 0
+    limits, retries = order.limits, order.limits.retries()
+    end = time.monotonic() + limits.total
+    with foreign("the address can't be used"):
+        wanted = resolve(order.part.address)
     while True:
         try:
-            return _attempt(order, wanted, progress)
+            with Watch(limits, end - time.monotonic()) as watch:
+                return _attempt(order, wanted, watch)
         except TransferError as error:
-            tried += 1
-            _give_up(error, tried, order.limits)
-            pause = order.limits.pause(tried) if error.wait is None else error.wait
-            if note is not None:
-                note(f"{error.reason}; try {tried + 1} of {order.limits.tries} in {pause:.0f} s")
+            if error.bad or not order.resumable()[0]:
+                order.part.discard()
+            if not error.again:
+                raise
+            if error.wait is not None and error.wait > limits.longest_wait:
+                raise TransferError(f"{error.reason} and asks to wait {error.wait:.0f} s") from error
+            if not retries.total:
+                tried = f" ({limits.tries} tries)" if limits.tries > 1 else ""
+                raise TransferError(error.reason + tried, silent=error.silent) from error
+            retries = retries.increment(error=error)
+            pause = retries.get_backoff_time() if error.wait is None else error.wait
+            if order.note is not None:
+                order.note(f"{error.reason}; try {len(retries.history) + 1} of {limits.tries} in {pause:.0f} s")
             time.sleep(pause)
 
 
-def _give_up(error: TransferError, tried: int, limits: Limits) -> None:
-    if not error.again:
-        raise error
-    if error.wait is not None and error.wait > limits.longest_wait:
-        raise TransferError(f"{error.reason} and asks to wait {error.wait:.0f} s", again=False) from error
-    if tried >= limits.tries:
-        reason = f"{error.reason} ({tried} tries)" if tried > 1 else error.reason
-        raise TransferError(reason, again=False, silent=error.silent) from error
-
-
-def _attempt(order: Order, wanted: Wanted, progress: Progress | None) -> bool:
+def _attempt(order: Order, wanted: Wanted, watch: Watch) -> bool:
     """Fetch what is missing; return whether what was there before was kept."""
-    part = order.part
-    start, validator = part.size(), part.validator()
-    if start and not (validator or order.hashed):
-        start = 0  # nobody could tell whether the file has changed since
+    start, validator = order.resumable()
     headers = {"Range": f"bytes={start}-"} if start else {}
     if start and validator:
         headers["If-Range"] = validator
-    with ask(wanted, headers, order.limits) as answer:
-        if answer.status_code == 416:
-            if start and _total_of_range(answer) == start:
+    with ask(wanted, headers, order.limits, watch) as answer:
+        if answer.status_code not in (200, 206):
+            if answer.status_code == 416 and answer.headers.get("Content-Range") == f"bytes */{start}":
                 return True
-            part.discard()
-            raise TransferError("the server has no further bytes, so the file has changed since", again=True)
-        if answer.status_code == 206 and not _continues(answer, start, validator):
-            part.discard()
-            raise TransferError("the server went on at another place than asked for", again=True)
-        resumed = answer.status_code == 206
-        start = start if resumed else 0
-        total = start + _length(answer)
-        _check_size(order, total)
-        chunks = _body(answer, order.limits)
-        first = next(chunks, b"")
+            raise TransferError(f"the server doesn't go on with the file ({answer.status_code})", again=True, bad=True)
+        resumed, packed = answer.status_code == 206, _packed(answer)
+        begin, total = _span(answer, order.size)
+        if resumed and (packed or not start or begin != start or not _same(answer, validator)):
+            raise TransferError("the server went on at another place than asked for", again=True, bad=True)
+        if order.size not in (None, total):
+            raise TransferError(f"the server's file has {total:,.0f} bytes, registered are {order.size:,}", bad=True)
+        if math.isinf(min(total, _length(answer))) and not (answer.raw.chunked or order.hashed):
+            raise TransferError("the server doesn't say where the file ends: register its size or its sha256", bad=True)
+        chunks, first = _body(answer, watch), b""
+        while len(first) < _START and (chunk := next(chunks, b"")):
+            first += chunk
         if not resumed:
             if reason := page_reason(answer.headers.get("Content-Type", ""), first):
-                raise TransferError(reason, again=False)
-            part.begin(answer.headers)
-        _check_room(order, total - start)
-        _write(part, first, chunks, start, total, progress)
+                raise TransferError(reason)
+            order.part.begin(answer.headers, resumable=not packed)
+        most = min(order.most, most_of(_length(answer))) if packed else order.most
+        _write(order, chain([first], chunks), begin, total, most)
     return resumed
 
 
-def _write(
-    part: Part, first: bytes, chunks: Iterator[bytes], start: int, total: float, progress: Progress | None
-) -> None:
-    watch = Throttle(progress, total)
-    watch.advance(start)
+def _body(answer: requests.Response, watch: Watch) -> Iterator[bytes]:
+    while chunk := answer.raw.read1(_CHUNK, decode_content=True):
+        watch.advance(len(chunk))
+        yield chunk
 
-    def everything() -> Iterator[bytes]:
-        yield first
-        yield from chunks
 
-    done = start
-    for size in part.append(everything()):
+def _write(order: Order, chunks: Iterator[bytes], start: int, total: float, most: float) -> None:
+    folder = order.part.target.parent
+    needed, free = (0 if math.isinf(total) else total - start), shutil.disk_usage(folder).free
+    if needed + _RESERVE > free:
+        raise DiskError(
+            f"{folder} has space for {free:,} bytes, but {needed:,.0f} more are to come",
+            "free some space, or set SPARSEBENCH_CHECKPOINTS to another folder",
+        )
+    report, done = Throttle(order.progress, total), start
+    report.advance(start)
+    for size in order.part.append(chunks):
         done += size
-        watch.advance(size)
+        report.advance(size)
+        if done > most:
+            raise TransferError(f"the server gives more than {most:,.0f} bytes", bad=True)
+    if done == 0:
+        raise TransferError("the server gave an empty file")
     if not math.isinf(total) and done != total:
         raise TransferError(f"the server stopped after {done:,} of {total:,.0f} bytes", again=True)
-    if done == 0:
-        raise TransferError("the server gave an empty file", again=False)
 
 
-def _body(answer: requests.Response, limits: Limits) -> Iterator[bytes]:
-    try:
-        yield from answer.iter_content(CHUNK)
-    except requests.exceptions.ConnectionError as error:  # requests' name for a body that stalls
-        if "timed out" not in str(error).lower():
-            raise TransferError(f"the connection broke: {innermost(error)}", again=True) from error
-        raise TransferError(f"no further bytes within {limits.stall:g} s", again=True) from error
-    except requests.exceptions.RequestException as error:
-        raise TransferError(f"the connection broke off early: {innermost(error)}", again=True) from error
+def _span(answer: requests.Response, size: int | None) -> tuple[int, float]:
+    """Return the byte of the file at which the body begins, -1 where none is named, and the bytes of the whole file.
+
+    The latter are infinite where the server doesn't say them, or compresses on the way, and no size is registered.
+    """
+    unknown = math.inf if size is None else float(size)
+    if answer.status_code != 206:
+        known = not _packed(answer) and not math.isinf(_length(answer))
+        return 0, _length(answer) if known else unknown
+    found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    return (int(found[1]), float(found[2])) if found else (-1, unknown)
 
 
 def _length(answer: requests.Response) -> float:
-    """Return the bytes of the body; infinite where the server doesn't say, or compresses on the way."""
     text = answer.headers.get("Content-Length", "")
-    packed = answer.headers.get("Content-Encoding", "identity").lower() != "identity"
-    return float(int(text)) if text.isdigit() and not packed else math.inf
+    return float(text) if _LENGTH.fullmatch(text) else math.inf
 
 
-def _continues(answer: requests.Response, start: int, validator: str | None) -> bool:
-    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
+def _packed(answer: requests.Response) -> bool:
+    return answer.headers.get("Content-Encoding", "identity").lower() != "identity"
+
+
+def _same(answer: requests.Response, validator: str | None) -> bool:
     tag = answer.headers.get("ETag", "")
-    same = not (validator and validator.startswith('"') and tag) or tag == validator
-    return bool(start) and found is not None and int(found.group(1)) == start and same
-
-
-def _total_of_range(answer: requests.Response) -> int | None:
-    found = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
-    return int(found.group(1)) if found else None
-
-
-def _check_size(order: Order, total: float) -> None:
-    if order.size is not None and not math.isinf(total) and total != order.size:
-        raise TransferError(f"the server's file has {total:,.0f} bytes, registered are {order.size:,}", again=False)
-
-
-def _check_room(order: Order, needed: float) -> None:
-    folder = order.part.target.parent
-    free = shutil.disk_usage(folder).free
-    if not math.isinf(needed) and needed + _RESERVE > free:
-        raise DiskError(
-            f"{folder} has room for {free:,} bytes, but {needed:,.0f} more are to come", "make room, or choose a folder"
-        )
+    return not (tag and validator and validator.startswith('"')) or tag == validator

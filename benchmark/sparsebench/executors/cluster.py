@@ -37,11 +37,11 @@ class Cluster(Strict):
     qos: Text | None = None
     constraint: Text | None = None
     time_minutes: Count = 240
-    memory_gb: float | None = Field(default=None, gt=0)
+    memory_gb: float | None = Field(strict=True, default=None, gt=0)
     cpus: Count | None = None
     gpus: int | None = Field(strict=True, default=None, ge=0)
     array_size: Count = 1000
-    bundle_minutes: float = Field(default=5.0, ge=0)
+    bundle_minutes: float = Field(strict=True, default=5.0, ge=0)
     max_parallel: Count | None = None
     setup: tuple[Text, ...] = ()
     extra: dict[Text, bool | int | float | Text] = Field(default_factory=dict)
@@ -98,9 +98,12 @@ def read_cluster(path: Path | None, **replaced: Any) -> Cluster:
     RegistryError
         If the file can't be read, or says what a profile can't say.
     """
-    fields = {} if path is None else read_mapping(path)
+    document = None if path is None else read_mapping(path)
+    fields = dict(document or {})
     fields |= {name: value for name, value in replaced.items() if value is not None and name != "extra"}
     if more := replaced.get("extra"):
         before = fields.get("extra", {})
         fields["extra"] = {**before, **more} if isinstance(before, dict) else before
-    return validate(Cluster, fields, path=path or Path("the command line"), entry="cluster")
+    return validate(
+        Cluster, fields, path=document.place if document is not None else Path("the command line"), entry="cluster"
+    )

@@ -145,7 +145,6 @@ class LocalExecutor:
             waiting.appendleft(worker.group)
             return
         record = RunRecord(
-            run_id=spec.run_id,
             status="failed",
             spec=spec,
             failure=Failure(type="WorkerDied", message=f"the worker process ended with {how} (out of memory?)"),

@@ -133,10 +133,7 @@ class _Watch:
     def __init__(self, runs: Sequence[RunSpec], results: Path, emit: Emit, say: Callable[[str], None]) -> None:
         self._results, self._emit, self._say = results, emit, say
         store = Store(results)
-        self._paths = {
-            spec.run_id: store.path_of(RunRecord(run_id=spec.run_id, status="ok", spec=spec, started=""))
-            for spec in runs
-        }
+        self._paths = {spec.run_id: store.path_of(RunRecord(status="ok", spec=spec, started="")) for spec in runs}
         self._before = {run_id: _identity(path) for run_id, path in self._paths.items()}
         self._gone: dict[str, float] = {}  # run to when its job was first seen to have left the queue
 

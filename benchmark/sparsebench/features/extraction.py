@@ -180,7 +180,7 @@ def cache_key(
         "transform": transform.sha256,
         "decoder": _decoder(split, numerics),
         "device_class": device_class(device_of(numerics)),
-        "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder", "microbatch"}),
+        "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder", "processes"}),
         "engine": signature(numerics.engine),
         "batch_norm": "folded",
         "batch_size": batch_size,

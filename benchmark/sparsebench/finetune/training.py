@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import interruption
+from .. import interruption, sparsity
 from .. import masks as masking
 from ..datasets.base import Split, TaskData, partition
 from ..datasets.loading import EpochBatches, evaluation_batches
@@ -50,7 +50,7 @@ class FinetuneResult:
     best_test : float or None
         The best test accuracy (the task's metric) of any epoch; None unless the protocol evaluates each epoch.
     mask_proof : MaskProof
-        That no masked weight has moved from zero.
+        That no masked weight has moved from zero, and that the masks held what the backbone's description reports.
     state_dict : dict of str to Tensor
         The finetuned weights under the backbone's names, and the head's; on the CPU.
     """
@@ -114,7 +114,7 @@ def finetune(
     Stopped, Interrupted
         If a stop was asked for (see :mod:`sparsebench.interruption`); the state is then on disk.
     MaskError
-        If a masked weight isn't zero at the end.
+        If a masked weight isn't zero at the end, or the sparsity reported isn't the one held.
     """
     cell = _Cell(backbone, data, transform, protocol, seed, numerics)
     device = device_of(numerics)
@@ -216,7 +216,7 @@ class _Run:
             if self._watch.observe is not None:
                 lr, seconds = cell.protocol.lr_at(epoch), time.perf_counter() - began
                 self._watch.observe(EpochReport(epoch, lr, loss, seconds, score))
-        proof = masking.prove(self._model.features, cell.backbone.masks)
+        proof = sparsity.prove(self._model.features, cell.backbone.masks, cell.backbone.info.sparsity)
         return FinetuneResult(
             test_logits=self._logits(cell.data.test, "test") if test is None else test,
             val_logits=None if cell.val is None else self._logits(cell.val, "val"),
@@ -277,7 +277,7 @@ class _Run:
     def _step(self, batch: Batch) -> Tensor:
         """Take one optimizer step and hold the mask; return the loss before it."""
         self._optimizer.zero_grad(set_to_none=True)
-        parts = parts_of(batch, self._cell.numerics.microbatch)
+        parts = parts_of(batch, self._cell.protocol.microbatch)
         losses = [self._backward(part, len(part[1]) / len(batch[1])) for part in parts]
         self._scaler.step(self._optimizer)
         self._scaler.update()

@@ -88,7 +88,7 @@ def _multiply(raw: RawCheckpoint, step: str, weight: re.Pattern[str], mask: re.P
             shapes = f"{tuple(kept.shape)}, not {tuple(state[name].shape)}"
             raise CheckpointError(f"the mask of {name} has another shape: {shapes}", "get the file again")
         state[name] = torch.where(kept, state[name], 0.0)
-    pruned = {name: kept for name, kept in masks.items() if name.endswith(".weight") and not bool(kept.all())}
+    pruned = {name: kept for name, kept in masks.items() if not bool(kept.all())}
     return raw.then(step, state=state, masks=pruned or None)
 
 

@@ -174,6 +174,12 @@ def read(path: Path) -> RawCheckpoint:
     return RawCheckpoint(FORMAT, state, masks, document["meta"])
 
 
+def base_of(path: Path) -> Path | None:
+    """Return the file that a checkpoint file of this format derives from; None if it derives from none."""
+    base = (describe(path) or {}).get("base")
+    return path.with_name(base["file"]) if base else None
+
+
 _AGAIN = "get both files again, into one folder"
 
 

@@ -31,7 +31,7 @@ class TensorBoard:
     def __init__(self, results: Path, spec: RunSpec) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(results / "tensorboard" / spec.run_id))
+        self._writer: Any = SummaryWriter(str(results / "tensorboard" / spec.record_key))
         self._writer.add_text("run", f"```\n{json.dumps(described(spec), indent=1)}\n```")
 
     def scalars(self, step: int, values: Values) -> None:
@@ -56,7 +56,7 @@ class WandB:
         folder.mkdir(parents=True, exist_ok=True)
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "sparsebench"),
-            id=spec.run_id,
+            id=spec.record_key,
             name=f"{spec.checkpoint} {spec.task} {spec.mode} seed {spec.seed}",
             group=f"{spec.checkpoint} {spec.task} {spec.mode}",
             config=described(spec),

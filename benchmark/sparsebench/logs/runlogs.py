@@ -22,9 +22,9 @@ from .loggers import LOGGERS, Logger, described
 _JOB = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT")
 
 
-def log_path(results: Path, run_id: str) -> Path:
+def log_path(results: Path, key: str) -> Path:
     """Return the log file of a run."""
-    return results / "logs" / f"{safe_name(run_id)}.jsonl"
+    return results / "logs" / f"{safe_name(key)}.jsonl"
 
 
 class RunLogs:
@@ -41,7 +41,7 @@ class RunLogs:
     """
 
     def __init__(self, results: Path, spec: RunSpec, logger: str | None = None) -> None:
-        self._path = log_path(results, spec.run_id)
+        self._path = log_path(results, spec.record_key)
         self._deaf = False
         self._logger: Logger | None = None
         job = {name.lower(): os.environ[name] for name in _JOB if name in os.environ}

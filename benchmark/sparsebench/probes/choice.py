@@ -22,7 +22,7 @@ def choose(trials: Sequence[Trial], metric: Metric) -> Trial:
     """
     finished = [trial for trial in trials if getattr(trial, f"val_{metric}") is not None]
     if not finished:
-        rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(trial.lr for trial in trials) if rate is not None)
+        rates = ", ".join(f"{rate:g}" for rate in dict.fromkeys(trial.settings["lr"] for trial in trials))
         raise RunError(f"training diverged at every point of the grid (learning rates {rates})", "add lower ones")
     return min(finished, key=lambda trial: (-getattr(trial, f"val_{metric}"), _loss(trial)))
 
@@ -44,7 +44,7 @@ def scored(
 
 def at_best(protocol: Protocol, chosen: Trial) -> Protocol:
     """Return the protocol with the learning rate and weight decay of a trial."""
-    return protocol.at(protocol.lr if chosen.lr is None else chosen.lr, chosen.weight_decay or 0.0)
+    return protocol.at(chosen.settings["lr"], chosen.settings["weight_decay"])
 
 
 def _loss(trial: Trial) -> float:

@@ -109,11 +109,15 @@ class _Setting:
         index = torch.from_numpy(np.concatenate(drawn)).to(self._device)
         images = torch.empty(len(index), len(self._mean), device=self._device)
         self._source.take(index, images)
-        classes = np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
+        images = normalize(images - self._mean, dim=1)
+        sizes = np.array([len(rows) for rows in drawn])
+        starts = np.cumsum(sizes) - sizes
         sums = torch.zeros(len(drawn), len(self._mean), device=self._device)
-        sums.index_add_(0, torch.from_numpy(classes).to(self._device), normalize(images - self._mean, dim=1))
-        sizes = torch.tensor([max(1, len(rows)) for rows in drawn], device=self._device)
-        return sums / sizes.unsqueeze(1)
+        for k in range(sizes.max()):  # one image of each class: a GPU adds several of a class in any order
+            (classes,) = np.nonzero(sizes > k)
+            own = torch.from_numpy(starts[classes] + k).to(self._device)
+            sums.index_add_(0, torch.from_numpy(classes).to(self._device), images[own])
+        return sums / torch.from_numpy(sizes.clip(1)).to(self._device).unsqueeze(1)
 
     def _classify(self, centroids: Tensor) -> tuple[npt.NDArray[np.int64], Logits]:
         """Return the classes (T, m) of the test images by each of T draws' centroids, and the first one's logits."""

@@ -52,8 +52,8 @@ class ProbeResult:
     accuracy : float
         The metric that was asked for, on test, a fraction; so are ``top1`` and ``mean_per_class``.
     chosen : Trial or None
-        The hyperparameters that did best on validation (``lr``, ``weight_decay``, ``l2`` or ``k``) and their scores
-        there; None where nothing was chosen.
+        The hyperparameters that did best on validation, by name in ``settings`` (``lr`` and ``weight_decay``, ``l2`` or
+        ``k``), and their scores there; None where nothing was chosen.
     trials : tuple of Trial
         Everything that was tried.
     seconds : float
@@ -155,7 +155,7 @@ def table(results: Sequence[ProbeResult]) -> pd.DataFrame:
 
     rows = []
     for result in results:
-        chosen = result.chosen or Trial()
+        chosen = result.chosen.settings if result.chosen else {}
         rows.append(
             {
                 "probe": result.probe,
@@ -164,10 +164,7 @@ def table(results: Sequence[ProbeResult]) -> pd.DataFrame:
                 "accuracy": result.accuracy,
                 "top1": result.top1,
                 "mean_per_class": result.mean_per_class,
-                "chosen_lr": chosen.lr,
-                "chosen_weight_decay": chosen.weight_decay,
-                "chosen_l2": chosen.l2,
-                "chosen_k": chosen.k,
+                **{f"chosen_{name}": value for name, value in chosen.items()},
                 "seconds": result.seconds,
             }
         )

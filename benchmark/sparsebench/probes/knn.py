@@ -45,12 +45,17 @@ def fit_seeds(
         bank, labels = data.x.where(mask), data.y[mask]
         found = neighbours(bank, labels, data.x.where(~mask), max(counts), device)
         trials = tuple(
-            scored(Trial(k=k), votes(*found, k, temperature, data.num_classes), data.y[~mask], data.num_classes)
+            scored(
+                Trial(settings={"k": k}),
+                votes(*found, k, temperature, data.num_classes),
+                data.y[~mask],
+                data.num_classes,
+            )
             for k in counts
             if k <= len(labels) or k == counts[0]
         )
         chosen = choose(trials, data.metric)
-        count = chosen.k or count
+        count = chosen.settings["k"]
     report.advance(1)
     found = neighbours(data.x, data.y, Rows([data.x_test]), count, device)
     logits = votes(*found, count, temperature, data.num_classes)
@@ -95,6 +100,7 @@ def votes(similar: Tensor, kinds: Tensor, count: int, temperature: float, num_cl
     nearest = similar[:, :count].double()
     weight = torch.softmax(nearest / temperature, dim=1)
     share = torch.zeros(len(similar), num_classes, dtype=torch.float64, device=similar.device)
-    share.scatter_add_(1, kinds[:, :count], weight)
+    for kind, own in zip(kinds[:, :count].split(1, 1), weight.split(1, 1), strict=True):
+        share.scatter_add_(1, kind, own)  # one vote of each query: a GPU adds several of a class in any order
     logits: np.ndarray = share.clamp_min(_NO_VOTE).log().float().cpu().numpy()
     return logits

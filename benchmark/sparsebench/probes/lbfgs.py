@@ -50,7 +50,7 @@ def fit_seeds(
     best, weights = None, None
     if len(penalties) > 1:
         trials, best, weights = _path(data, features, rotation, penalties, report)
-    penalty = penalties[0] if best is None or best.l2 is None else best.l2
+    penalty = penalties[0] if best is None else best.settings["l2"]
     labels = torch.from_numpy(data.y).to(features.device)
     problem = SoftmaxRegression(features, rotation, CrossEntropy(labels), data.num_classes)
     if weights is None:
@@ -104,7 +104,7 @@ def _path(
     for penalty in penalties:
         problem.minimise(penalty / loss.count, tolerance=PATH_TOLERANCE)
         logits = problem.logits[held_out].cpu().numpy()
-        trials.append(scored(Trial(l2=penalty), logits, data.y[~mask], data.num_classes))
+        trials.append(scored(Trial(settings={"l2": penalty}), logits, data.y[~mask], data.num_classes))
         now = choose(trials, data.metric)
         if now is not best:
             best, weights = now, problem.weights.clone()

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ..progress import Progress, Throttle
 from ..schema import Protocol, RunError, Trial
@@ -49,7 +50,7 @@ def fit_seeds(
         held_out = _moments(data, ~mask, device)
         trials = _path(everything.without(held_out), data.x.where(~mask), data.y[~mask], penalties, device)
         chosen = choose(trials, data.metric)
-        penalty = chosen.l2 or penalty
+        penalty = chosen.settings["l2"]
     report.advance(1)
     head = everything.centred().solve(penalty)
     report.advance(1)
@@ -120,7 +121,7 @@ def _moments(data: ProbeData, mask: npt.NDArray[np.bool_], device: str) -> _Mome
         wide = rows.double()
         square.addmm_(wide.T, wide)
         x_sum += wide.sum(0)
-        cross.index_add_(1, labels[at], wide.T)
+        cross.addmm_(wide.T, one_hot(labels[at], data.num_classes).double())  # adds in the same order on any device
     y_sum = torch.bincount(labels, minlength=data.num_classes).double()
     return _Moments(len(y), square, cross, x_sum, y_sum)
 
@@ -143,5 +144,7 @@ def _path(
         for at, rows in x.chunks(device, _CHUNK):
             found = ((rows.double() - centred.x_mean) @ weights).view(len(rows), len(some), classes) + centred.y_mean
             logits[:, at] = found.transpose(0, 1).float().cpu()
-        trials += [scored(Trial(l2=p), own.numpy(), y, classes) for p, own in zip(some, logits, strict=True)]
+        trials += [
+            scored(Trial(settings={"l2": p}), own.numpy(), y, classes) for p, own in zip(some, logits, strict=True)
+        ]
     return tuple(trials)

@@ -129,7 +129,7 @@ def search(
     return [
         tuple(
             scored(
-                Trial(lr=lr, weight_decay=decay),
+                Trial(settings={"lr": lr, "weight_decay": decay}),
                 None if isinstance(head, RunError) else head.logits(held_out),
                 labels,
                 data.num_classes,

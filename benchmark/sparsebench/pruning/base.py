@@ -1,93 +1,29 @@
-"""The interface of a pruning method: what it may do, and when, while the trainer trains."""
+"""The interface of a pruning method: what it is called, what it may do, and when, while the trainer trains.
+
+The class of a method is its declaration: name, summary, settings, defaults and published recipe are read from it by
+``prune``, ``list methods``, tables, legends and docs. A module that declares one imports torch where it computes, so
+that all this stays quick.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from ..schema import InputError
+from .patterns import check_pattern, check_sparsity
+from .settings import MethodSettings, Value, read_settings
+from .training import Published, Training
 
-from ..masks import MaskHolder, apply
-from ..schema import InputError, UnknownNameError
-from .distributions import check_pattern, check_sparsity, masks_for
-from .schedules import warmup_cosine
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-Sampler = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
-"""``sample(count, size)``: batches (images, labels) of training images as they are, without augmentation."""
-
-
-@dataclass
-class TrainState:
-    """What the trainer shares with a method.
-
-    ``weights`` are the prunable weights by parameter name; ``masks`` are the masks in force (empty: everything is
-    free); ``step`` counts optimizer steps from 0 up to ``total_steps``; ``sample`` draws training images.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    weights: Mapping[str, Tensor]
-    total_steps: int
-    sample: Sampler
-    step: int = 0
-    masks: dict[str, Tensor] = field(default_factory=dict)
-    holder: MaskHolder | None = None
-    precision: torch.dtype = torch.float32
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the model's logits in float32, computed in ``precision`` (autocast where that is lower)."""
-        with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits: Tensor = self.model(images)
-        return logits.float()
-
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross-entropy of a batch."""
-        return F.cross_entropy(self.forward(images), labels)
-
-    def set_masks(self, masks: dict[str, Tensor]) -> None:
-        """Put masks in force: apply them to weights and momentum and hold them from now on ({} frees every weight)."""
-        self.masks = masks
-        apply(self.model, masks)
-        self.holder = MaskHolder(self.model, masks, self.optimizer) if masks else None
-        if self.holder is not None:
-            self.holder.hold()
-
-    def sparsity(self) -> float:
-        """Fraction of the prunable weights that the masks in force prune."""
-        total = sum(w.numel() for w in self.weights.values())
-        return sum(int((~m).sum()) for m in self.masks.values()) / total
-
-    def magnitudes(self) -> dict[str, Tensor]:
-        """Absolute values of the prunable weights."""
-        return {name: w.detach().abs() for name, w in self.weights.items()}
-
-    def snapshot(self) -> dict[str, Tensor]:
-        """Return a copy of the model's state dict."""
-        return {key: value.detach().clone() for key, value in self.model.state_dict().items()}
-
-    def clear_momentum(self) -> None:
-        """Forget the optimizer's momentum."""
-        for state in self.optimizer.state.values():
-            for value in state.values():
-                if isinstance(value, Tensor) and value.ndim > 0:
-                    value.zero_()
-
-
-@dataclass(frozen=True)
-class Result:
-    """A network that a training leaves, of one of the method's sparsities, or dense (sparsity 0)."""
-
-    sparsity: float
-    state: Mapping[str, Tensor]
-    masks: Mapping[str, Tensor]
+    from .schedules import LearningRate
+    from .state import Result, TrainState
 
 
 class PruningMethod:
-    """Base class: a method overrides the moments it cares about.
+    """Base class: a method says what it is, and overrides the moments it cares about.
 
     Parameters
     ----------
@@ -100,50 +36,59 @@ class PruningMethod:
     also : sequence of float, optional
         Lower sparsities that get a checkpoint too, for methods of which one training serves several.
     **settings
-        Values for the method's own hyperparameters, those named in :attr:`settings`.
+        Values for the method's own hyperparameters, the fields of :attr:`settings_model`.
 
     Attributes
     ----------
     name : str
         The method's id.
-    from_dense : bool
-        Whether the method starts from trained dense weights.
-    one_shot : bool
-        Whether it doesn't train at all.
-    several : bool
-        Whether one training can serve several sparsities.
-    leaves_dense : bool
-        Whether it leaves a dense network too.
-    peak_lr, epochs : float, int
-        Defaults of the recipe: the highest learning rate and the length in epochs.
+    title, summary : str
+        Its name in print, and what it is, in a few words.
+    spellings : tuple of str
+        Other names in use.
+    colour, marker : str
+        How it is drawn; chosen by its name where they are left out.
+    place : int
+        Where it comes in tables and legends: lower first, then by name.
+    start : str
+        ``scratch``, or ``dense`` for a method that starts from trained dense weights.
+    serves : str
+        Whether ``one`` or ``several`` sparsities come from one training.
+    dense_network : str
+        Which dense network it leaves beside the sparse ones, if any.
+    training : Training
+        Defaults of the recipe; a method of no epochs doesn't train.
+    published : Published
+        The recipe of its publication.
     distributions : tuple of str
         The distributions it can make, its default first.
-    settings : tuple of str
-        Names of its own hyperparameters: class attributes, whose values are the defaults.
-    bounds : mapping of str to (float, float)
-        The least and the largest value of a setting; from 0 on where it has none.
-    rising : tuple of str
-        Settings, points of the training, of which none may be before the one named ahead of it.
+    settings_model : type of MethodSettings
+        Its own hyperparameters, with defaults and bounds; a method's values are :attr:`settings`.
 
     Raises
     ------
     InputError
-        If a sparsity is impossible or the method can't make the distribution.
+        If a sparsity or setting is impossible or the method can't make the distribution.
     UnknownNameError
         If it has no such setting.
     """
 
     name: ClassVar[str]
-    from_dense: ClassVar[bool] = False
-    one_shot: ClassVar[bool] = False
-    several: ClassVar[bool] = False
-    leaves_dense: ClassVar[bool] = False
-    peak_lr: ClassVar[float] = 0.2
-    epochs: ClassVar[int] = 20
+    title: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    spellings: ClassVar[tuple[str, ...]] = ()
+    colour: ClassVar[str] = ""
+    marker: ClassVar[str] = ""
+    place: ClassVar[int] = 1000
+    start: ClassVar[Literal["scratch", "dense"]] = "scratch"
+    serves: ClassVar[Literal["one", "several"]] = "one"
+    dense_network: ClassVar[str] = ""
+    training: ClassVar[Training] = Training()
+    published: ClassVar[Published | None] = None
     distributions: ClassVar[tuple[str, ...]] = ("global", "uniform", "erk", "nm")
-    settings: ClassVar[tuple[str, ...]] = ()
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
-    rising: ClassVar[tuple[str, ...]] = ()
+    settings_model: ClassVar[type[MethodSettings]] = MethodSettings
+
+    settings: Any
 
     def __init__(
         self,
@@ -151,7 +96,7 @@ class PruningMethod:
         distribution: str | None = None,
         nm: tuple[int, int] | None = None,
         also: tuple[float, ...] = (),
-        **settings: float,
+        **settings: Value,
     ) -> None:
         self.sparsity = sparsity
         self.distribution = distribution or self.distributions[0]
@@ -165,31 +110,14 @@ class PruningMethod:
                 f"it can make: {', '.join(self.distributions)}",
             )
         check_pattern(self.distribution, nm, self.sparsities)
-        if len(self.sparsities) > 1 and not self.several:
-            raise InputError(f"method {self.name} makes one sparsity a training", "give one --sparsity")
-        for key, given in settings.items():
-            self._set(key, given)
-        points = [getattr(self, key) for key in self.rising]
-        if points != sorted(points):
-            raise InputError(
-                f"{', '.join(f'{key}={point:g}' for key, point in zip(self.rising, points, strict=True))}"
-                f" are no schedule of {self.name}",
-                "they are points of the training from 0 to 1, one after the other",
-            )
+        if len(self.sparsities) > 1 and self.serves == "one":
+            raise InputError(f"method {self.name} makes one sparsity per training", "give one --sparsity")
+        self.settings = read_settings(self.settings_model, self.name, settings)
 
-    def _set(self, key: str, given: float) -> None:
-        """Take the value of a setting."""
-        if key not in self.settings:
-            raise UnknownNameError(f"setting of {self.name}", key, self.settings)
-        kind, (least, most) = type(getattr(self, key)), self.bounds.get(key, (0.0, math.inf))
-        if not math.isfinite(given) or not least <= given <= most or given != kind(given):
-            what = "a whole number" if kind is int else "a number"
-            upto = " on" if most == math.inf else f" to {most:g}"
-            raise InputError(
-                f"{key}={given:g} is not a setting of {self.name}",
-                f"it is {what} from {least:g}{upto}; the default is {getattr(self, key)}",
-            )
-        setattr(self, key, kind(given))
+    @classmethod
+    def trains(cls) -> bool:
+        """Return whether it trains at all."""
+        return cls.training.epochs > 0
 
     def check_layers(self, weights: Mapping[str, Tensor]) -> None:
         """Raise :class:`InputError` if the layers can't have a sparsity asked for under the distribution."""
@@ -197,17 +125,17 @@ class PruningMethod:
             if sparsity > 0:
                 self.masks({name: w.detach().abs() for name, w in weights.items()}, sparsity)
 
-    def chosen_settings(self) -> dict[str, float]:
+    def chosen_settings(self) -> dict[str, Value]:
         """Return the values of the method's own hyperparameters."""
-        return {key: getattr(self, key) for key in self.settings}
+        return dict(self.settings.model_dump())
 
-    def default_epochs(self) -> int:
-        """Return the length of the training in epochs unless the user says otherwise."""
-        return self.epochs
+    def default_epochs(self, training: Training) -> int:
+        """Return the length of a training in epochs unless the user says otherwise."""
+        return training.epochs
 
-    def learning_rate(self, step: int, total: int, peak: float, warmup: float) -> float:
-        """Return the learning rate of a step; ``warmup`` is a fraction of the training."""
-        return warmup_cosine(step, total, peak, warmup)
+    def learning_rate(self, step: int, total: int, schedule: LearningRate) -> float:
+        """Return the learning rate of a 0-based step of ``total``."""
+        return schedule.at(step, total)
 
     def prepare(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         """Change the model before the optimizer is made (to add parameters, for example)."""
@@ -234,10 +162,14 @@ class PruningMethod:
 
     def results(self, state: TrainState) -> Iterator[Result]:
         """Yield the networks that the training leaves, after the last step; the sparse ones carry their masks."""
+        from .state import Result
+
         yield Result(self.sparsity, state.snapshot(), state.masks)
 
     def masks(self, scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
         """Return the masks that keep the largest scores, under this method's distribution."""
+        from .distributions import masks_for
+
         return masks_for(scores, sparsity, self.distribution, self.nm)
 
     def prune_by_magnitude(self, state: TrainState, sparsity: float) -> None:

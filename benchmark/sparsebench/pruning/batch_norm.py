@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .base import TrainState
+from .state import TrainState
 
 CALIBRATION_IMAGES = 1000
 """Images from which statistics are estimated anew (Peste et al., 2023, "CrAM", section 4: batch norm tuning, BNT)."""

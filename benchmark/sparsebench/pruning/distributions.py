@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from ..schema import InputError, UnknownNameError
-
-DISTRIBUTIONS = ("global", "uniform", "erk", "nm")
+from .patterns import DISTRIBUTIONS, check_sparsity
 
 
 def kept_count(total: int, sparsity: float) -> int:
     """Return how many of ``total`` weights stay at a sparsity (rounded to the nearest weight)."""
     return total - round(total * sparsity)
-
-
-def check_sparsity(sparsity: float) -> None:
-    """Raise :class:`InputError` unless ``0 <= sparsity < 1``."""
-    if not 0.0 <= sparsity < 1.0:
-        raise InputError(f"impossible sparsity {sparsity!r}", "a sparsity is a fraction from 0 up to, but not, 1")
-
-
-def check_pattern(distribution: str, nm: tuple[int, int] | None, sparsities: Sequence[float]) -> None:
-    """Raise :class:`InputError` unless an N:M pattern is given where it is needed, and has the sparsities wanted."""
-    if (distribution == "nm") != (nm is not None):
-        raise InputError("distribution nm and an N:M pattern go together", "give both, for example --nm 2:4")
-    if nm is None:
-        return
-    n, m = nm
-    check_nm(n, m)
-    for sparsity in sparsities:
-        if abs(sparsity - (1 - n / m)) > 1e-6:
-            raise InputError(f"{n}:{m} can't have sparsity {sparsity:g}", f"its sparsity is {1 - n / m:g}")
-
-
-def check_nm(n: int, m: int) -> None:
-    """Raise :class:`InputError` unless ``0 < n < m``."""
-    if not 0 < n < m:
-        raise InputError(f"{n}:{m} is not a pattern", "give N:M with 0 < N < M, for example 2:4")
 
 
 def top(scores: Tensor, kept: int) -> Tensor:
@@ -52,6 +26,13 @@ def top(scores: Tensor, kept: int) -> Tensor:
     ties = torch.nonzero(scores == threshold).flatten()
     mask[ties[: kept - int(mask.sum())]] = True
     return mask
+
+
+def top_of_each(scores: Tensor, kept: int) -> Tensor:
+    """Return a bool tensor, True at the ``kept`` largest along the last dimension; ties go to the lower index."""
+    order = torch.sort(scores, dim=-1, descending=True, stable=True).indices
+    mask = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    return mask.scatter_(-1, order[..., :kept], True)
 
 
 def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
@@ -159,10 +140,7 @@ def nm_masks(scores: Mapping[str, Tensor], sparsity: float, nm: tuple[int, int])
                 f"leave it dense: --exempt {layer} (with the others that stay dense)",
             )
         groups = score.detach().movedim(1, -1).unflatten(-1, (inputs // m, m))
-        order = torch.sort(groups, dim=-1, descending=True, stable=True).indices
-        mask = torch.zeros(groups.shape, dtype=torch.bool, device=score.device)
-        mask.scatter_(-1, order[..., :kept], True)
-        masks[name] = mask.flatten(-2).movedim(-1, 1).contiguous()
+        masks[name] = top_of_each(groups, kept).flatten(-2).movedim(-1, 1).contiguous()
     return masks
 
 

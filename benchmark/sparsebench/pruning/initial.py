@@ -11,8 +11,8 @@ from torch import nn
 
 from .. import backbones
 from ..files import sha256_file
+from ..fitting import mismatch
 from ..formats import RawCheckpoint, architecture_of, read_checkpoint
-from ..loading import mismatch
 from ..schema import CheckpointError, Preprocess
 
 

@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
 from ..schema import InputError, RunError
-from .base import TrainState
-from .gmp import GMP
+from .methods.gmp import GMP, GMPSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from .fisher import InverseFisher
+    from .state import TrainState
 
 
-class InverseFisher(Protocol):
-    """An estimate of the inverse of the damped empirical Fisher, ``(damp I + 1/N sum_n g_n g_n^T)^-1``."""
+class OBSSettings(GMPSettings):
+    """What second-order methods share."""
 
-    def add(self, gradient: Tensor) -> None:
-        """Take the next of the N gradients, a vector over all prunable weights."""
-
-    def diagonal(self) -> Tensor:
-        """Return the inverse's diagonal."""
-
-    def product(self, vector: Tensor) -> Tensor:
-        """Return the inverse times a vector."""
-
-
-class Blocks:
-    """Cuts a vector over layers into equal blocks of consecutive weights; a layer's last block is filled with zeros.
-
-    Parameters
-    ----------
-    sizes : list of int
-        Weights of each layer.
-    block : int
-        Weights a block; 0 takes the whole vector as one.
-    """
-
-    def __init__(self, sizes: list[int], block: int) -> None:
-        self.block = block or sum(sizes)
-        layers = sizes if block else [sum(sizes)]
-        counts = [-(-size // self.block) for size in layers]
-        self.count = sum(counts)
-        starts = [self.block * sum(counts[:k]) for k in range(len(layers))]
-        self._where = torch.cat([start + torch.arange(size) for start, size in zip(starts, layers, strict=True)])
-
-    def pack(self, vector: Tensor) -> Tensor:
-        """Return a vector's blocks, ``(count, block)``."""
-        packed = vector.new_zeros(self.count * self.block)
-        packed[self._where.to(vector.device)] = vector
-        return packed.view(self.count, self.block)
-
-    def unpack(self, blocks: Tensor) -> Tensor:
-        """Return the vector of blocks."""
-        return blocks.reshape(-1)[self._where.to(blocks.device)]
+    prunings: int = Field(12, ge=1, description="steps in between, evenly spaced")
+    gradient_count: int = Field(128, ge=1, description="gradients of an estimate")
+    gradient_batch: int = Field(16, ge=1, description="images per gradient")
+    damp: float = Field(1e-5, ge=1e-20, description="added to the Fisher's diagonal")
+    recomputations: int = Field(1, ge=1, description="estimates per pruning")
+    memory_limit: float = Field(4.0, ge=0, description="most that an estimate may take, in GiB")
+    block: int = Field(64, ge=0, description="weights per diagonal block; 0: the whole network as one")
 
 
 class OBS(GMP):
@@ -67,21 +39,7 @@ class OBS(GMP):
     are those of small batches, with batch norm as in evaluation, and zero at weights already pruned.
     """
 
-    prunings = 12
-    settings = (*GMP.settings, "gradient_count", "gradient_batch", "damp", "recomputations", "memory_limit")
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        **GMP.bounds,
-        "gradient_count": (1, math.inf),
-        "gradient_batch": (1, math.inf),
-        "damp": (1e-20, math.inf),
-        "recomputations": (1, math.inf),
-    }
-
-    gradient_count = 128
-    gradient_batch = 16
-    damp = 1e-5
-    recomputations = 1
-    memory_limit = 4.0
+    settings: OBSSettings
 
     @abstractmethod
     def empty_inverse(self, sizes: list[int], like: Tensor) -> InverseFisher:
@@ -99,10 +57,10 @@ class OBS(GMP):
         InputError
             If it takes more than ``memory_limit`` GiB.
         """
-        need = self.memory([w.numel() for w in weights.values()]) / 2**30
-        if need > self.memory_limit:
+        need, limit = self.memory([w.numel() for w in weights.values()]) / 2**30, self.settings.memory_limit
+        if need > limit:
             raise InputError(
-                f"{self.name}'s inverse Fisher takes {need:.1f} GiB, and memory_limit is {self.memory_limit:g}",
+                f"{self.name}'s inverse Fisher takes {need:.1f} GiB, and memory_limit is {limit:g}",
                 "lower block or gradient_count, or raise memory_limit (--set KEY=VALUE)",
             )
 
@@ -112,8 +70,8 @@ class OBS(GMP):
         if target is None:
             return
         now = state.sparsity()
-        for part in range(1, int(self.recomputations) + 1):
-            self.prune(state, now + (target - now) * part / self.recomputations)
+        for part in range(1, self.settings.recomputations + 1):
+            self.prune(state, now + (target - now) * part / self.settings.recomputations)
 
     def prune(self, state: TrainState, sparsity: float) -> None:
         """Prune the weights of least cost to a sparsity, and move the others to make up for them.
@@ -123,6 +81,8 @@ class OBS(GMP):
         RunError
             If the estimate isn't finite and positive.
         """
+        import torch
+
         weights = list(state.weights.values())
         sizes = [w.numel() for w in weights]
         kept = self._kept(state)
@@ -131,7 +91,7 @@ class OBS(GMP):
         if not bool((diagonal > 0).all()) or not bool(diagonal.isfinite().all()):
             raise RunError(
                 f"{self.name}'s inverse Fisher is not positive at step {state.step}",
-                f"try a larger damp than {self.damp:g} (--set damp=...) or a lower --lr",
+                f"try a larger damp than {self.settings.damp:g} (--set damp=...) or a lower --lr",
             )
         flat = torch.cat([w.detach().flatten() for w in weights])
         cost = torch.where(kept, flat.square() / (2 * diagonal), -1.0).split(sizes)
@@ -147,11 +107,13 @@ class OBS(GMP):
 
     def estimate(self, state: TrainState, kept: Tensor) -> InverseFisher:
         """Return the inverse Fisher of the weights that a flat mask keeps, from freshly sampled gradients."""
+        import torch
+
         weights = list(state.weights.values())
         inverse = self.empty_inverse([w.numel() for w in weights], weights[0])
         training = state.model.training
         state.model.eval()
-        for images, labels in state.sample(int(self.gradient_count), int(self.gradient_batch)):
+        for images, labels in state.sample(self.settings.gradient_count, self.settings.gradient_batch):
             gradients = torch.autograd.grad(state.loss(images, labels), weights)
             inverse.add(torch.cat([g.flatten() for g in gradients]) * kept)
         state.model.train(training)
@@ -159,6 +121,8 @@ class OBS(GMP):
 
     def _kept(self, state: TrainState) -> Tensor:
         """Return the masks in force as one flat mask."""
+        import torch
+
         return torch.cat(
             [
                 state.masks[name].to(w.device).flatten() if name in state.masks else torch.ones_like(w).flatten().bool()

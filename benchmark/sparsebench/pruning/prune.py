@@ -7,7 +7,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from ..files import write_bytes, write_text
 from ..formats import sparse_file
 from ..masks import prunable
 from ..schema import CheckpointError, InputError, Preprocess, RunError
-from .base import PruningMethod, Result
+from .base import PruningMethod
 from .initial import Initial
 from .methods import get_method
+from .state import Result
 from .trainer import LOG_COLUMNS, Hardware, Recipe, Trainer
+from .training import End, Training
 from .upstream import Normalise, UpstreamData
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -31,6 +33,8 @@ Report = Callable[[str, dict[str, Any]], None]
 @dataclass(frozen=True)
 class Made:
     """A checkpoint file, its nominal sparsity, and the upstream top-1 (a fraction) of what is stored in it.
+
+    A method without a target has the sparsity that came out.
 
     There is no top-1 where the data only calibrated: they aren't of the network's classes.
     """
@@ -53,6 +57,7 @@ def prune(
     data: UpstreamData,
     out: Path,
     *,
+    method: type[PruningMethod] | None = None,
     init: Initial | None = None,
     command: str = "",
     hardware: Hardware | None = None,
@@ -70,6 +75,8 @@ def prune(
         What to train on.
     out : Path
         The checkpoint, a ``.safetensors`` file; the log is written beside it, as ``.log.csv``.
+    method : type of PruningMethod, optional
+        The recipe's method, where it isn't one of the known ones.
     init : Initial, optional
         Trained dense weights, for methods that start from them. For a method without training its head may have other
         classes than the data, which then only calibrate batch norm.
@@ -87,8 +94,8 @@ def prune(
     RunError
         If the loss is no longer a number, or the training was too short to prune.
     """
-    method_class = get_method(recipe.method)
-    if method_class.from_dense and init is None:
+    method_class = method or get_method(recipe.method)
+    if method_class.start == "dense" and init is None:
         raise InputError(f"method {recipe.method} starts from trained dense weights", "give them with --init")
     check_epochs(method_class, recipe.epochs)
     paths = output_paths(out, method_class, recipe.sparsities)
@@ -96,7 +103,7 @@ def prune(
     architecture = backbones.find(recipe.arch)[0]
     preprocess = preprocess_of(init, architecture)
     normalise = Normalise(preprocess.mean, preprocess.std)
-    classes = init.head_classes(architecture) if init and method_class.one_shot else len(data.classes)
+    classes = init.head_classes(architecture) if init and not method_class.trains() else len(data.classes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = backbones.build(architecture, classes)
@@ -104,8 +111,8 @@ def prune(
         init.load_into(model)
     labelled = classes == len(data.classes)
     nominal = {_over_prunable(sparsity, recipe, model): sparsity for sparsity in recipe.sparsities}
-    method = method_class(max(nominal), recipe.distribution, recipe.nm, tuple(nominal), **recipe.settings)
-    trainer = Trainer(model, method, recipe, data, normalise, hardware)
+    chosen = method_class(max(nominal), recipe.distribution, recipe.nm, tuple(nominal), **recipe.settings)
+    trainer = Trainer(model, chosen, recipe, data, normalise, hardware)
     resume = resume_path(out)
     _resume(trainer, resume)
 
@@ -124,10 +131,12 @@ def prune(
             sparsity = nominal.get(result.sparsity, 0.0)
             names = data.classes if labelled else None
             meta = _describe(recipe, sparsity, names, preprocess.model_dump(mode="json"), command)
+            if not result.exact:
+                meta["sparsity"] = _measured(result, recipe, model)
             if init is not None and init.reference is not None and sparsity > 0:
                 meta["reference"] = init.reference
             top1 = _write_checkpoint(trainer, paths[sparsity], result, meta, labelled)
-            made.append(Made(paths[sparsity], sparsity, top1))
+            made.append(Made(paths[sparsity], meta["sparsity"], top1))
     except RunError as error:
         if not resume.exists():
             raise
@@ -154,7 +163,7 @@ def output_paths(out: Path, method: type[PruningMethod], sparsities: Sequence[fl
         raise InputError("two of the sparsities would have the same file name", "make their checkpoints one by one")
     if not paths:
         paths[sparsities[0]] = out
-    if method.leaves_dense:
+    if method.dense_network:
         paths[0.0] = path("_dense")
     return paths
 
@@ -173,9 +182,9 @@ def check_free(out: Path, paths: Mapping[float, Path]) -> None:
 
 def check_epochs(method: type[PruningMethod], epochs: int) -> None:
     """Raise :class:`InputError` if a method can't train that long."""
-    if method.one_shot and epochs != 0:
+    if not method.trains() and epochs != 0:
         raise InputError(f"method {method.name} doesn't train", "leave --epochs out")
-    if not method.one_shot and epochs < 1:
+    if method.trains() and epochs < 1:
         raise InputError(f"--epochs {epochs} is not a training", "train for at least one epoch")
 
 
@@ -198,6 +207,13 @@ def _over_prunable(sparsity: float, recipe: Recipe, model: nn.Module) -> float:
             "give a lower one, or exempt fewer layers",
         )
     return zeros / weights
+
+
+def _measured(result: Result, recipe: Recipe, model: nn.Module) -> float:
+    """Return a result's own sparsity, to four digits, as a fraction of what the recipe's scope says."""
+    pruned = sum(int((~mask).sum()) for mask in result.masks.values())
+    weights = prunable(model, recipe.exempt).values() if recipe.scope == "prunable" else model.parameters()
+    return round(pruned / sum(w.numel() for w in weights), 4)
 
 
 def preprocess_of(init: Initial | None, architecture: backbones.Architecture) -> Preprocess:
@@ -282,34 +298,61 @@ def _write_checkpoint(
     return top1
 
 
-def default_exempt(arch: str, classes: int) -> tuple[str, ...]:
-    """Return the layers that methods leave dense unless told otherwise: the stem and the head."""
+def exempt_layers(arch: str, classes: int, ends: Sequence[End] = ("stem", "head")) -> tuple[str, ...]:
+    """Return the names of the layers that stay dense: the stem, the head, both or none."""
     architecture = backbones.find(arch)[0]
     with torch.random.fork_rng(devices=[]):
         model = backbones.build(architecture, classes)
     stem = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
-    return stem, backbones.head_name(model, architecture)
+    names = {"stem": stem, "head": backbones.head_name(model, architecture)}
+    return tuple(names[end] for end in ends)
 
 
 def make_recipe(
-    method: str, sparsities: Sequence[float], data: UpstreamData, *, init: Initial | None = None, **choices: Any
+    method: str | type[PruningMethod],
+    sparsities: Sequence[float],
+    data: UpstreamData,
+    *,
+    init: Initial | None = None,
+    published: bool = False,
+    **choices: Any,
 ) -> Recipe:
-    """Return a method's recipe with its own defaults for what ``choices`` leaves out (None counts as left out).
+    """Return a method's recipe, with defaults for what ``choices`` leaves out (None counts as left out).
+
+    Parameters
+    ----------
+    method : str or type of PruningMethod
+        The method.
+    sparsities : sequence of float
+        What to prune to.
+    data : UpstreamData
+        What will be trained on.
+    init : Initial, optional
+        What the training will start from.
+    published : bool
+        Whether the defaults are those of the method's publication.
+    **choices
+        Other fields of :class:`~sparsebench.pruning.trainer.Recipe`.
 
     Raises
     ------
     InputError
-        If the method can't do what is asked.
+        If the method can't do what is asked, or has no published recipe.
     """
+    kind = get_method(method) if isinstance(method, str) else method
+    training, settings = kind.training, dict(choices.pop("settings", None) or {})
+    if published:
+        if kind.published is None:
+            raise InputError(f"method {kind.name} declares no published recipe", "leave --recipe out")
+        training, settings = kind.published.training, {**kind.published.settings, **settings}
     given = {key: value for key, value in choices.items() if value is not None}
     arch = given.pop("arch", "mini")
-    chosen = get_method(method)(
-        max(sparsities), given.get("distribution"), given.get("nm"), tuple(sparsities), **given.pop("settings", {})
-    )
+    chosen = kind(max(sparsities), given.get("distribution"), given.get("nm"), tuple(sparsities), **settings)
     given.setdefault("distribution", chosen.distribution)
-    given.setdefault("lr", chosen.peak_lr)
-    given.setdefault("epochs", chosen.default_epochs())
-    given.setdefault("exempt", default_exempt(arch, len(data.classes) or 2))
+    given.setdefault("epochs", chosen.default_epochs(training))
+    if "exempt" not in given:
+        ends = training.dense_ends(chosen.distribution)
+        given["exempt"] = exempt_layers(arch, len(data.classes) or 2, ends)
     return Recipe(
         method=chosen.name,
         sparsities=chosen.sparsities,
@@ -317,5 +360,9 @@ def make_recipe(
         settings=chosen.chosen_settings(),
         init_sha256=None if init is None else init.sha256,
         data=json.dumps([data.name, len(data.train_labels), len(data.val_labels), len(data.classes)]),
-        **given,
+        **{name: getattr(training, name) for name in _TRAINING} | given,
     )
+
+
+_TRAINING = tuple(field.name for field in fields(Training) if field.name not in ("epochs", "dense"))
+"""What a recipe takes from a :class:`~sparsebench.pruning.training.Training` as it is."""

@@ -5,6 +5,64 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+Drops = tuple[tuple[float, float], ...]
+"""Fractions of a training, rising, and multiples of the highest learning rate from there on."""
+
+
+_WORDS: dict[str, Drops] = {"cosine": (), "constant": ((0.0, 1.0),)}
+
+
+def read_drops(text: str) -> Drops:
+    """Read ``cosine``, ``constant`` or steps as ``0.3:0.1,0.7:0.01``: fractions of the training and of the rate.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    pairs = [part.split(":") for part in text.split(",")]
+    drops = tuple((float(start), float(factor)) for start, factor in pairs)
+    starts = [start for start, _ in drops]
+    if starts != sorted(set(starts)) or not all(0 <= start <= 1 and 0 < factor <= 1 for start, factor in drops):
+        raise ValueError(f"{text!r} is no schedule")
+    return drops
+
+
+def drops_text(drops: Drops) -> str:
+    """Return a schedule as :func:`read_drops` reads it."""
+    words = {value: word for word, value in _WORDS.items()}
+    return words.get(drops) or ",".join(f"{start:.12g}:{factor:.12g}" for start, factor in drops)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """A learning-rate schedule: linear warm-up, then a cosine down to 0, or steps.
+
+    Parameters
+    ----------
+    peak : float
+        The highest rate.
+    warmup : float
+        Fraction of the training in which the rate rises.
+    drops : tuple of (float, float)
+        The steps; empty for a cosine.
+    """
+
+    peak: float
+    warmup: float = 0.05
+    drops: Drops = ()
+
+    def at(self, step: int, total: int) -> float:
+        """Return the rate of a 0-based step of ``total``."""
+        if not self.drops:
+            return warmup_cosine(step, total, self.peak, self.warmup)
+        rising = round(self.warmup * total)
+        if step < rising:
+            return self.peak * (step + 1) / rising
+        return self.peak * ([1.0] + [factor for start, factor in self.drops if step >= round(start * total)])[-1]
+
 
 def warmup_cosine(step: int, total: int, peak: float, warmup: float = 0.05) -> float:
     """Return the learning rate of a 0-based step: linear up over ``warmup`` of the steps, then a cosine down to 0."""

@@ -1,24 +1,29 @@
 """Runs to cells (mean and spread over seeds), and cells to one line a checkpoint: means, relative error, ranks.
 
 Only like is averaged with like: a *group* is what shares suite, architecture, mode, probe and protocol. Failed runs are
-counted but not averaged. Where a folder holds runs of two versions of one thing under one name (a checkpoint trained
-again, a data set that changed), the version that was run last counts and the other is left out with a warning.
+counted but not averaged. Checkpoints, tasks and protocols are told apart by content (:mod:`.contents`); a suite is
+looked up in the registry. Where runs of a group were computed in several ways (device, precision, engine, threads),
+each seed of a cell counts once, computed in the group's commonest way where there is one, and a cell that mixes ways
+says so.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import Sample, mean, relative_error_increase_interval
+from ..registry import load_tasks
 from ..schema import MODES
+from .contents import by_content
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..registry import Registry
 
 GROUP: tuple[str, ...] = ("suite", "arch", "mode", "probe", "protocol")
 """Columns of a group; a checkpoint is a line in each group that it ran in."""
@@ -65,19 +70,19 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
 Key = tuple[str, ...]
 
 
-class SupersededWarning(UserWarning):
-    """Runs of an older version of a checkpoint or task, left out of a report."""
-
-
 @dataclass(frozen=True)
 class Cell:
-    """A checkpoint on a task in a group: its accuracy over seeds, and the fingerprints it is comparable under."""
+    """A checkpoint on a task in a group: its accuracy over seeds, and the fingerprints it is comparable under.
+
+    ``ways`` names the numerics that its runs were computed with.
+    """
 
     accuracy: Sample
     metric: str
     n_failed: int
     split: str
     protocol: str
+    ways: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,28 +132,11 @@ class Aggregate:
         return {(c, t): Sample(m, s, n) for c, t, m, s, n in zip(*columns, strict=True) if n}
 
 
-def current(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the current version of everything.
-
-    Among the runs of one checkpoint id, those of the weights and mask that were run last count; among the remaining
-    runs of a checkpoint on a task under one protocol name, those of the last split, transform and hyperparameters.
-    """
-    kept = _latest(frame, ["checkpoint", "arch"], ["weights_sha256", "mask_sha256"])
-    content = ["split_sha256", "transform_sha256", "protocol_sha256"]
-    kept = _latest(kept, ["checkpoint", *GROUP, "task"], content)
-    dropped = frame.loc[frame.index.difference(kept.index), "checkpoint"]
-    if len(dropped):
-        names = ", ".join(sorted(set(dropped)))
-        warnings.warn(
-            f"{len(dropped)} runs of older versions (of checkpoint, data or protocol) are left out: {names}",
-            SupersededWarning,
-            stacklevel=3,
-        )
-    return kept
-
-
-def aggregate(frame: pd.DataFrame) -> Aggregate:
+def aggregate(frame: pd.DataFrame, registry: Registry | None = None) -> Aggregate:
     """Return the statistics of a tidy results table; the order of its rows doesn't matter.
+
+    Names are made to agree with contents first (:func:`.contents.by_content`); suites are those of the ``registry``, by
+    default the built-in one.
 
     The reference of a checkpoint is looked up by its id among all runs of the same task, mode, probe and protocol,
     whatever its architecture or suite, and compared on tasks with the same split and hyperparameters. A dense
@@ -159,10 +147,16 @@ def aggregate(frame: pd.DataFrame) -> Aggregate:
     the rank of the mean accuracy, ties sharing their mean rank. Only entries that ran all the group's tasks have ranks.
     ``tasks_better`` counts the tasks where the mean accuracy is above the reference's.
     """
+    return statistics_of(by_content(frame, registry or load_tasks()))
+
+
+def statistics_of(runs: pd.DataFrame) -> Aggregate:
+    """Return the statistics of runs whose names agree with their contents; see :func:`aggregate`."""
     import pandas as pd
 
-    runs = current(frame).copy()
+    runs = runs.copy()
     runs[list(GROUP)] = runs[list(GROUP)].astype("string").fillna("")
+    runs = _once_per_seed(runs)
     table = _cells(runs)
     labels = {_key(key): _labels(rows) for key, rows in runs.groupby([*GROUP, "checkpoint"], sort=True)}
     lines: list[dict[str, Any]] = []
@@ -177,21 +171,22 @@ def aggregate(frame: pd.DataFrame) -> Aggregate:
     return Aggregate(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), summary)
 
 
-def _latest(frame: pd.DataFrame, keys: list[str], content: list[str]) -> pd.DataFrame:
-    """Keep, in each group of ``keys``, the rows whose ``content`` is that of the row that started last."""
-    if frame.empty:
-        return frame
-    version = frame[content].astype("string").fillna("").agg("/".join, axis=1)
-    if version.nunique() == 1:
-        return frame
-    marks = (
-        frame[keys]
-        .astype("string")
-        .fillna("")
-        .assign(version=version, started=frame["started"].astype("string").fillna(""))
+_NUMERICS = ("device", "precision", "engine", "threads", "numerics")
+
+
+def _once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return each seed of a cell once: a finished run before a failed one, then the commonest numerics."""
+    if runs.empty:
+        return runs.assign(way="")
+    way = runs[list(_NUMERICS)].astype("string").fillna("").agg("/".join, axis=1)
+    runs = runs.assign(way=way, _failed=runs["status"] != "ok")
+    runs["_common"] = runs.groupby([*GROUP, "way"], sort=False)["way"].transform("size")
+    order = runs.sort_values(
+        ["_failed", "_common", "way", "run_id"], ascending=[True, False, True, True], kind="stable"
     )
-    newest = marks.sort_values(["started", "version"]).groupby(keys, sort=False)["version"].transform("last")
-    return frame[newest.reindex(frame.index) == version]
+    known = order["seed"].notna() & order["run_id"].notna()
+    twice = known & order.duplicated([*GROUP, "checkpoint", "task", "seed"], keep="first")
+    return order[~twice].sort_index().drop(columns=["_failed", "_common"])
 
 
 def _cells(runs: pd.DataFrame) -> dict[Key, dict[str, Cell]]:
@@ -207,6 +202,7 @@ def _cells(runs: pd.DataFrame) -> dict[Key, dict[str, Cell]]:
             len(rows) - len(done),
             _text(first["split_sha256"]),
             _text(first["protocol_sha256"]),
+            tuple(sorted(set(done["way"]))),
         )
     return table
 
@@ -245,7 +241,8 @@ def _line(key: Key, labels: dict[str, Any], tasks: list[str], table: dict[Key, d
         "average_rank": math.nan,
     }
     line |= _against_reference(key, labels, done, table)
-    line["note"] = _note(line)
+    ways = {way for cell in done.values() for way in cell.ways}
+    line["note"] = _note(line, ways if any(len(cell.ways) > 1 for cell in done.values()) else set())
     return line
 
 
@@ -283,8 +280,8 @@ def _reference_cells(key: Key, reference: str, table: dict[Key, dict[str, Cell]]
     return found
 
 
-def _note(line: dict[str, Any]) -> str:
-    """Return what a reader must know before comparing a line with another."""
+def _note(line: dict[str, Any], mixed: set[str]) -> str:
+    """Return what a reader must know before comparing a line with another; ``mixed`` numerics were averaged over."""
     notes = []
     if line["missing"]:
         notes.append(f"missing {line['missing'].replace(' ', ', ')}")
@@ -294,7 +291,17 @@ def _note(line: dict[str, Any]) -> str:
         notes.append(f"{line['seeds_min']} to {line['seeds_max']} seeds")
     if line["reference_ran"] and line["relative_error_tasks"] < line["n_tasks"]:
         notes.append(f"relative error over {line['relative_error_tasks']} of {line['n_tasks']} tasks")
+    if mixed:
+        notes.append(f"a mean over runs that were computed in {len(mixed)} ways: {_differences(mixed)}")
     return "; ".join(notes)
+
+
+def _differences(ways: set[str]) -> str:
+    """Return in what several numerics differ, for example ``engine sparse, torch``."""
+    values = list(zip(*(way.split("/") for way in sorted(ways)), strict=True))
+    named = zip(_NUMERICS[:-1], values, strict=False)
+    differing = [f"{name} {', '.join(sorted(set(found)))}" for name, found in named if len(set(found)) > 1]
+    return "; ".join(differing) or "decoder, compile or memory layout"
 
 
 def _rank(lines: list[dict[str, Any]], cells: dict[str, dict[str, Cell]], tasks: list[str]) -> None:

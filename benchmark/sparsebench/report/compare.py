@@ -1,6 +1,7 @@
 """Results beside published ones, cell by cell: the difference, and whether seeds alone would make one as large.
 
-A cell is matched by mode, task and the checkpoint's id; where the id is not published, by architecture, method,
+A cell is matched by mode, task and the checkpoint's id, or by the id that the published numbers are probably of (see
+:mod:`~sparsebench.report.doubts`); where the id is not published, by architecture, method,
 variant, nominal sparsity and N:M pattern instead, and by distribution where both name one (where several published
 entries fit, each is a row). What is unlike all the same, a protocol for example, is noted; what has no published
 counterpart stays in the table, with the reason.
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..metrics import Sample, student_t_quantile
 from .aggregate import aggregate
+from .doubts import Doubts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,14 +63,16 @@ _UPSTREAM = 0.005
 """Difference in upstream accuracy from which two checkpoints of one kind are said to differ."""
 
 
-def compare(frame: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Return the comparison of a tidy results table with a published one: :data:`COLUMNS`, a row a cell.
+def compare(frame: pd.DataFrame, published: pd.DataFrame, doubts: Doubts | None = None) -> pd.DataFrame:
+    """Return the comparison of a tidy results table with a published one: :data:`COLUMNS`, one row per cell.
 
-    Cells without a finished run are left out. Rows are sorted by architecture, mode, checkpoint and task.
+    Cells without a finished run are left out. Rows are sorted by architecture, mode, checkpoint and task. ``doubts``
+    are noted beside the published numbers that they concern.
     """
     import pandas as pd
 
-    theirs = _entries(published)
+    known = doubts or Doubts()
+    theirs = [entry | _doubtful(entry, known) for entry in _entries(published)]
     rows: list[Line] = []
     for ours in _entries(frame):
         matches, reason = _match(ours, theirs)
@@ -125,6 +129,12 @@ def _entries(frame: pd.DataFrame) -> list[Line]:
     return found
 
 
+def _doubtful(entry: Line, doubts: Doubts) -> Line:
+    """Return what is doubtful about a published entry, and the checkpoint that it probably is."""
+    name = entry["checkpoint"]
+    return {"doubts": doubts.about(name, entry["mode"]), "probably": doubts.probably.get(name, name)}
+
+
 def _percent(line: Line) -> str:
     return f"{100 * line['sparsity']:.4g} %"
 
@@ -142,7 +152,7 @@ _STEPS: tuple[tuple[str, Callable[[Line], Any], Callable[[Line], str]], ...] = (
 
 def _match(ours: Line, theirs: list[Line]) -> tuple[list[Line], str]:
     """Return the published entries that a checkpoint is compared with, or none and the reason."""
-    known = [o for o in theirs if _same(o, ours, "checkpoint") and _same(o, ours, "mode")]
+    known = [o for o in theirs if ours["checkpoint"] in (o["checkpoint"], o["probably"]) and _same(o, ours, "mode")]
     if known:
         return known, ""
     left = [other for other in theirs if not other["twin_of"]]
@@ -173,7 +183,7 @@ def _beside(ours: Line, other: Line, task: str) -> Line:
         "difference": difference,
         "half_width": half,
         "verdict": verdict(difference, half),
-        "note": "; ".join(_caveats(ours, other, task)),
+        "note": "; ".join([*_caveats(ours, other, task), *other["doubts"]]),
     }
 
 
@@ -189,7 +199,7 @@ def _caveats(ours: Line, other: Line, task: str) -> list[str]:
     sizes = ours["sizes"][task], other["sizes"][task]
     if None not in sizes and sizes[0] != sizes[1]:
         notes.append(f"{sizes[0]} test images of {task} here, {sizes[1]} published: not the same data")
-    if ours["checkpoint"] != other["checkpoint"]:
+    if ours["checkpoint"] not in (other["checkpoint"], other["probably"]):
         notes.append(f"another checkpoint than the published {other['checkpoint']}")
     upstream = ours["upstream_top1"], other["upstream_top1"]
     if abs(upstream[0] - upstream[1]) >= _UPSTREAM:  # False where one is not known

@@ -44,7 +44,8 @@ ENGINE_COLUMNS: tuple[str, ...] = (
     "share_of_peak",  # of the FLOP/s of a large matrix product on this machine
     "peak_flops",  # those, the best of as many turns
     "peak_memory",  # bytes
-    "file_bytes",
+    "file_bytes",  # of all files that are needed
+    "packed_bytes",  # of the backbone, computed alike for every checkpoint (sparsity.packed_bytes)
     "flops",  # multiply-adds an image, dense
     "flops_sparse",  # and with pruned weights left out
     "off",  # largest difference to torch over the largest value
@@ -64,6 +65,7 @@ SPEED_COLUMNS: tuple[str, ...] = (
     "sparsity",
     "mean_accuracy",
     "file_bytes",
+    "packed_bytes",
     "flops",
     "flops_sparse",
     "engine",
@@ -152,6 +154,7 @@ def _table(statistics: Aggregate, lines: dict[str, Any], own: pd.DataFrame) -> T
                 Field(name),
                 Field(sparsity_text(line)),
                 *map(Field, accuracy),
+                Field(f"{any_one['packed_bytes'] / 1e6:.2f}"),
                 Field(f"{any_one['file_bytes'] / 1e6:.2f}"),
                 Field(f"{any_one['flops_sparse'] / 1e6:.1f} of {any_one['flops'] / 1e6:.1f}"),
                 *(
@@ -165,6 +168,7 @@ def _table(statistics: Aggregate, lines: dict[str, Any], own: pd.DataFrame) -> T
         "Checkpoint",
         "Sparsity %",
         *(f"Mean, {name}" for name in parts),
+        "MB packed",
         "MB on disk",
         "M multiply-adds",
         *(f"{engine} img/s" for engine in engines),
@@ -174,8 +178,9 @@ def _table(statistics: Aggregate, lines: dict[str, Any], own: pd.DataFrame) -> T
     notes = (
         f"Measured on {first['processor']}, {first['threads']} of {first['cores']} cores, torch {first['torch']}, batch"
         f" {first['batch']:.0f}, {first['input_size']:.0f} px: medians of {first['turns']:.0f} interleaved runs.",
-        "MB on disk: the checkpoint's file, and the one it derives from. Multiply-adds of an image: those of the"
-        " weights that are left, of the dense network's. Times dense: the fastest engine to torch, dense.",
+        "MB packed: the backbone, computed alike for every checkpoint: a mask's bits, and weights in half precision. MB"
+        " on disk: the checkpoint's file, and the one it derives from. Multiply-adds of an image: those of the weights"
+        " that are left, of the dense network's. Times dense: the fastest engine to torch, dense.",
     )
     return Table(f"Speed · {first['device']}", header, tuple(rows), notes)
 

@@ -6,25 +6,15 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from ..names import method_names
 from ..store.names import safe_name
 
 SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
 
 DENSE_COLOUR: Final = "#3b3b3b"
 
-# Colours: the "muted" qualitative scheme of P. Tol, told apart with all common kinds of colour blindness.
-_METHODS: Final[dict[str, tuple[str, str]]] = {
-    "dense": (DENSE_COLOUR, "o"),
-    "magnitude": ("#999933", "v"),
-    "gmp": ("#332288", "s"),
-    "acdc": ("#cc6677", "o"),
-    "rigl": ("#117733", "^"),
-    "str": ("#88ccee", "D"),
-    "lth": ("#ddaa33", "P"),
-    "woodfisher": ("#882255", "X"),
-    "mfac": ("#44aa99", "<"),
-    "cram": ("#aa4499", ">"),
-}
+# The methods' own colours are of the "muted" qualitative scheme of P. Tol, which all common kinds of colour
+# blindness distinguish; these are for methods that declare none.
 _OTHERS: Final[tuple[tuple[str, str], ...]] = (
     ("#4477aa", "h"),
     ("#ee7733", "d"),
@@ -37,12 +27,14 @@ _STROKES: Final = ("-", "--", ":", "-.")
 
 def method_colour(method: str) -> str:
     """Return a method's colour, the same in every figure; an unknown method's follows from its name."""
-    return _METHODS[method][0] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][0]
+    known = method_names().get(method)
+    return (known.colour if known else "") or _OTHERS[_number(method, len(_OTHERS))][0]
 
 
 def method_marker(method: str) -> str:
     """Return a method's marker, so that methods differ without colour too."""
-    return _METHODS[method][1] if method in _METHODS else _OTHERS[_number(method, len(_OTHERS))][1]
+    known = method_names().get(method)
+    return (known.marker if known else "") or _OTHERS[_number(method, len(_OTHERS))][1]
 
 
 def variant_stroke(index: int) -> str:
@@ -59,7 +51,7 @@ def variant_fill(colour: str, index: int) -> str:
 
 def method_order(method: str) -> tuple[int, str]:
     """Return what methods are sorted by: the known ones in their order, then the others by name."""
-    known = list(_METHODS)
+    known = list(method_names())
     return (known.index(method), "") if method in known else (len(known), method)
 
 

@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .aggregate import GROUP, Aggregate, aggregate, current
+from ..registry import Registry, load_tasks
+from .aggregate import GROUP, Aggregate, statistics_of
+from .contents import by_content
 from .style import SEED_CAPTION, group_title
 from .tables import Field, Table, build_table
 
@@ -25,10 +27,11 @@ _GAP = 3
 def render_terminal(
     frame: pd.DataFrame,
     *,
-    run_ids: Collection[str] | None = None,
+    keys: Collection[str] | None = None,
     commands: Commands | None = None,
     width: int | None = None,
     colour: bool = False,
+    registry: Registry | None = None,
 ) -> str:
     """Return the closing table of a run as text.
 
@@ -36,20 +39,25 @@ def render_terminal(
     ----------
     frame : DataFrame
         Tidy results, the references' among them where they have run.
-    run_ids : collection of str, optional
-        The runs that were asked for; only their cells are shown. Default: all.
+    keys : collection of str, optional
+        The record keys of the runs that were asked for; only they are shown, with their references. Default: all.
     commands : mapping or callable, optional
         Gives the command that runs a reference which has not run.
     width : int, optional
         Columns of the terminal; by default its own.
     colour : bool
         Whether to use the terminal's bold and dim.
+    registry : Registry, optional
+        The tasks and suites; the built-in ones by default.
     """
-    shown = frame if run_ids is None else _with_references(frame, set(run_ids))
-    asked = set(shown["checkpoint"]) if run_ids is None else set(frame.loc[frame["run_id"].isin(run_ids), "checkpoint"])
+    shown = by_content(frame, registry or load_tasks())
+    asked = set(shown["checkpoint"])
+    if keys is not None:
+        shown = _with_references(shown, set(keys))
+        asked = set(shown.loc[shown["record_key"].isin(keys), "checkpoint"])
     columns = width or shutil.get_terminal_size((100, 24)).columns
     parts = []
-    for group, part in aggregate(shown).groups():
+    for group, part in statistics_of(shown).groups():
         chosen = part.summary[part.summary["checkpoint"].isin(asked)].reset_index(drop=True)
         if chosen.empty:
             continue
@@ -74,17 +82,16 @@ def render_tables(tables: Sequence[Table], *, width: int | None = None, colour: 
     return "\n".join(parts)
 
 
-def _with_references(frame: pd.DataFrame, run_ids: set[str]) -> pd.DataFrame:
+def _with_references(table: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
     """Return the asked runs' cells, and those of their references."""
-    kept = current(frame)
-    wanted = kept[kept["run_id"].isin(run_ids)]
+    wanted = table[table["record_key"].isin(keys)]
     settings = [*(c for c in GROUP if c not in ("suite", "arch")), "task"]
 
-    def cells(ids: pd.Series, table: pd.DataFrame) -> pd.Series:
-        return table[settings].astype("string").fillna("").assign(id=ids).agg("\n".join, axis=1)
+    def cells(ids: pd.Series, runs: pd.DataFrame) -> pd.Series:
+        return runs[settings].astype("string").fillna("").assign(id=ids).agg("\n".join, axis=1)
 
     asked = set(cells(wanted["checkpoint"], wanted)) | set(cells(wanted["reference"].fillna(""), wanted))
-    return kept[cells(kept["checkpoint"], kept).isin(asked)] if len(kept) else kept
+    return table[cells(table["checkpoint"], table).isin(asked)] if len(table) else table
 
 
 def _draw(table: Table, width: int, colour: bool) -> str:

@@ -20,6 +20,8 @@ from .speed import speed_csv, speed_tables
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..registry import Registry
+
 Part = Callable[[], Iterable[Path]]
 """Writes a part of a report, and gives each file as it is written."""
 
@@ -30,6 +32,7 @@ def write_report(
     comparison: pd.DataFrame | None = None,
     wrote: Callable[[Path], None] | None = None,
     bench: pd.DataFrame | None = None,
+    registry: Registry | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
@@ -51,6 +54,8 @@ def write_report(
     bench : DataFrame, optional
         What :func:`sparsebench.report.read_bench` gives: written as ``speed.csv`` beside the accuracy, and a table in
         ``tables.md`` and ``tables.tex``.
+    registry : Registry, optional
+        The tasks and suites; the built-in ones by default.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def write_report(
     """
     ensure_writable(out)
     frame = tidy(frame)
-    statistics = aggregate(frame)
+    statistics = aggregate(frame, registry)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
     for name, part in [*_parts(frame, statistics, out, bench), *_comparison(comparison, out)]:

@@ -14,6 +14,7 @@ from .checkpoint import (
 from .errors import (
     CheckpointError,
     DatasetError,
+    DifferentDataError,
     InputError,
     MaskError,
     RegistryError,
@@ -24,7 +25,20 @@ from .errors import (
     nearest,
 )
 from .probe import FewShot, Neighbours, Strengths
-from .run import Failure, FewShotScore, Group, MaskProof, Numerics, PlanFile, RunRecord, RunSpec, Scores, Status, Trial
+from .run import (
+    Failure,
+    FewShotScore,
+    FurtherTest,
+    Group,
+    MaskProof,
+    Numerics,
+    PlanFile,
+    RunRecord,
+    RunSpec,
+    Scores,
+    Status,
+    Trial,
+)
 from .task import MODES, SEEDED_PROBES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
@@ -35,11 +49,13 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "DatasetError",
+    "DifferentDataError",
     "Distribution",
     "Failure",
     "FewShot",
     "FewShotScore",
     "FileSource",
+    "FurtherTest",
     "Grid",
     "Group",
     "InputError",

@@ -8,14 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
-"""Version of the record, plan and cache layouts; a reader accepts its own version and older ones."""
+SCHEMA_VERSION = 2
+"""Version of the record and plan layouts; a reader accepts its own version and older ones."""
 
 
 class Strict(BaseModel):
     """A frozen model for what people write: an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Lenient(BaseModel):

@@ -13,6 +13,8 @@ from .base import Strict
 SparsityScope = Literal["prunable", "pruned_layers", "all_params"]
 """What a sparsity is a fraction of.
 
+A weight counts as pruned where a mask holds it at zero.
+
 ``prunable``: the convolution and linear weights that the method may prune (all but the exempt layers);
 ``pruned_layers``: the weights of the layers that hold at least one pruned weight;
 ``all_params``: every parameter of the model, its head, biases and normalisation included.
@@ -166,8 +168,10 @@ class Checkpoint(Strict):
     """A pruned (or dense) upstream checkpoint and everything needed to use it rightly.
 
     ``id`` follows timm's ``arch.tag``. ``sparsity`` is the nominal value by which the entry is selected;
-    ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure. ``base`` is
-    the file of the dense weights that a file of masks alone keeps some of.
+    ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure. ``exempt``
+    names the layers that the method doesn't prune; where it is absent, these are the first layer and the head, each if
+    it is dense. ``base`` is the file of the dense weights that a file of masks alone keeps some of. ``replicate``
+    counts trainings of one recipe with different seeds: entries that differ in it alone are one entry of a table.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -179,9 +183,10 @@ class Checkpoint(Strict):
     sparsity_scope: SparsityScope = "prunable"
     distribution: Distribution = "global"
     nm: str | None = Field(default=None, pattern=r"^[1-9]\d*:[1-9]\d*$")
-    exempt: tuple[str, ...] = ()
+    exempt: tuple[str, ...] | None = None
     reference: str | None = None
     twin_of: str | None = None
+    replicate: int = Field(strict=True, default=0, ge=0)
     file: FileSource
     base: FileSource | None = None
     format: str = "auto"

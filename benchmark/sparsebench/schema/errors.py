@@ -77,6 +77,10 @@ class DatasetError(InputError):
     """A data set that is missing, damaged, or not what its task says."""
 
 
+class DifferentDataError(DatasetError):
+    """A data set that is here, but isn't what its task says: fetching it isn't the remedy."""
+
+
 class ResultsError(InputError):
     """A results folder that can't be read or written."""
 

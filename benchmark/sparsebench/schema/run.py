@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, computed_field
+from pydantic import Field, computed_field, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
@@ -14,10 +14,9 @@ Status = Literal["ok", "failed"]
 
 
 class Numerics(Lenient):
-    """How a run computes: with equal run ids and equal numerics the numbers are equal bit for bit.
+    """How a run computes: equal run ids and equal numerics give equal bits on one machine.
 
-    ``microbatch`` is how many images of a training batch are computed at once where the memory doesn't take them all;
-    batch normalisation then sees that many.
+    ``processes`` is the number of processes that compute one run together.
     """
 
     device: str = "cpu"
@@ -27,19 +26,29 @@ class Numerics(Lenient):
     channels_last: bool = True
     compile: bool = False
     decoder: Literal["fast", "pillow"] = "fast"
-    microbatch: int | None = Field(default=None, ge=2)
+    processes: int = Field(default=1, gt=0)
+
+    @property
+    def key(self) -> str:
+        """Sha256 (first 8 hex digits) of what decides the bits; which of several equal GPUs computes does not."""
+        return digest(self.model_dump(mode="json") | {"device": self.device.partition(":")[0]})[:8]
 
 
 class RunSpec(Lenient):
     """One run: a checkpoint on a task in a mode with a seed.
 
-    The identity is what the numbers depend on, by content and never by name; the labels are what people call it.
+    The identity is what the user asks for, by content and never by name; the labels are what people call it. The
+    numerics say how it is computed.
+
+    ``head_sha256`` is the hash of the checkpoint's own classifier, where the run uses it. ``protocol`` holds every
+    hyperparameter, and ``select_by``, the metric, where the protocol chooses some of them on validation.
     """
 
     # identity
     arch: str
     weights_sha256: str
     mask_sha256: str
+    head_sha256: str | None = None
     split_sha256: str
     transform_sha256: str
     mode: Mode
@@ -58,9 +67,9 @@ class RunSpec(Lenient):
     nm: str | None = None
     reference: str | None = None
     twin_of: str | None = None
+    replicate: int = 0
     upstream_top1: float | None = None
     task: str
-    suite: str | None = None
     protocol_name: str
     metric: Metric
     numerics: Numerics = Numerics()
@@ -68,20 +77,25 @@ class RunSpec(Lenient):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def run_id(self) -> str:
-        """Sha256 (first 16 hex digits) of the canonical JSON of what defines the cell."""
-        return digest(
-            {
-                "arch": self.arch,
-                "weights": self.weights_sha256,
-                "mask": self.mask_sha256,
-                "split": self.split_sha256,
-                "transform": self.transform_sha256,
-                "mode": self.mode,
-                "probe": self.probe,
-                "protocol": self.protocol,
-                "seed": self.seed,
-            }
-        )[:16]
+        """Sha256 (first 16 hex digits) of the canonical JSON of what the user asks for."""
+        asked = {
+            "arch": self.arch,
+            "weights": self.weights_sha256,
+            "mask": self.mask_sha256,
+            "split": self.split_sha256,
+            "transform": self.transform_sha256,
+            "mode": self.mode,
+            "probe": self.probe,
+            "protocol": self.protocol,
+            "seed": self.seed,
+        }
+        return digest(asked if self.head_sha256 is None else asked | {"head": self.head_sha256})[:16]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def record_key(self) -> str:
+        """The run id and the key of the numerics: records of equal keys hold equal numbers."""
+        return f"{self.run_id}-{self.numerics.key}"
 
 
 class Group(Lenient):
@@ -110,20 +124,33 @@ class Failure(Lenient):
     traceback: str = ""
 
 
+_SCHEMA_1_SETTINGS = ("lr", "weight_decay", "l2", "k")
+
+
+def _gathered(data: Any, into: str, prefix: str) -> Any:
+    """Return a record's mapping where schema 1 has a field per hyperparameter: these become one mapping."""
+    if not isinstance(data, dict) or into in data:
+        return data
+    found = {name: data[prefix + name] for name in _SCHEMA_1_SETTINGS if data.get(prefix + name) is not None}
+    return {**data, into: found} if found else data
+
+
 class Trial(Lenient):
     """One of the hyperparameters to choose from, fitted on train and scored on val; no scores where it diverged.
 
-    ``lr`` and ``weight_decay`` are a grid's, ``l2`` and ``k`` those of the probes that choose a penalty or a number of
-    neighbours.
+    ``settings`` are the hyperparameters by name: ``lr`` and ``weight_decay`` of a grid, ``l2`` or ``k`` of a probe that
+    chooses a penalty or a number of neighbours. Schema 1 had them as fields of their own, which are still read.
     """
 
-    lr: float | None = None
-    weight_decay: float | None = None
-    l2: float | None = None
-    k: int | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     val_loss: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_schema_1(cls, data: Any) -> Any:
+        return _gathered(data, "settings", "")
 
 
 class FewShotScore(Lenient):
@@ -143,7 +170,8 @@ class Scores(Lenient):
     """What a run measured; accuracies are fractions.
 
     Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
-    alone, and ``chosen_lr``, ``chosen_weight_decay``, ``chosen_l2`` and ``chosen_k`` are what the final training used.
+    alone, and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1
+    had them as ``chosen_lr`` and so on, which are still read.
     A few-shot probe's accuracies are the means over the draws of most images a class; ``few_shot`` has them all.
     """
 
@@ -152,10 +180,7 @@ class Scores(Lenient):
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     best_test: float | None = None
-    chosen_lr: float | None = None
-    chosen_weight_decay: float | None = None
-    chosen_l2: float | None = None
-    chosen_k: int | None = None
+    chosen: dict[str, Any] = Field(default_factory=dict)
     few_shot: tuple[FewShotScore, ...] = ()
     train_loss: float | None = None
     n_train: int
@@ -163,38 +188,79 @@ class Scores(Lenient):
     n_test: int
     n_classes: int
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_schema_1(cls, data: Any) -> Any:
+        return _gathered(data, "chosen", "chosen_")
+
+
+class FurtherTest(Lenient):
+    """What a run scored on a further test set, with the same trained head or network.
+
+    ``fingerprint`` is the set's content: with the run id it identifies the result. Accuracies are fractions.
+    """
+
+    name: str
+    fingerprint: str
+    top1: float
+    mean_per_class: float
+    n_test: int
+    predictions: str | None = None
+    predictions_sha256: str | None = None
+
 
 class MaskProof(Lenient):
-    """Count of masked weights and of those among them that are not zero (which must be 0)."""
+    """Count of masked weights and of those among them that are not zero (which must be 0).
+
+    ``sparsity`` is the fraction of the backbone's ``weights`` (the prunable ones, without exempt layers and the head)
+    that masks held at zero; ``unheld_zeros`` is how many prunable weights were zero before training without a mask.
+    """
 
     masked: int
     nonzero: int
+    weights: int | None = None
+    sparsity: float | None = None
+    unheld_zeros: int | None = None
 
 
 class RunRecord(Lenient):
     """What one run leaves on disk.
 
-    ``stages`` are the seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
+    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the
+    seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
     share counts for the run that did it, but fits that served several runs for each of them equally, as in ``seconds``.
     """
 
     schema_version: int = SCHEMA_VERSION
-    run_id: str
     status: Status
     spec: RunSpec
     scores: Scores | None = None
+    tests: tuple[FurtherTest, ...] = ()
     trials: tuple[Trial, ...] = ()
     mask_proof: MaskProof | None = None
     failure: Failure | None = None
     predictions: str | None = None
     predictions_sha256: str | None = None
     weights_file: str | None = None
+    head_file: str | None = None
     seconds: float | None = None
     feature_seconds: float | None = None
     stages: dict[str, float] = Field(default_factory=dict)
     features_cached: bool | None = None
     started: str
     environment: dict[str, str] = Field(default_factory=dict)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.spec.run_id
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def record_key(self) -> str:
+        """The key of the record: run id and numerics."""
+        return self.spec.record_key
 
 
 class PlanFile(Lenient):

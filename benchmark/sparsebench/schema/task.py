@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, field_validator, model_validator
+from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
 
-from .base import Strict, digest
+from .base import Strict
 from .checkpoint import Sha256
+from .errors import nearest
 from .probe import FewShot, Neighbours, Strengths
 
 Mode = Literal["linear", "full"]
@@ -16,6 +17,9 @@ Probe = Literal["sgd", "lbfgs", "ridge", "knn", "fewshot"]
 Metric = Literal["top1", "mean_per_class"]
 Rate = Annotated[float, Field(strict=True, ge=0)]
 PositiveRate = Annotated[float, Field(strict=True, gt=0)]
+Number = Annotated[float, Field(strict=True)]
+Natural = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, gt=0)]
 MODES: tuple[Mode, ...] = ("linear", "full")
 
 SEEDED_PROBES: tuple[Probe, ...] = ("sgd", "fewshot")
@@ -23,7 +27,7 @@ SEEDED_PROBES: tuple[Probe, ...] = ("sgd", "fewshot")
 
 _SGD_FIELDS = (
     "optimizer", "lr", "momentum", "nesterov", "weight_decay", "batch_size", "epochs", "milestones", "gamma",
-    "eval_test", "grid",
+    "microbatch", "eval_test", "grid",
 )  # fmt: skip
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "lbfgs": ("l2",),
@@ -31,7 +35,16 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
     "knn": ("neighbours",),
     "fewshot": ("few_shot",),
 }
-_OPTIONAL = ("grid", "l2", "neighbours", "few_shot")
+_OTHERS = ("train_on", "normalisation")
+_OPTIONAL = ("grid", "l2", "microbatch", "neighbours", "few_shot")
+
+
+def settings_of(probe: Probe | None) -> tuple[str, ...]:
+    """Return the fields of a protocol that its probe (None: full mode) has a use for and that may be changed."""
+    if probe in _SETTINGS:
+        return (*_SETTINGS[probe], *_OTHERS)
+    unused = () if probe is None else ("nesterov", "microbatch", "eval_test")
+    return (*(name for name in _SGD_FIELDS if name not in unused), *_OTHERS, *(() if probe else ("augment",)))
 
 
 class Augment(Strict):
@@ -43,8 +56,15 @@ class Augment(Strict):
 
     crop: Literal["none", "shift", "random_resized"] = "none"
     shift: int = Field(strict=True, default=0, ge=0, le=64)
-    scale: tuple[float, float] = (0.08, 1.0)
+    scale: tuple[PositiveRate, PositiveRate] = (0.08, 1.0)
     flip: StrictBool = False
+
+    @field_validator("scale")
+    @classmethod
+    def _shares(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] <= value[1] <= 1:
+            raise ValueError("'scale' is two shares of an image's area, the smaller first")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Augment:
@@ -68,15 +88,39 @@ class Task(Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     metric: Metric = "top1"
     classes: int | None = Field(strict=True, default=None, gt=1)
-    sizes: dict[Literal["train", "val", "test", "trainval"], int] | None = None
+    sizes: dict[Literal["train", "val", "test", "trainval"], Natural] | None = None
     split_sha256: Sha256 | None = None
     augment: Augment = Augment(crop="random_resized", flip=True)
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[Number, Number, Number] | None = None
+    std: tuple[PositiveRate, PositiveRate, PositiveRate] | None = None
     overrides: dict[Mode, dict[str, Any]] = Field(default_factory=dict)
     licence: str | None = None
     source: str | None = None
     notes: str | None = None
+
+    @field_validator("overrides")
+    @classmethod
+    def _settings(cls, value: dict[Mode, dict[str, Any]]) -> dict[Mode, dict[str, Any]]:
+        for mode, overrides in value.items():
+            _check_overrides(mode, overrides)
+        return value
+
+
+def _check_overrides(mode: Mode, overrides: dict[str, Any]) -> None:
+    """Raise a ValueError for an override that no protocol of the mode has, or of a value that SGD's can't take."""
+    own = settings_of("sgd" if mode == "linear" else None)
+    others = {name for names in _SETTINGS.values() for name in names} if mode == "linear" else set()
+    for name in overrides:
+        if name not in own and name not in others:
+            near = " or ".join(nearest(name, [*own, *others]))
+            raise ValueError(f"{mode} mode has no {name!r}" + (f", did you mean {near}?" if near else ""))
+    base = {"name": "base", "mode": mode, "probe": "sgd" if mode == "linear" else None, "lr": 1.0, "epochs": 1}
+    try:
+        Protocol.model_validate(base | {name: value for name, value in overrides.items() if name in own})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in (mode, *first["loc"]))
+        raise ValueError(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 class Grid(Strict):
@@ -101,6 +145,9 @@ class Protocol(Strict):
 
     The learning rate is ``lr`` and is multiplied by ``gamma`` at the start of each (0-based) epoch in ``milestones``.
 
+    ``microbatch`` (full mode) is how many images of a training batch are computed at once where the memory doesn't take
+    them all; batch normalisation then sees that many.
+
     With a ``grid``, learning rate and weight decay are those of the :meth:`points` that scores best on val when trained
     on train; with them the run then trains on train and val, and is scored once on test.
     """
@@ -114,8 +161,9 @@ class Protocol(Strict):
     nesterov: StrictBool = False
     weight_decay: float = Field(strict=True, default=5e-4, ge=0)
     batch_size: int = Field(strict=True, default=64, gt=0)
+    microbatch: int | None = Field(strict=True, default=None, ge=2)
     epochs: int = Field(strict=True, default=0, ge=0)
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[Count, ...] = ()
     gamma: float = Field(strict=True, default=0.1, gt=0)
     train_on: Literal["train", "trainval"] = "trainval"
     eval_test: Literal["last", "each_epoch"] = "last"
@@ -130,7 +178,7 @@ class Protocol(Strict):
     @field_validator("milestones")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if list(value) != sorted(set(value)) or (value and value[0] < 1):
+        if list(value) != sorted(set(value)):
             raise ValueError("milestones must be ascending epochs from 1 on")
         return value
 
@@ -142,6 +190,8 @@ class Protocol(Strict):
             raise ValueError("linear mode extracts features once, so it can't augment")
         if self.mode == "linear" and (self.nesterov or self.eval_test != "last"):
             raise ValueError("a linear probe is plain SGD scored after its last epoch: no nesterov, eval_test last")
+        if self.mode == "linear" and self.microbatch is not None:
+            raise ValueError("a linear probe trains on features, whose batches fit: no microbatch")
         return self
 
     @model_validator(mode="after")
@@ -172,14 +222,20 @@ class Protocol(Strict):
             raise ValueError("a grid of one point leaves nothing to choose")
         return self
 
-    def resolved(self) -> dict[str, Any]:
+    def resolved(self, metric: Metric = "top1") -> dict[str, Any]:
         """Return the hyperparameters that define a run, without the protocol's name and source.
 
-        What isn't set, or isn't the probe's, is left out: so the ids of runs are those from before there was more.
+        What isn't set, or isn't the probe's, is left out: so the ids of runs are those from before there was more. A
+        microbatch that takes the whole batch changes nothing. Where something is chosen on validation, or the best
+        epoch on test is recorded, ``select_by`` is the metric that it is chosen by.
         """
         unset = {name for name in _OPTIONAL if getattr(self, name) is None}
+        if self.microbatch is not None and self.microbatch >= self.batch_size:
+            unset.add("microbatch")
         others = set(_SGD_FIELDS) if self.probe in _SETTINGS else set()
-        return self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
+        values = self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
+        selects = self.chooses or self.eval_test == "each_epoch"
+        return values | {"select_by": metric} if selects else values
 
     @property
     def chooses(self) -> bool:
@@ -201,26 +257,26 @@ class Protocol(Strict):
         """Return the protocol at one point of its grid, without the grid."""
         return self.model_copy(update={"lr": lr, "weight_decay": weight_decay, "grid": None, **changes})
 
-    def sha256(self) -> str:
-        """Return the digest of :meth:`resolved`."""
-        return digest(self.resolved())
-
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch."""
         return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
 
 
 class SuiteMode(Strict):
-    """What a suite does in one mode: the protocol's name and the default seeds."""
+    """What a suite does in one mode: the protocol's name and the default seeds.
+
+    ``other_tasks`` is the protocol of tasks that the suite doesn't have, where it is another one.
+    """
 
     protocol: str
-    seeds: tuple[int, ...] = Field(min_length=1)
+    other_tasks: str | None = None
+    seeds: tuple[Natural, ...] = Field(min_length=1)
 
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("seeds are distinct and not negative")
+        if len(set(value)) != len(value):
+            raise ValueError("seeds are distinct")
         return value
 
 
@@ -236,3 +292,8 @@ class Suite(Strict):
     archs: tuple[str, ...] = Field(min_length=1)
     checkpoints: tuple[str, ...] = ()
     modes: dict[Mode, SuiteMode]
+
+    def protocol_of(self, mode: Mode, *, own_task: bool) -> str:
+        """Return the name of the protocol that the suite's own tasks, or others, are run with in a mode."""
+        settings = self.modes[mode]
+        return settings.protocol if own_task else settings.other_tasks or settings.protocol

@@ -10,6 +10,7 @@ Kind = Literal["text", "integer", "number"]
 
 KINDS: dict[str, Kind] = {
     "run_id": "text",
+    "record_key": "text",  # the run id and a hash of how it was computed
     "status": "text",  # ok or failed
     "checkpoint": "text",
     "method": "text",
@@ -22,9 +23,9 @@ KINDS: dict[str, Kind] = {
     "nm": "text",
     "reference": "text",  # the dense checkpoint it is compared with
     "twin_of": "text",
+    "replicate": "integer",  # of the upstream training: the same recipe with another seed
     "upstream_top1": "number",
     "task": "text",
-    "suite": "text",
     "mode": "text",
     "probe": "text",
     "protocol": "text",  # its name
@@ -35,10 +36,7 @@ KINDS: dict[str, Kind] = {
     "mean_per_class": "number",
     "val_accuracy": "number",  # the task's metric on validation, where the protocol holds data out
     "best_test": "number",
-    "chosen_lr": "number",  # where the protocol has a grid: what was chosen on validation
-    "chosen_weight_decay": "number",
-    "chosen_l2": "number",  # likewise, of the probes that choose a penalty or a number of neighbours
-    "chosen_k": "integer",
+    "chosen": "text",  # the hyperparameters that were chosen on validation: lr=0.01 weight_decay=0.0005
     "few_shot": "text",  # images a class: accuracy [95 % interval over draws]; ...
     "train_loss": "number",
     "n_train": "integer",
@@ -53,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "precision": "text",
     "engine": "text",
     "threads": "integer",
+    "numerics": "text",  # a hash of all that decides the bits; the columns before it are the part that people ask for
     "weights_sha256": "text",
     "mask_sha256": "text",
     "split_sha256": "text",
@@ -91,7 +90,7 @@ FRACTIONS: tuple[str, ...] = (
 )
 """Columns whose values lie between 0 and 1."""
 
-SORT_KEYS: tuple[str, ...] = ("checkpoint", "task", "mode", "probe", "protocol", "suite", "seed", "run_id", "started")
+SORT_KEYS: tuple[str, ...] = ("checkpoint", "task", "mode", "probe", "protocol", "seed", "run_id", "started")
 """What rows are sorted by."""
 
 
@@ -106,7 +105,9 @@ def row(record: RunRecord) -> dict[str, Any]:
     values = {name: getattr(spec, name) for name in _SPEC}
     values |= {name: getattr(spec.numerics, name) for name in _NUMERICS}
     values |= {
-        "run_id": record.run_id,
+        "run_id": spec.run_id,
+        "record_key": spec.record_key,
+        "numerics": spec.numerics.key,
         "status": record.status,
         "arch": spec.family or spec.arch,
         "protocol": spec.protocol_name,
@@ -119,6 +120,7 @@ def row(record: RunRecord) -> dict[str, Any]:
         values |= {name: getattr(scores, name) for name in _SCORES}
         values["accuracy"] = getattr(scores, spec.metric)
         values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
+        values["chosen"] = " ".join(f"{name}={value}" for name, value in sorted(scores.chosen.items())) or None
         values["few_shot"] = _few_shot(scores, spec.metric)
     if proof is not None:
         values |= {"masked": proof.masked, "masked_nonzero": proof.nonzero}

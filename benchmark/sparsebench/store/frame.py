@@ -125,11 +125,11 @@ def _read_folder(path: Path) -> pd.DataFrame:
             f"{str(path)!r} holds neither records nor a tidy CSV file", "do a run first: sparsebench run"
         )
     table = tidy(pd.concat(tables, ignore_index=True)).drop_duplicates()
-    twice = table["run_id"].notna() & table["run_id"].duplicated()
+    keys = table["record_key"].fillna(table["run_id"])
+    twice = keys.notna() & keys.duplicated()
     if twice.any():
-        run_id = table.loc[twice, "run_id"].iloc[0]
         raise ResultsError(
-            f"{str(path)!r} holds the run {run_id} twice, with different values", "give one of its files"
+            f"{str(path)!r} holds the run {keys[twice].iloc[0]} twice, with different values", "give one of its files"
         )
     return table.reset_index(drop=True)
 

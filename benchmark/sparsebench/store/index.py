@@ -118,14 +118,14 @@ def _one_a_run(columns: Rows) -> Rows:
     """Return the table's columns with a row a run; of several, the finished one, then the one that started last."""
     import numpy as np
 
-    ids = columns["run_id"].tolist()
+    ids = columns["record_key"].tolist()
     if len(set(ids)) == len(ids):
         return {name: columns[name] for name in COLUMNS}
     ranks = zip((s == "ok" for s in columns["status"]), columns["started"], columns["file"], strict=True)
     best: dict[str, tuple[tuple[bool, str, str], int]] = {}
-    for i, (run_id, rank) in enumerate(zip(ids, ranks, strict=True)):
-        if run_id not in best or best[run_id][0] < rank:
-            best[run_id] = rank, i
+    for i, (key, rank) in enumerate(zip(ids, ranks, strict=True)):
+        if key not in best or best[key][0] < rank:
+            best[key] = rank, i
     keep = np.array([i for _, i in best.values()], dtype=np.int64)
     return {name: columns[name][keep] for name in COLUMNS}
 

@@ -13,7 +13,7 @@ _RACY_NS = 3_000_000_000
 
 
 class Listing:
-    """The record files below a folder, ``<checkpoint>/<task>/<name>.<run id>.json``, by run id.
+    """The record files below a folder, ``<checkpoint>/<task>/<name>.<record key>.json``, by key.
 
     Parameters
     ----------
@@ -48,13 +48,27 @@ class Listing:
         """Return the paths of all files, sorted by folder and name, as of the last refresh."""
         return [f"{cell}{os.sep}{name}" for cell in sorted(self._cells) for name in self._cells[cell][1]]
 
-    def of(self, run_id: str) -> list[Path]:
-        """Return the files of a run, as of the last refresh: one a name that its checkpoint and task go by."""
+    def of(self, key: str) -> list[Path]:
+        """Return the files of a record key or a run id, as of the last refresh.
+
+        A key has one file per name that its checkpoint and task go by, a run id those of all its keys.
+        """
+        return [Path(file) for file in self._ids().get(key, ())]
+
+    def of_schema_1(self) -> list[Path]:
+        """Return the files that are named by a run id alone, as schema 1 did."""
+        return [Path(file) for file in self._ids().get("", ())]
+
+    def _ids(self) -> dict[str, list[str]]:
+        """Return the files by record key and by run id; those of schema 1 under the empty text."""
         if self._by_id is None:
             self._by_id = {}
             for file in self.files():
-                self._by_id.setdefault(file.split(".")[-2], []).append(file)
-        return [Path(file) for file in self._by_id.get(run_id, ())]
+                key = file.split(".")[-2]
+                run_id, dash, _ = key.partition("-")
+                for name in (key, run_id) if dash else ("",):
+                    self._by_id.setdefault(name, []).append(file)
+        return self._by_id
 
     def _look_at(self, cell: str, certainly: bool) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -9,19 +10,20 @@ from pydantic import ValidationError
 
 from .. import files
 from ..schema import PlanFile, RunError, digest
+from ..schema.upgrade import upgrade_plan
 
 _LARGEST = 2**30  # bytes of a plan
 
 
 def write_plan(folder: Path, plan: PlanFile) -> Path:
-    """Write a plan into ``folder`` under the digest of its run ids.
+    """Write a plan into ``folder`` under the digest of its record keys.
 
     Raises
     ------
     RunError
         If it can't be written.
     """
-    path = folder / f"{digest([run.run_id for group in plan.groups for run in group.runs])[:16]}.json"
+    path = folder / f"{digest([run.record_key for group in plan.groups for run in group.runs])[:16]}.json"
     try:
         files.write_text(path, plan.model_dump_json(indent=1) + "\n")
     except OSError as error:
@@ -34,8 +36,9 @@ def read_plans(folder: Path) -> list[PlanFile]:
     plans = []
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            plans.append(PlanFile.model_validate_json(files.read_regular(path, _LARGEST)))
-        except (OSError, ValidationError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"{error.error_count()} mistakes"
+            document = json.loads(files.read_regular(path, _LARGEST))
+            plans.append(PlanFile.model_validate(upgrade_plan(document)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else str(error)
             warnings.warn(f"the plan {str(path)!r} is damaged and passed over: {reason}", stacklevel=2)
     return sorted(plans, key=lambda plan: plan.created)

@@ -1,10 +1,11 @@
-"""Test predictions of one run: sample ids, labels and half-precision logits in one archive that holds no objects."""
+"""Test predictions of one run: sample ids, labels, predicted classes and half-precision logits, in one archive."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..schema import ResultsError
@@ -27,13 +28,25 @@ class Predictions:
         The samples, in the order of the test split.
     labels : ndarray of int64, shape (n,)
         True class indices.
-    logits : ndarray of float, shape (n, classes)
-        Kept in half precision; what exceeds its range is clipped to it.
+    predicted : ndarray of int64, shape (n,)
+        Predicted class indices: those of the full-precision logits, which rounding to half precision could change.
+    logits : ndarray of float, shape (n, classes), optional
+        Kept in half precision; what exceeds its range is clipped to it. None where the classes alone were kept.
     """
 
     ids: tuple[str, ...]
     labels: npt.NDArray[np.int64]
-    logits: npt.NDArray[np.floating]
+    predicted: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.floating] | None = None
+
+    @classmethod
+    def of(cls, ids: tuple[str, ...], labels: npt.NDArray[np.int64], logits: npt.NDArray[np.floating]) -> Predictions:
+        """Return the predictions that logits of full precision make: each image's class is that of its largest."""
+        return cls(ids, labels, logits.argmax(axis=1).astype("int64"), logits)
+
+    def without_logits(self) -> Predictions:
+        """Return the predicted classes alone."""
+        return replace(self, logits=None)
 
     def to_bytes(self) -> bytes:
         """Return the archive (NPZ, compressed); equal predictions give equal bytes.
@@ -41,29 +54,36 @@ class Predictions:
         Raises
         ------
         ValueError
-            If ids, labels and logits don't belong together.
+            If ids, labels, predicted classes and logits don't belong together.
         """
         import numpy as np
 
-        labels, logits = np.asarray(self.labels, dtype=np.int64), np.asarray(self.logits)
-        if logits.ndim != 2 or labels.shape != (len(self.ids),) or len(logits) != len(self.ids):
-            raise ValueError(f"{len(self.ids)} ids, labels of shape {labels.shape} and logits of shape {logits.shape}")
-        half = np.clip(logits.astype(np.float64), -HALF_MAX, HALF_MAX).astype(np.float16)
+        labels, predicted = np.asarray(self.labels, dtype=np.int64), np.asarray(self.predicted, dtype=np.int64)
+        n = len(self.ids)
+        if labels.shape != (n,) or predicted.shape != (n,):
+            raise ValueError(f"{n} ids, labels of shape {labels.shape} and predicted classes of {predicted.shape}")
         # NumPy's own text type drops trailing NULs, so the ids are kept as one run of UTF-8 and their lengths
         encoded = [name.encode("utf-8", "surrogatepass") for name in self.ids]
+        arrays = {
+            "ids": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+            "id_lengths": np.array([len(name) for name in encoded], dtype=np.int64),
+            "labels": labels,
+            "predicted": predicted.astype(np.min_scalar_type(int(predicted.max(initial=0)))),
+        }
+        if self.logits is not None:
+            logits = np.asarray(self.logits)
+            if logits.ndim != 2 or len(logits) != n:
+                raise ValueError(f"{n} ids and logits of shape {logits.shape}")
+            arrays["logits"] = np.clip(logits.astype(np.float64), -HALF_MAX, HALF_MAX).astype(np.float16)
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            ids=np.frombuffer(b"".join(encoded), dtype=np.uint8),
-            id_lengths=np.array([len(name) for name in encoded], dtype=np.int64),
-            labels=labels,
-            logits=half,
-        )
+        np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes, source: str) -> Predictions:
         """Read an archive; ``source`` names it in errors.
+
+        An archive of schema 1 has logits alone: its predicted classes are those of the rounded logits.
 
         Raises
         ------
@@ -75,10 +95,21 @@ class Predictions:
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 names, lengths = archive["ids"].tobytes(), archive["id_lengths"]
-                labels, logits = archive["labels"], archive["logits"]
+                labels = archive["labels"].astype(np.int64)
+                logits = archive["logits"] if "logits" in archive.files else None
+                predicted = archive["predicted"] if "predicted" in archive.files else _largest(logits)
             ends = np.cumsum(lengths)
             spans = zip(ends - lengths, ends, strict=True)
             ids = tuple(names[start:end].decode("utf-8", "surrogatepass") for start, end in spans)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            if not len(ids) == len(labels) == len(predicted) == (len(labels) if logits is None else len(logits)):
+                raise ValueError("its arrays have different lengths")
+        except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile,
+                zlib.error) as error:  # fmt: skip
             raise ResultsError(f"{source} is not a file of predictions: {error}", "run its cell again") from error
-        return cls(ids, labels.astype(np.int64), logits)
+        return cls(ids, labels, predicted.astype(np.int64), logits)
+
+
+def _largest(logits: npt.NDArray[np.floating] | None) -> npt.NDArray[np.int64]:
+    if logits is None:
+        raise ValueError("it has neither predicted classes nor logits")
+    return logits.argmax(axis=1)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ..files import read_regular
 from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
+from ..schema.upgrade import upgrade_record
 
 _LARGEST = 64 * 2**20  # bytes of a record
 
@@ -37,13 +38,13 @@ def _finite(value: Any) -> Any:
 
 
 def load(path: Path) -> RunRecord | None:
-    """Read one record; a damaged one gives a warning and None, one that has just gone gives None."""
+    """Read one record, of this schema or an older one; a damaged one gives a warning and None, a missing one None."""
     try:
         data = json.loads(_read(path), parse_constant=_number, parse_float=_number, parse_int=_integer)
         if not isinstance(data, dict):
             raise ValueError("it holds no JSON object")
         _refuse_newer(data, path)
-        record = RunRecord.model_validate(data)
+        record = RunRecord.model_validate(upgrade_record(data))
         if record.status == "ok" and record.scores is None:
             raise ValueError("it is finished but has no scores")
     except (OSError, ValueError, RecursionError) as error:

@@ -2,12 +2,12 @@
 
 Layout below the root::
 
-    records/<checkpoint>/<task>/<mode>[.<probe>].seed<k>.<run id>.json
-    predictions/<run id>.<first digits of its sha256>.npz
+    records/<checkpoint>/<task>/<mode>[.<probe>].seed<k>.<record key>.json
+    predictions/<record key>.<first digits of its sha256>.npz
     plans/  claims/  index.npz
 
-Any number of processes may write into one folder. A file's name is made of its run, so writers of one run replace each
-other's file; where they call its checkpoint or task by different names, each looks afterwards and one file stays.
+Any number of processes may write into one folder. A file's name is made of its record's key, so writers of one replace
+each other's file; where they call its checkpoint or task by different names, each looks afterwards and one file stays.
 Predictions are named by content: a record that is being replaced keeps its own until the new one stands.
 """
 
@@ -17,7 +17,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class Store:
         self.plans_dir = self.root / "plans"
         self.claims_dir = self.root / "claims"
         self._listing = Listing(self.records_dir)
+        self._upgraded: dict[Path, str] = {}  # files of schema 1 to the keys of their records
 
     def check_writable(self) -> None:
         """Check that records can be written, before any is; leave nothing behind.
@@ -84,27 +85,27 @@ class Store:
 
     def path_of(self, record: RunRecord) -> Path:
         """Return where a record belongs."""
-        return self._path(record.spec, record.run_id)
+        return self._path(record.spec, record.record_key)
 
-    def _path(self, spec: RunSpec, run_id: str) -> Path:
+    def _path(self, spec: RunSpec, key: str) -> Path:
         kind = spec.mode if spec.probe is None else f"{spec.mode}.{spec.probe}"
-        name = f"{kind}.seed{spec.seed}.{safe_name(run_id)}.json"
+        name = f"{kind}.seed{spec.seed}.{safe_name(key)}.json"
         return self.records_dir / safe_name(spec.checkpoint) / safe_name(spec.task) / name
 
     def find(self, spec: RunSpec) -> Found | None:
-        """Return the record that a run has at this moment, whoever has written it and under whatever names.
+        """Return the record that a run with its numerics has now, whoever has written it and under whatever names.
 
         Raises
         ------
         ResultsError
             If the folder can't be listed, or the record is of a newer schema than this version reads.
         """
-        run_id = spec.run_id
-        self._listing.refresh(certainly=self._path(spec, run_id).parent)
+        key = spec.record_key
+        self._listing.refresh(certainly=self._path(spec, key).parent)
         found: list[tuple[tuple[bool, str, str], Found]] = []
-        for path in self._listing.of(safe_name(run_id)):
+        for path in self._files_of(key):
             record = load(path)
-            if record is not None:
+            if record is not None and record.record_key == key:
                 with contextlib.suppress(OSError):
                     found.append((preference(record, path), Found(record, path.stat().st_mtime_ns)))
         return max(found, key=lambda pair: pair[0])[1] if found else None
@@ -125,9 +126,11 @@ class Store:
         """
         scores = record.scores
         if record.status == "ok" and (scores is None or not math.isfinite(scores.top1 + scores.mean_per_class)):
-            raise RunError(f"the finished run {record.run_id} has no accuracy", "record it as failed, with the reason")
+            raise RunError(
+                f"the finished run {record.record_key} has no accuracy", "record it as failed, with the reason"
+            )
         path = self.path_of(record)
-        older, created = self._older(record.run_id, path), None
+        older, created = self._older(record.record_key, path), None
         try:
             if predictions is not None:
                 record, created = self._write_predictions(record, predictions)
@@ -157,10 +160,11 @@ class Store:
         if before is None or before.record.status != "ok":
             self.write(record)
 
-    def read(self, run_ids: Collection[str] | None = None) -> list[RunRecord]:
-        """Return all records, or those of some runs, sorted by checkpoint, task, mode, probe, seed and id.
+    def read(self, keys: Collection[str] | None = None) -> list[RunRecord]:
+        """Return all records, or those of some keys, sorted by checkpoint, task, mode, probe, seed and key.
 
-        A damaged one gives a warning and is left out. Reading all takes a while where there are very many;
+        A key is a record key, or a run id, which stands for its records of any numerics. A damaged one
+        gives a warning and is left out. Reading all takes a while where there are very many;
         :meth:`rows` and :meth:`statuses` have an index.
 
         Raises
@@ -169,19 +173,28 @@ class Store:
             If a record is of a newer schema than this version reads.
         """
         self._listing.refresh()
-        if run_ids is None:
+        wanted = None if keys is None else set(keys)
+        if wanted is None:
             paths = [Path(path) for path in self._listing.files()]
         else:
-            paths = [path for run_id in run_ids for path in self._listing.of(safe_name(run_id))]
+            paths = list(dict.fromkeys(path for key in wanted for path in self._files_of(key)))
         found: dict[str, tuple[tuple[bool, str, str], RunRecord]] = {}
         for path in paths:
             record = load(path)
-            if record is not None:
+            if record is not None and (wanted is None or wanted & {record.run_id, record.record_key}):
                 rank = preference(record, path)
                 # one run under two labels, as a killed writer may leave it: one of them counts
-                if record.run_id not in found or found[record.run_id][0] < rank:
-                    found[record.run_id] = rank, record
+                if record.record_key not in found or found[record.record_key][0] < rank:
+                    found[record.record_key] = rank, record
         return sorted((record for _, record in found.values()), key=_order)
+
+    def of_schema_1(self) -> Iterator[RunRecord]:
+        """Yield the records that are still in files of schema 1."""
+        self._listing.refresh()
+        for path in self._listing.of_schema_1():
+            record = load(path)
+            if record is not None:
+                yield record
 
     def rows(self) -> index.Rows:
         """Return the columns of the tidy table, a row a run, in no order; quick by an index, kept beside the records.
@@ -195,9 +208,22 @@ class Store:
         return index.gather(self.root / "index.npz", self.records_dir, self._listing.files())
 
     def statuses(self) -> dict[str, Status]:
-        """Return the status of every run that has a (readable) record."""
+        """Return the status of every (readable) record by its key."""
         rows = self.rows()
-        return dict(zip(rows["run_id"].tolist(), rows["status"].tolist(), strict=True))
+        return dict(zip(rows["record_key"].tolist(), rows["status"].tolist(), strict=True))
+
+    def _files_of(self, key: str) -> list[Path]:
+        """Return the files that may hold the record of a key (or the records of a run id), as of the last refresh.
+
+        A file of schema 1 is named by the run id that it had then, which may have been another: its contents say.
+        """
+        return list(dict.fromkeys([*self._listing.of(safe_name(key)), *self._of_schema_1(key)]))
+
+    def _of_schema_1(self, key: str) -> list[Path]:
+        for path in self._listing.of_schema_1():
+            if path not in self._upgraded and (record := load(path)) is not None:
+                self._upgraded[path] = record.record_key
+        return [path for path in self._listing.of_schema_1() if self._upgraded.get(path, "").startswith(key)]
 
     def predictions(self, record: RunRecord) -> Predictions:
         """Return the predictions that a stored record names.
@@ -208,11 +234,11 @@ class Store:
             If it names none, or they are missing or not those that were written.
         """
         if record.predictions is None:
-            raise ResultsError(f"the run {record.run_id} kept no predictions", "run its cell again")
+            raise ResultsError(f"the run {record.record_key} kept no predictions", "run its cell again")
         path = self.root / record.predictions
         if not path.resolve().is_relative_to(self.predictions_dir.resolve()):
             raise ResultsError(
-                f"the run {record.run_id} names predictions outside of its folder: {record.predictions!r}"
+                f"the run {record.record_key} names predictions outside of its folder: {record.predictions!r}"
             )
         try:
             data = files.read_regular(path)
@@ -228,18 +254,18 @@ class Store:
         """Write the archive; return the record that names it, and the archive's path if it is new."""
         data = predictions.to_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        path = self.predictions_dir / f"{safe_name(record.run_id)}.{sha256[:12]}.npz"
+        path = self.predictions_dir / f"{safe_name(record.record_key)}.{sha256[:12]}.npz"
         new = not path.exists()
         files.write_bytes(path, data)
         _sync_folder(path.parent)
         name = path.relative_to(self.root).as_posix()
         return record.model_copy(update={"predictions": name, "predictions_sha256": sha256}), path if new else None
 
-    def _older(self, run_id: str, path: Path) -> dict[Path, tuple[int, int]]:
-        """Return the files that a new record of the run makes obsolete, each with its inode and time of change."""
+    def _older(self, key: str, path: Path) -> dict[Path, tuple[int, int]]:
+        """Return the files that a new record of the key makes obsolete, each with its inode and time of change."""
         self._listing.refresh(certainly=path.parent)
         older: dict[Path, tuple[int, int]] = {}
-        for file in {path, *self._listing.of(safe_name(run_id))}:
+        for file in {path, *self._files_of(key)}:
             names = predictions_named_by(file)
             for candidate in [file, *(self.predictions_dir / name for name in names)]:
                 with contextlib.suppress(OSError):
@@ -252,7 +278,7 @@ class Store:
         Whoever writes last sees them all, and everyone chooses alike, so that just one stays.
         """
         self._listing.refresh(certainly=path.parent)
-        others = [other for other in self._listing.of(safe_name(record.run_id)) if other != path]
+        others = [other for other in self._files_of(record.record_key) if other != path]
         known = [(preference(other, file), file) for file in others if (other := load(file)) is not None]
         if not known:
             return
@@ -280,7 +306,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _order(record: RunRecord) -> tuple[str, str, str, str, int, str]:
     spec = record.spec
-    return spec.checkpoint, spec.task, spec.mode, spec.probe or "", spec.seed, record.run_id
+    return spec.checkpoint, spec.task, spec.mode, spec.probe or "", spec.seed, record.record_key
 
 
 def _sync_folder(folder: Path) -> None:

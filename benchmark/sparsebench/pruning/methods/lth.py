@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
-from ..schema import RunError
-from .base import PruningMethod, Result, TrainState
-from .schedules import warmup_cosine
+from ...schema import RunError
+from ..base import PruningMethod
+from ..settings import MethodSettings, Value
+from ..training import Published, Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..schedules import LearningRate
+    from ..state import Result, TrainState
+
+
+class LTHSettings(MethodSettings):
+    """Lottery tickets' settings."""
+
+    fraction: float = Field(0.2, ge=0.01, le=0.99, description="share of the weights left that a round prunes")
 
 
 class LTH(PruningMethod):
@@ -25,12 +37,22 @@ class LTH(PruningMethod):
     """
 
     name = "lth"
-    from_dense = True
-    several = True
-    peak_lr = 0.02
+    title = "LTH-T"
+    summary = "lottery tickets for transfer: iterative magnitude pruning (Chen et al., 2021)"
+    spellings = ("LTH",)
+    colour, marker, place = "#ddaa33", "P", 6
+    start = "dense"
+    serves = "several"
+    training = Training(lr=0.02, epochs=1)
+    published = Published(
+        Training(
+            lr=1e-4, epochs=10, batch_size=256, nesterov=False, weight_decay=1e-4, warmup=0.0, drops=((0.0, 1.0),)
+        ),
+        source="Chen et al., 2021, for supervised pretraining",
+    )
     distributions = ("global", "uniform", "erk")
-
-    fraction = 0.2
+    settings_model = LTHSettings
+    settings: LTHSettings
 
     def __init__(
         self,
@@ -38,7 +60,7 @@ class LTH(PruningMethod):
         distribution: str | None = None,
         nm: tuple[int, int] | None = None,
         also: tuple[float, ...] = (),
-        **settings: float,
+        **settings: Value,
     ) -> None:
         super().__init__(sparsity, distribution, nm, also, **settings)
         self.rounds = self._rounds()
@@ -50,25 +72,25 @@ class LTH(PruningMethod):
         rounds: list[float] = []
         density = 1.0
         for sparsity in self.sparsities:
-            count = max(1, round(math.log((1 - sparsity) / density) / math.log(1 - self.fraction)))
+            count = max(1, round(math.log((1 - sparsity) / density) / math.log(1 - self.settings.fraction)))
             ratio = ((1 - sparsity) / density) ** (1 / count)
             rounds += [1 - density * ratio**k for k in range(1, count)] + [sparsity]
             density = 1 - sparsity
         return rounds
 
-    def default_epochs(self) -> int:
-        """One epoch a round."""
-        return len(self.rounds)
+    def default_epochs(self, training: Training) -> int:
+        """Return the epochs of all rounds."""
+        return training.epochs * len(self.rounds)
 
     def round_starts(self, total_steps: int) -> list[int]:
         """Return the first step of each round, and the end of the last."""
         return [round(total_steps * k / len(self.rounds)) for k in range(len(self.rounds) + 1)]
 
-    def learning_rate(self, step: int, total: int, peak: float, warmup: float) -> float:
+    def learning_rate(self, step: int, total: int, schedule: LearningRate) -> float:
         """Return the rate of the whole training's schedule, played once in each round."""
         starts = self.round_starts(total)
         now = max(k for k, start in enumerate(starts) if start <= step)
-        return warmup_cosine(step - starts[now], starts[now + 1] - starts[now], peak, warmup)
+        return schedule.at(step - starts[now], starts[now + 1] - starts[now])
 
     def before_step(self, state: TrainState) -> None:
         """Remember the pretrained weights; between rounds prune and rewind."""
@@ -97,6 +119,8 @@ class LTH(PruningMethod):
 
     def results(self, state: TrainState) -> Iterator[Result]:
         """Yield the ticket of each sparsity."""
+        from ..state import Result
+
         self.end_round(state, len(self.rounds) - 1)
         for sparsity in self.sparsities:
             state.model.load_state_dict(self.pretrained)
@@ -109,5 +133,5 @@ class LTH(PruningMethod):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take them back."""
-        self.pretrained = {key: torch.as_tensor(value) for key, value in state["pretrained"].items()}
+        self.pretrained = dict(state["pretrained"])
         self.tickets = {int(index): dict(masks) for index, masks in state["tickets"].items()}

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
+from pydantic import Field
 
-from ..schema import RunError
-from .base import PruningMethod, Result, TrainState
-from .schedules import Phases
+from ...schema import RunError
+from ..base import PruningMethod
+from ..schedules import Phases
+from ..settings import MethodSettings
+from ..training import PRUNED_THROUGHOUT, Published, Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..state import Result, TrainState
+
+
+class ACDCSettings(MethodSettings):
+    """AC/DC's phases, as fractions of the training."""
+
+    first_sparse: float = Field(Phases.first_sparse, ge=0, le=0.99, description="when the first sparse phase begins")
+    phase: float = Field(Phases.length, ge=0.001, le=1, description="how long a phase is")
+    last_dense: float = Field(Phases.last_dense, ge=0, le=0.99, description="when the last dense phase begins")
+    last_sparse: float = Field(Phases.last_sparse, ge=0.01, le=0.99, description="when the last sparse phase begins")
+
+    rising: ClassVar[tuple[str, ...]] = ("first_sparse", "last_dense", "last_sparse")
 
 
 class ACDC(PruningMethod):
@@ -23,26 +40,33 @@ class ACDC(PruningMethod):
     """
 
     name = "acdc"
-    leaves_dense = True
-    settings = ("first_sparse", "phase", "last_dense", "last_sparse")
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "first_sparse": (0, 0.99),
-        "phase": (0.001, 1),
-        "last_dense": (0, 0.99),
-        "last_sparse": (0.01, 0.99),
-    }
-    rising = ("first_sparse", "last_dense", "last_sparse")
-
-    first_sparse = Phases.first_sparse
-    phase = Phases.length
-    last_dense = Phases.last_dense
-    last_sparse = Phases.last_sparse
+    title = "AC/DC"
+    summary = "alternating compressed/decompressed training (Peste et al., 2021)"
+    spellings = ("AC-DC",)
+    colour, marker, place = "#cc6677", "o", 3
+    dense_network = "its dense twin: the network at the end of the last dense phase"
+    published = Published(
+        Training(
+            lr=0.256,
+            epochs=100,
+            batch_size=256,
+            momentum=0.875,
+            nesterov=False,
+            weight_decay=3.0518e-5,
+            dense=PRUNED_THROUGHOUT,
+        ),
+        source="Peste et al., 2021",
+    )
+    settings_model = ACDCSettings
+    settings: ACDCSettings
 
     twin: dict[str, Tensor] | None = None
 
     def boundaries(self, total_steps: int) -> list[tuple[int, bool]]:
         """Return ``(first step, sparse?)`` of each phase."""
-        return Phases(self.first_sparse, self.phase, self.last_dense, self.last_sparse).boundaries(total_steps)
+        chosen = self.settings
+        phases = Phases(chosen.first_sparse, chosen.phase, chosen.last_dense, chosen.last_sparse)
+        return phases.boundaries(total_steps)
 
     def before_step(self, state: TrainState) -> None:
         """Change phase at a boundary."""
@@ -60,6 +84,8 @@ class ACDC(PruningMethod):
 
     def results(self, state: TrainState) -> Iterator[Result]:
         """Yield the sparse network and its dense twin."""
+        from ..state import Result
+
         yield from super().results(state)
         if self.twin is None:
             raise RunError(
@@ -75,4 +101,4 @@ class ACDC(PruningMethod):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the dense twin back."""
         twin = state.get("twin")
-        self.twin = None if twin is None else {key: torch.as_tensor(value) for key, value in twin.items()}
+        self.twin = None if twin is None else dict(twin)

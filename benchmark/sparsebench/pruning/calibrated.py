@@ -1,0 +1,104 @@
+"""One-shot pruning by calibration: layer after layer, from the inputs that images give to each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from .base import PruningMethod
+from .settings import MethodSettings
+from .training import Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .state import Result, TrainState
+
+
+class CalibrationSettings(MethodSettings):
+    """What the methods that calibrate share."""
+
+    images: int = Field(256, ge=1, description="calibration images")
+    batch: int = Field(32, ge=1, description="images at a time")
+
+
+class Calibrated(PruningMethod):
+    """Prune trained dense weights at once, one layer after the other in the order of execution.
+
+    Each layer sees the inputs that the layers before it, already pruned, give it (sequential calibration). How many
+    weights a layer keeps is set by the distribution: ``uniform``, ``erk``, N:M, or ``global``, which takes each layer's
+    share from one ranking of magnitudes. In the end batch-norm statistics are estimated anew.
+    """
+
+    start = "dense"
+    serves = "several"
+    training = Training(epochs=0)
+    distributions = ("uniform", "global", "erk", "nm")
+    settings_model: ClassVar[type[MethodSettings]] = CalibrationSettings
+    settings: CalibrationSettings
+
+    @abstractmethod
+    def collect(self, inputs: Tensor) -> Tensor:
+        """Return what a layer's inputs ``(groups, samples, columns)`` add to its statistics."""
+
+    @abstractmethod
+    def pruned(self, weight: Tensor, statistics: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+        """Return new weights and their mask.
+
+        Parameters
+        ----------
+        weight : Tensor
+            ``(groups, outputs, columns)``, float32.
+        statistics : Tensor
+            The mean of what :meth:`collect` returned for a sample.
+        kept : int
+            How many weights stay.
+        """
+
+    def results(self, state: TrainState) -> Iterator[Result]:
+        """Prune the trained weights to each sparsity in turn."""
+        from .batch_norm import retune
+        from .state import Result
+
+        dense = state.snapshot()
+        for sparsity in self.sparsities:
+            state.set_masks({})
+            state.model.load_state_dict(dense)
+            state.set_masks(self.prune_layers(state, sparsity))
+            retune(state)
+            yield Result(sparsity, state.snapshot(), state.masks)
+
+    def prune_layers(self, state: TrainState, sparsity: float) -> dict[str, Tensor]:
+        """Prune every layer to its share of a sparsity, in place, and return the masks."""
+        import torch
+
+        from . import layerwise
+
+        model = state.model.eval()
+        count = -(-self.settings.images // self.settings.batch)
+        batches = [images for images, _ in state.sample(count, self.settings.batch)]
+        counts = layerwise.layer_counts(state.weights, sparsity, self.distribution, self.nm)
+        names = [name.removesuffix(".weight") for name in state.weights]
+        for name in names:
+            layerwise.check_layer(name, model.get_submodule(name))
+        masks: dict[str, Tensor] = {}
+        for name in layerwise.execution_order(model, names, batches[0]):
+            layer, key = model.get_submodule(name), f"{name}.weight"
+            total, samples = None, 0
+
+            def add(inputs: Tensor) -> None:
+                nonlocal total, samples
+                part = self.collect(inputs)
+                total = part if total is None else total + part
+                samples += inputs.shape[1]
+
+            layerwise.visit_inputs(model, layer, batches, add, once=False)
+            assert total is not None  # noqa: S101  the layer was run in execution_order
+            weight, mask = self.pruned(layerwise.matrix(layer).float().clone(), total / samples, counts[key])
+            masks[key] = layerwise.unmatrix(layer, mask)
+            with torch.no_grad():
+                state.weights[key].copy_(layerwise.unmatrix(layer, weight))
+        return masks

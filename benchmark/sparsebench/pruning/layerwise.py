@@ -1,0 +1,138 @@
+"""Layers as matrices: their weights and the inputs that calibration images give them, one layer after the other.
+
+A convolution is a matrix over patches. Columns are ordered by kernel position, then input channel, so that the
+groups of an N:M pattern are consecutive columns. The groups of a grouped convolution are matrices of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Conv2dSame, pad_same
+from torch import Tensor, nn
+
+from ..schema import InputError
+from .distributions import masks_for
+
+Visit = Callable[[Tensor], None]
+
+
+class _Enough(Exception):  # noqa: N818  a signal, not an error
+    """The layer has been seen; the rest of the forward pass isn't needed."""
+
+
+def check_layer(name: str, layer: nn.Module) -> None:
+    """Raise :class:`InputError` for a layer that isn't a plain matrix product of its inputs."""
+    if type(layer) not in (nn.Linear, nn.Conv2d, Conv2dSame) or getattr(layer, "padding_mode", "zeros") != "zeros":
+        raise InputError(
+            f"layer {name} ({type(layer).__name__}) is neither a linear layer nor a plain convolution",
+            f"leave it dense: --exempt {name} (with the others that stay dense)",
+        )
+
+
+def matrix(layer: nn.Module) -> Tensor:
+    """Return a layer's weight as ``(groups, outputs, columns)``, detached; a copy where the order changes."""
+    weight: Tensor = layer.weight.detach()
+    if isinstance(layer, nn.Linear):
+        return weight[None]
+    rows = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+    return rows.view(layer.groups, -1, rows.shape[1])
+
+
+def unmatrix(layer: nn.Module, rows: Tensor) -> Tensor:
+    """Return the inverse of :func:`matrix`: a tensor of the weight's shape."""
+    if isinstance(layer, nn.Linear):
+        return rows[0]
+    out, channels, height, width = layer.weight.shape
+    return rows.reshape(out, height, width, channels).permute(0, 3, 1, 2).contiguous()
+
+
+def columns(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """Return a layer's inputs as ``(groups, samples, columns)``: a sample is a patch, a token or an image."""
+    inputs = inputs.detach().float()
+    if isinstance(layer, nn.Linear):
+        return inputs.reshape(1, -1, inputs.shape[-1])
+    if isinstance(layer, Conv2dSame):
+        inputs = pad_same(inputs, layer.kernel_size, layer.stride, layer.dilation)
+    elif layer.padding == "same":
+        total = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+        inputs = F.pad(inputs, (total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2))
+    padding = 0 if isinstance(layer.padding, str) else layer.padding
+    patches = F.unfold(inputs, layer.kernel_size, layer.dilation, padding, layer.stride)
+    count, positions = layer.in_channels // layer.groups, patches.shape[1] // layer.in_channels
+    patches = patches.view(len(inputs), layer.groups, count, positions, -1)
+    return patches.permute(1, 0, 4, 3, 2).reshape(layer.groups, -1, positions * count)
+
+
+@torch.no_grad()
+def execution_order(model: nn.Module, names: Sequence[str], images: Tensor) -> list[str]:
+    """Return layers in the order in which a forward pass first runs them.
+
+    Raises
+    ------
+    InputError
+        If a layer isn't run as a module, so that its inputs can't be seen.
+    """
+    order: list[str] = []
+    handles = []
+    for name in names:
+
+        def seen(_: nn.Module, __: object, name: str = name) -> None:
+            if name not in order:
+                order.append(name)
+
+        handles.append(model.get_submodule(name).register_forward_pre_hook(seen))
+    try:
+        model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    missing = [name for name in names if name not in order]
+    if missing:
+        raise InputError(
+            f"layer {missing[0]} is not run as a module, so that its inputs can't be seen",
+            f"leave it dense: --exempt {missing[0]} (with the others that stay dense)",
+        )
+    return order
+
+
+@torch.no_grad()
+def visit_inputs(model: nn.Module, layer: nn.Module, batches: Sequence[Tensor], visit: Visit, *, once: bool) -> None:
+    """Call ``visit`` with a layer's inputs (see :func:`columns`) for each batch of images.
+
+    Parameters
+    ----------
+    model, layer : nn.Module
+        The network, in evaluation mode, and one of its layers.
+    batches : sequence of Tensor
+        Images.
+    visit : callable
+        What takes the inputs.
+    once : bool
+        Whether the layer runs once in a forward pass, which then ends there.
+    """
+
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        visit(columns(layer, inputs[0]))
+        if once:
+            raise _Enough
+
+    handle = layer.register_forward_pre_hook(hook)
+    try:
+        for images in batches:
+            try:
+                model(images)
+            except _Enough:
+                continue
+    finally:
+        handle.remove()
+
+
+def layer_counts(
+    weights: Mapping[str, Tensor], sparsity: float, distribution: str, nm: tuple[int, int] | None
+) -> dict[str, int]:
+    """Return how many weights each layer keeps: by its share under a distribution, ``global`` by magnitudes."""
+    masks = masks_for({name: w.detach().abs() for name, w in weights.items()}, sparsity, distribution, nm)
+    return {name: int(mask.sum()) for name, mask in masks.items()}
