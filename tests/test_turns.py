@@ -6,6 +6,7 @@ import multiprocessing
 import random
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from sparsebench.plan import Plan, Selection
 from sparsebench.runner import Event, RunOptions, run_group
 from sparsebench.schema import Group, RunSpec, Scores
 from sparsebench.store import Claims, Predictions, Store, claims, gather
-from sparsebench.store.owner import Owner
 from sparsebench.store.recordfile import to_json
 from tasks_quick import quick_suite
 
@@ -62,10 +62,10 @@ def started(events: list[Event]) -> list[str]:
     return [event.run_id for event in events if event.kind == "started"]
 
 
-def claim_for(results: Path, run_id: str, lease: float = 60.0) -> Path:
+def claim_for(results: Path, run_id: str) -> Path:
     """Leave a claim as a living process on another machine would."""
-    owner = Owner(host="node17", machine="m", pid=1)
-    claim = claims.Claim(run_id=run_id, token="theirs", owner=owner, lease_seconds=lease, taken="2026-01-01")
+    taken = datetime(2026, 1, 1, tzinfo=UTC)
+    claim = claims.Claim(key=run_id, token="theirs", taken=taken, host="node17", machine="m", pid=1)
     path = results / "claims" / f"{run_id}.json"
     files.write_text(path, claim.model_dump_json())
     return path
@@ -103,17 +103,17 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
 
 
 def test_a_run_whose_holder_falls_silent_is_done_after_all(linear: Group, results: Path) -> None:
-    claim_for(results, linear.runs[0].run_id, lease=0.3)
+    claim_for(results, linear.runs[0].run_id)
     events: list[Event] = []
-    run_group(linear, RunOptions(results), events.append)
+    run_group(linear, RunOptions(results, lease_seconds=0.3), events.append)
     assert started(events)[-1] == linear.runs[0].run_id
     assert set(finished(events).values()) == {"ok"}
 
 
 def test_seeds_fitted_alone_give_the_numbers_of_seeds_fitted_together(linear: Group, tmp_path: Path) -> None:
-    claim_for(tmp_path / "a", linear.runs[0].run_id, lease=0.3)
+    claim_for(tmp_path / "a", linear.runs[0].run_id)
     for name in "ab":
-        run_group(linear, RunOptions(tmp_path / name), lambda _: None)
+        run_group(linear, RunOptions(tmp_path / name, lease_seconds=0.3), lambda _: None)
     numbers = ["run_id", "top1", "train_loss"]
     pd.testing.assert_frame_equal(gather(tmp_path / "a")[numbers], gather(tmp_path / "b")[numbers])
 
@@ -194,7 +194,7 @@ def test_a_claim_outlives_a_disk_slower_than_its_lease(
         if "records" in path.parts:
             for _ in range(4):
                 time.sleep(0.2)
-                with Claims(results) as others:
+                with Claims(results, lease_seconds=0.5) as others:
                     asked.append(others.take(path.name.split(".")[-2]))
         write(path, data)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
 
+from . import interruption
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .executors import make_executor
 from .executors.estimate import Estimator
@@ -154,7 +155,8 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     if prepared.todo.groups:
         before = torch.get_num_threads()
         try:
-            _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
+            with interruption.handled():
+                _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
         finally:
             torch.set_num_threads(before)
     planned = {run.record_key: run for run in prepared.plan.runs}

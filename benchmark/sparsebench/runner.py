@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 import torch
 
+from . import interruption
 from .environment import VERSIONED, environment
 from .failures import is_infrastructure, pause_before, wait
 from .finetune import MidRun
@@ -85,6 +86,7 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
                 record = _run(session, spec, emit)
                 claims.release(held)
                 emit(Event("done", spec.run_id, record=record))
+                interruption.check()
             left = taken.left
             if left and not taken.moved:
                 if not wait:
@@ -137,10 +139,11 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
         started=started,
         environment=environment(),
     )
-    written = _write(session, record, outcome.predictions if outcome else None, logs)
-    if written.status == "ok":
-        resume.remove()
-    logs.end(written)
+    with interruption.deferred():  # what is computed is written
+        written = _write(session, record, outcome.predictions if outcome else None, logs)
+        if written.status == "ok":
+            resume.remove()
+        logs.end(written)
     return written
 
 

@@ -15,6 +15,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ from ..schema import Failure, Group, RunError, RunRecord
 from ..store import Store
 from .pinning import Place, find_place
 from .protocol import decode_event, encode_job
+from .worker import GRACE_SECONDS
 
-_STOP_SECONDS = 10.0
+_QUICK_SECONDS = 2.0  # what a worker without a training takes to end
 _STILLBORN = 3  # so many workers in a row that never got ready: something is wrong with all of them
 
 
@@ -178,14 +180,22 @@ def _listen(
 
 
 def _stop(workers: list[_Worker]) -> None:
-    """End all workers: by the end of their input, and by force if that doesn't do."""
+    """End all workers: by the end of their input, and by force where that takes too long or is interrupted."""
     for worker in workers:
         with contextlib.suppress(OSError):
             assert worker.process.stdin is not None  # noqa: S101 - opened at the start
             worker.process.stdin.close()
-    for worker in workers:
-        try:
-            worker.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
+    try:
+        for patience in (_QUICK_SECONDS, GRACE_SECONDS):
+            end = time.monotonic() + patience
+            for worker in workers:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(max(0.0, end - time.monotonic()))
+            left = sum(worker.process.poll() is None for worker in workers)
+            if left and patience == _QUICK_SECONDS:
+                tell(f"waiting for {left} worker(s) to write down how far they are; Ctrl-C ends them at once")
+    finally:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()

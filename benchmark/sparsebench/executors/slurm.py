@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ..files import read_regular
 from ..plan import Plan
 from ..runner import Emit, Event, RunOptions
 from ..schema import Group, RunError, RunRecord, RunSpec
@@ -176,7 +177,7 @@ class _Watch:
             if _identity(path) == self._before[run_id]:
                 continue
             try:
-                record = RunRecord.model_validate_json(path.read_bytes())
+                record = RunRecord.model_validate_json(read_regular(path))
             except (OSError, ValidationError):  # being replaced, or damaged: the next one counts
                 continue
             del self._paths[run_id]
