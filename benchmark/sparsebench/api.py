@@ -148,7 +148,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
 
     def relay(event: Event) -> None:
         if event.record is not None and event.record.status == "failed":
-            failures[event.record.record_key] = event.record
+            failures[event.key] = event.record
         if emit is not None:
             emit(event)
 
