@@ -20,7 +20,6 @@ import numpy as np
 
 from common import run_script
 from sparsebench import probes
-from sparsebench.features.stream import Stream
 from sparsebench.registry import builtin_protocols
 from sparsebench.schema import Protocol, SparsebenchError
 
@@ -43,12 +42,12 @@ def write_features(folder: Path, images: int, dimension: int, classes: int) -> N
         labels = rng.integers(classes, size=count)
         labels[:classes] = np.arange(classes)
         np.save(folder / f"{name}_y.npy", labels)
-        with Stream(folder, (count, dimension)) as stream:
-            for low in range(0, count, _BLOCK):
-                own = labels[low : low + _BLOCK]
-                noise = rng.standard_normal((len(own), dimension), dtype=np.float32)
-                stream.append(np.maximum(0.3 * centres[own] + noise, 0))
-            stream.close().replace(folder / f"{name}_x.npy")
+        shape = (count, dimension)
+        array = np.lib.format.open_memmap(folder / f"{name}_x.npy", mode="w+", dtype=np.float32, shape=shape)
+        for low in range(0, count, _BLOCK):
+            own = labels[low : low + _BLOCK]
+            noise = rng.standard_normal((len(own), dimension), dtype=np.float32)
+            array[low : low + _BLOCK] = np.maximum(0.3 * centres[own] + noise, 0)
 
 
 def shortened(name: str) -> Protocol:

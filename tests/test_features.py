@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import threading
 import warnings
@@ -14,8 +15,10 @@ from PIL import Image
 from torch import nn
 
 import small_world as world
+from sparsebench.caching import entries as cache
+from sparsebench.caching import stream
 from sparsebench.datasets.base import Split
-from sparsebench.features import CacheWarning, cache, extract, extraction, stream
+from sparsebench.features import CacheWarning, extract, extraction
 from sparsebench.schema import Numerics, RunError, UnknownNameError
 
 
@@ -99,12 +102,12 @@ def test_a_name_is_not_part_of_the_key(tmp_path):
 
 
 def truncate(entry):
-    file = entry / "features.npy"
+    file = entry / "array.npy"
     file.write_bytes(file.read_bytes()[:-50])
 
 
 def flip_a_bit(entry):
-    file = entry / "features.npy"
+    file = entry / "array.npy"
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
     file.write_bytes(bytes(content))
@@ -124,8 +127,44 @@ def another_key(entry):
     (entry / "meta.json").write_text(json.dumps(meta))
 
 
+def deep_meta(entry):
+    (entry / "meta.json").write_text("[" * 100_000)
+
+
+def huge_meta(entry):
+    with (entry / "meta.json").open("r+b") as file:
+        file.truncate(2**40)
+
+
 def no_array(entry):
-    (entry / "features.npy").unlink()
+    (entry / "array.npy").unlink()
+
+
+def a_folder(entry):
+    (entry / "array.npy").unlink()
+    (entry / "array.npy").mkdir()
+
+
+def a_pipe(entry):
+    (entry / "array.npy").unlink()
+    os.mkfifo(entry / "array.npy")
+
+
+def a_pipe_for_meta(entry):
+    (entry / "meta.json").unlink()
+    os.mkfifo(entry / "meta.json")
+
+
+def petabytes(entry):
+    file = entry / "array.npy"
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"(21, 8), }            ", b"(500000000000000, 8), "))
+    assert file.read_bytes() != content
+
+
+def deep_header(entry):
+    described = b"{'descr': " + b"(" * 60_000 + b"}"
+    (entry / "array.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(described).to_bytes(2, "little") + described)
 
 
 class Touch:
@@ -139,12 +178,16 @@ class Touch:
 
 
 def pickled_array(entry):
-    np.save(entry / "features.npy", np.array([Touch(entry.parent.parent / "ran")], dtype=object), allow_pickle=True)
+    np.save(entry / "array.npy", np.array([Touch(entry.parent.parent / "ran")], dtype=object), allow_pickle=True)
 
 
 @pytest.mark.parametrize(
-    "damage", [truncate, flip_a_bit, empty_meta, strange_meta, another_key, no_array, pickled_array]
-)
+    "damage",
+    [
+        truncate, flip_a_bit, empty_meta, strange_meta, deep_meta, huge_meta, another_key, no_array, a_folder, a_pipe,
+        a_pipe_for_meta, petabytes, deep_header, pickled_array,
+    ],
+)  # fmt: skip
 def test_a_damaged_entry_is_reported_and_made_again(tmp_path, damage):
     fresh = run(tmp_path)
     damage(tmp_path / "features" / entries(tmp_path)[0])
@@ -167,11 +210,12 @@ def test_a_cache_that_cannot_be_written_is_only_a_warning(tmp_path):
     np.testing.assert_array_equal(found.x, run().x)
 
 
-def test_a_full_disk_is_only_a_warning_and_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
+def full(*_args, **_kwargs):
+    raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.np, "save", full)
+
+def test_a_full_disk_is_only_a_warning_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(stream.os, "fsync", full)
     with pytest.warns(CacheWarning, match="No space left"):
         run(tmp_path)
     assert entries(tmp_path) == []
@@ -190,8 +234,6 @@ def test_of_two_writers_one_wins_silently(tmp_path, monkeypatch):
 
 
 def test_leftovers_of_killed_writers_are_swept_when_old(tmp_path):
-    import os
-
     run(tmp_path)
     old, young = tmp_path / "features" / ".tmp-old", tmp_path / "features" / ".tmp-young"
     old.mkdir()
@@ -238,7 +280,7 @@ def test_progress_ends_at_the_number_of_images():
 @pytest.fixture
 def streamed(monkeypatch):
     for module in (extraction, cache):
-        monkeypatch.setattr(module, "STREAM_ABOVE", 0)
+        monkeypatch.setattr(module, "MAPPED_ABOVE", 0)
 
 
 def test_large_features_are_streamed_and_mapped(tmp_path, streamed):
@@ -252,7 +294,7 @@ def test_large_features_are_streamed_and_mapped(tmp_path, streamed):
 
 def test_damage_to_streamed_features_is_found(tmp_path, streamed):
     plain = np.array(run(tmp_path).x)
-    (path,) = tmp_path.rglob("features.npy")
+    (path,) = tmp_path.rglob("array.npy")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -262,15 +304,48 @@ def test_damage_to_streamed_features_is_found(tmp_path, streamed):
     np.testing.assert_array_equal(again.x, plain)
 
 
-def test_a_full_disk_ends_the_run_in_words_and_leaves_nothing(tmp_path, streamed, monkeypatch):
-    def full(self, rows):
-        with stream._disk(self.folder):
-            raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("taken", [0, 1, 2])
+def test_large_features_are_held_in_memory_where_the_disk_is_full(tmp_path, streamed, monkeypatch, taken):
+    appended = []
 
-    monkeypatch.setattr(stream.Stream, "append", full)
-    with pytest.raises(RunError, match=r"No space left on device.*SPARSEBENCH_CACHE"):
-        run(tmp_path)
+    def append(self, rows):
+        if len(appended) == taken and self.open:
+            self._give_up(OSError(28, "No space left on device"))
+        appended.append(rows)
+        original(self, rows)
+
+    original = stream.Stream.append
+    monkeypatch.setattr(stream.Stream, "append", append)
+    with pytest.warns(CacheWarning, match="No space left on device"):
+        found = run(tmp_path, batch_size=8)
+    np.testing.assert_array_equal(found.x, run(batch_size=8).x)
     assert entries(tmp_path) == []
+
+
+def test_large_features_are_held_in_memory_where_the_end_cant_be_written(tmp_path, streamed, monkeypatch):
+    monkeypatch.setattr(stream.os, "fsync", full)
+    with pytest.warns(CacheWarning, match="No space left on device"):
+        found = run(tmp_path)
+    np.testing.assert_array_equal(found.x, run().x)
+    assert entries(tmp_path) == []
+
+
+def test_large_features_need_no_folder_to_write_to(tmp_path, streamed):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.warns(CacheWarning, match="can't be cached"):
+        np.testing.assert_array_equal(run(tmp_path / "file").x, run().x)
+
+
+def test_another_version_of_the_engine_is_another_entry(monkeypatch):
+    def key(engine):
+        numerics = Numerics(engine=engine)
+        return extraction.cache_key(world.backbone().info, world.split(3, 2), world.transform(), numerics, 8)
+
+    monkeypatch.setattr(extraction, "version", lambda name: f"{name} 1")
+    before = {engine: key(engine) for engine in ("torch", "onnxruntime")}
+    monkeypatch.setattr(extraction, "version", lambda name: f"{name} {1 + (name == 'onnxruntime')}")
+    assert key("torch") == before["torch"]
+    assert key("onnxruntime") != before["onnxruntime"]
 
 
 def test_a_probe_reads_mapped_features(tmp_path, streamed):

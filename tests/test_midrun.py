@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -234,9 +235,10 @@ def test_a_first_ctrl_c_writes_the_state_and_a_second_does_not_wait(
 
 
 def interrupt_twice() -> None:
-    with interruption.deferred_interrupts():
+    with interruption.deferred():
         os.kill(os.getpid(), signal.SIGINT)
         assert interruption.stop_requested()
+        time.sleep(0.15)
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("a second interrupt must not wait")
 

@@ -6,6 +6,7 @@ import multiprocessing
 import random
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from sparsebench.plan import Plan, Selection
 from sparsebench.runner import Event, RunOptions, run_group
 from sparsebench.schema import Group, RunSpec, Scores
 from sparsebench.store import Claims, Predictions, Store, claims, gather
-from sparsebench.store.owner import Owner
 from sparsebench.store.recordfile import to_json
 from tasks_quick import quick_suite
 
@@ -55,17 +55,17 @@ def results(prepared: Prepared) -> Path:
 
 
 def finished(events: list[Event]) -> dict[str, str]:
-    return {event.run_id: event.record.status for event in events if event.record is not None}
+    return {event.key: event.record.status for event in events if event.record is not None}
 
 
 def started(events: list[Event]) -> list[str]:
-    return [event.run_id for event in events if event.kind == "started"]
+    return [event.key for event in events if event.kind == "started"]
 
 
-def claim_for(results: Path, run_id: str, lease: float = 60.0) -> Path:
+def claim_for(results: Path, run_id: str) -> Path:
     """Leave a claim as a living process on another machine would."""
-    owner = Owner(host="node17", machine="m", pid=1)
-    claim = claims.Claim(run_id=run_id, token="theirs", owner=owner, lease_seconds=lease, taken="2026-01-01")
+    taken = datetime(2026, 1, 1, tzinfo=UTC)
+    claim = claims.Claim(key=run_id, token="theirs", taken=taken, host="node17", machine="m", pid=1)
     path = results / "claims" / f"{run_id}.json"
     files.write_text(path, claim.model_dump_json())
     return path
@@ -82,13 +82,13 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
     linear: Group, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, mine = linear.runs
-    path = claim_for(results, theirs.run_id)
+    path = claim_for(results, theirs.record_key)
     assert run_group(linear, RunOptions(results), lambda _: None, wait=False) == (theirs,)
 
     def other(*_: object) -> None:
         mimic = Store(results).find(mine)
         assert mimic is not None
-        update = {"run_id": theirs.run_id, "spec": theirs, "environment": {"python": "other"}}
+        update = {"spec": theirs, "environment": {"python": "other"}}
         Store(results).write(mimic.record.model_copy(update=update))
         path.unlink()
 
@@ -96,24 +96,24 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
     events: list[Event] = []
     assert run_group(linear, RunOptions(results), events.append) == ()
     assert started(events) == []
-    assert finished(events) == {mine.run_id: "ok", theirs.run_id: "ok"}
-    assert events[-1].run_id == theirs.run_id
+    assert finished(events) == {mine.record_key: "ok", theirs.record_key: "ok"}
+    assert events[-1].run_id == theirs.record_key
     assert events[-1].record is not None
     assert events[-1].record.environment == {"python": "other"}
 
 
 def test_a_run_whose_holder_falls_silent_is_done_after_all(linear: Group, results: Path) -> None:
-    claim_for(results, linear.runs[0].run_id, lease=0.3)
+    claim_for(results, linear.runs[0].record_key)
     events: list[Event] = []
-    run_group(linear, RunOptions(results), events.append)
-    assert started(events)[-1] == linear.runs[0].run_id
+    run_group(linear, RunOptions(results, lease_seconds=0.3), events.append)
+    assert started(events)[-1] == linear.runs[0].record_key
     assert set(finished(events).values()) == {"ok"}
 
 
 def test_seeds_fitted_alone_give_the_numbers_of_seeds_fitted_together(linear: Group, tmp_path: Path) -> None:
-    claim_for(tmp_path / "a", linear.runs[0].run_id, lease=0.3)
+    claim_for(tmp_path / "a", linear.runs[0].record_key)
     for name in "ab":
-        run_group(linear, RunOptions(tmp_path / name), lambda _: None)
+        run_group(linear, RunOptions(tmp_path / name, lease_seconds=0.3), lambda _: None)
     numbers = ["run_id", "top1", "train_loss"]
     pd.testing.assert_frame_equal(gather(tmp_path / "a")[numbers], gather(tmp_path / "b")[numbers])
 
@@ -135,7 +135,7 @@ def test_which_records_are_good_enough(
     linear: Group, results: Path, overwrite: str, since: str | None, again: list[str]
 ) -> None:
     run_group(linear, RunOptions(results), lambda _: None)
-    names = dict(zip([run.run_id for run in linear.runs], ["ok", "failed"], strict=True))
+    names = dict(zip([run.record_key for run in linear.runs], ["ok", "failed"], strict=True))
     store = Store(results)
     found = store.find(linear.runs[1])
     assert found is not None
@@ -194,7 +194,7 @@ def test_a_claim_outlives_a_disk_slower_than_its_lease(
         if "records" in path.parts:
             for _ in range(4):
                 time.sleep(0.2)
-                with Claims(results) as others:
+                with Claims(results, lease_seconds=0.5) as others:
                     asked.append(others.take(path.name.split(".")[-2]))
         write(path, data)
 
@@ -216,7 +216,7 @@ def test_overwriting_always_does_everything_again_once(prepared: Prepared) -> No
     for _ in range(2):
         events: list[Event] = []
         execute(replace(prepared, request=replace(prepared.request, overwrite="always")), events.append)
-        assert sorted(started(events)) == sorted(run.run_id for run in prepared.plan.runs)
+        assert sorted(started(events)) == sorted(run.record_key for run in prepared.plan.runs)
 
 
 def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
@@ -252,14 +252,14 @@ def race(prepared: Prepared, racers: int, seeds: int) -> None:
     reports = [report.get(timeout=120) for _ in processes]
     for process in processes:
         process.join(30)
-    ids = sorted(run.run_id for group in groups for run in group.runs)
+    ids = sorted(run.record_key for group in groups for run in group.runs)
     assert sorted(run_id for began, _ in reports for run_id in began) == ids, "no run was done twice"
     for _, told in reports:
         assert told == dict.fromkeys(told, "ok")
         assert sorted(told) == ids
     store = Store(results)
     records = store.read()
-    assert sorted(record.run_id for record in records) == ids
+    assert sorted(record.record_key for record in records) == ids
     assert len(list(store.records_dir.rglob("*.json"))) == len(list(store.predictions_dir.iterdir())) == len(ids)
     for record in records:
         assert store.path_of(record).read_bytes() == to_json(record)

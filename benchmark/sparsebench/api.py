@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
 
+from . import interruption
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .executors import make_executor
 from .executors.estimate import Estimator
@@ -19,6 +20,7 @@ from .executors.submission import check_slurm
 from .loading import Backbone, find_entry, load_entry
 from .plan import Places, Plan, Selection, make_plan
 from .progress import tell
+from .protocols import given_settings
 from .registry import load_registry
 from .request import Request, check_request, options_of, request_of, several
 from .resources import datasets_dir
@@ -146,14 +148,15 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
 
     def relay(event: Event) -> None:
         if event.record is not None and event.record.status == "failed":
-            failures[event.record.record_key] = event.record
+            failures[event.key] = event.record
         if emit is not None:
             emit(event)
 
     if prepared.todo.groups:
         before = torch.get_num_threads()
         try:
-            _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
+            with interruption.handled():
+                _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
         finally:
             torch.set_num_threads(before)
     planned = {run.record_key: run for run in prepared.plan.runs}
@@ -250,7 +253,7 @@ def run(
     variant: OneOrMore[str] = None,
     probe: OneOrMore[str] = None,
     microbatch: int | None = None,
-    set: Mapping[str, Any] | None = None,
+    set: Mapping[str, Any] | OneOrMore[str] = None,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -260,8 +263,8 @@ def run(
     ----------
     method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
         What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
-    set : mapping, optional
-        Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``; for one mode.
+    set : mapping or str or sequence of str, optional
+        Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``, or texts ``"lr=0.01"``.
     suite : str
         The suite.
     results : path
@@ -297,7 +300,7 @@ def run(
         seeds=several(seed),
         probes=several(probe),
         microbatch=microbatch,
-        settings=dict(set or {}),
+        settings=given_settings(set),
     )
     return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
 

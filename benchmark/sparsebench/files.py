@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -29,6 +31,34 @@ def write_bytes(path: Path, data: bytes) -> None:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+def read_regular(path: Path, limit: int | None = None) -> bytes:
+    """Read a file, if it is one: a pipe, a device or a socket in its place is not waited for.
+
+    Parameters
+    ----------
+    path : Path
+        The file; a link to one will do.
+    limit : int, optional
+        Most bytes that it may have.
+
+    Raises
+    ------
+    OSError
+        If it can't be read, isn't a regular file, or is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as handle:  # noqa: PTH123 - it is open already
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if limit is not None and status.st_size > limit:
+            raise OSError(errno.EFBIG, f"{status.st_size} bytes are too many, {limit} are the limit", str(path))
+        try:
+            return handle.read()
+        except (MemoryError, OverflowError) as error:
+            raise OSError(errno.ENOMEM, f"{status.st_size} bytes don't fit into memory", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -147,9 +147,9 @@ class Session:
         return Loaded(backbone, data, transform)
 
     def _extract(self, spec: RunSpec, loaded: Loaded, progress: Progress) -> list[Features]:
-        """Return the features of the training and test images, and of validation where that isn't trained on."""
-        train, held_out = partition(loaded.data, self.group.protocol.train_on)
-        splits = [train, loaded.data.test] + ([] if held_out is None else [held_out])
+        """Return the features of the training, test and validation images, each for itself: any protocol uses them."""
+        data = loaded.data
+        splits = [data.train, data.test] + ([data.val] if len(data.val) else [])
         return [
             extract(
                 loaded.backbone,

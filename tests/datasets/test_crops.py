@@ -58,7 +58,7 @@ def test_damage_is_found_and_mended(split: Split, tmp_path: Path, damage: str) -
     (entry,) = (tmp_path / "cache").rglob("*.npy")
     content = bytearray(entry.read_bytes())
     if damage == "json":
-        entry.with_suffix(".json").write_text("{")
+        (entry.parent / "meta.json").write_text("{")
     elif damage == "cut":
         entry.write_bytes(content[:-100])
     else:

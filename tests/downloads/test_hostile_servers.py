@@ -176,10 +176,17 @@ def test_a_size_is_held_while_writing(hasty: Fetcher, checkpoints: Path) -> None
 
 def test_without_a_size_there_is_still_a_limit(hasty: Fetcher, checkpoints: Path) -> None:
     small = replace(hasty, limits=replace(hasty.limits, largest=100_000))
-    for body in (ok(BODY), CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n"):
-        with RawServer(body) as server, pytest.raises(FetchError, match="more than 100,000 bytes"):
+    chunks = CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n"
+    for body, message in ((ok(BODY), "more than are taken of one file"), (chunks, "more than 100,000 bytes")):
+        with RawServer(body) as server, pytest.raises(FetchError, match=message):
             small.fetch(entry(server.url))
     assert not list(checkpoints.glob("*.part*"))
+
+
+def test_a_length_that_no_file_has_is_not_taken_for_a_full_disk(server: FileServer, hasty: Fetcher) -> None:
+    with RawServer(ok(BODY, length=10**17)) as liar:
+        wanted = entry(liar.url, mirrors=[server.on("/b", file())])
+        assert hasty.fetch(wanted).read_bytes() == BODY
 
 
 def test_a_bomb_of_no_registered_size_is_not_unpacked(hasty: Fetcher, checkpoints: Path) -> None:

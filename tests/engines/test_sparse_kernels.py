@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +105,33 @@ def test_forked_processes_compute_the_same_bits_at_once():
         os.waitpid(child, 0)
         np.testing.assert_array_equal(found.reshape(expected.shape), expected.numpy())
     assert torch.equal(again, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_process_forked_during_a_call_computes_the_same_bits(threads: int):
+    module, batch = small(), images(9, 3, 20, 20)
+    engine = SparseEngine(module, threads, (9, 3, 20, 20), measure=False)
+    expected = engine(batch)
+
+    def compute() -> Tensor:
+        signal.alarm(60)  # rather than wait for ever
+        return engine(batch)
+
+    inside, go_on = threading.Event(), threading.Event()
+    program = engine.program(20, 20)
+    run, program.run = program.run, lambda io: (inside.set(), go_on.wait(60), run(io))  # type: ignore[method-assign]
+    caller = threading.Thread(target=engine, args=(batch,))
+    caller.start()
+    assert inside.wait(60)
+    del program.run
+    child, out = in_child(compute)
+    go_on.set()
+    caller.join()
+    with os.fdopen(out, "rb") as pipe:
+        found = np.frombuffer(pipe.read(), np.float32)
+    os.waitpid(child, 0)
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected.numpy())
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ def sparse_member(path: Path) -> None:
 def zeros_in_tar(path: Path) -> None:
     with tarfile.open(path, "w:gz") as archive:
         entry = tarfile.TarInfo("m.index")
-        entry.size = 1 << 28
+        entry.size = (1 << 28) + 1
         archive.addfile(entry, _Zeros())
 
 
@@ -106,7 +106,7 @@ def test_a_file_of_ours_that_describes_itself_wrongly(tmp_path: Path, described:
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
     with pytest.raises(sparsebench.SparsebenchError) as caught:
         sparsebench.load(path)
-    assert len(str(caught.value)) < 500
+    assert caught.value.hint
 
 
 def test_text_from_a_file_is_harmless_in_errors_and_descriptions(tmp_path: Path) -> None:

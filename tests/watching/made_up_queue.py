@@ -30,7 +30,7 @@ def submit(
     elements = tuple(
         Element(
             job_id=f"{job}_{k}",
-            runs=tuple(run.run_id for run in runs[k * each : (k + 1) * each]),
+            runs=tuple(run.record_key for run in runs[k * each : (k + 1) * each]),
             log=f"jobs/{name}/{job}_{k}_0_log.out",
         )
         for k in range(-(-len(runs) // each))
@@ -47,18 +47,15 @@ def queue(fake: Path, made: Submission, *jobs: str, state: str = "PENDING") -> N
         file.writelines(f"{job}|{made.job_name}|{state}|array 0\n" for job in jobs)
 
 
-def claim(results: Path, *runs: RunSpec, job: str | None = None, ago: float = 0.0, **owner: object) -> None:
+def claim(results: Path, *runs: RunSpec, job: str | None = None, ago: float = 0.0, **changes: object) -> None:
     """Leave claims of runs, as the process that is described took them so many seconds ago."""
     claims = Claims(results)
     if job is not None:
-        array, _, task = job.partition("_")
-        owner = {"host": "node", "machine": "another", "slurm_job": "999"} | owner
-        owner |= {"slurm_array_job": array, "slurm_array_task": task}
+        changes = {"host": "node", "machine": "another", "job": job} | changes
     for run in runs:
-        held = claims.take(run.run_id)
+        held = claims.take(run.record_key)
         assert held is not None
-        document = json.loads(held.path.read_text())
-        document["owner"] |= owner
+        document = json.loads(held.content) | changes
         document["taken"] = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="seconds")
         held.path.write_text(json.dumps(document))
 
@@ -76,5 +73,7 @@ def done(results: Path, *runs: RunSpec, **changes: object) -> None:
 
 
 def states(overview: Overview) -> dict[str, int]:
-    """Return the states that runs are in, and how many in each."""
-    return {state: count for state, count in overview.counts.items() if count}
+    """Return the states that runs are in, and how many in each; how many of the missing were lost, if any."""
+    lost = sum(entry.kind == "lost" for entry in overview.trouble)
+    found: dict[str, int] = {state: count for state, count in overview.counts.items() if count}
+    return found | ({"lost": lost} if lost else {})

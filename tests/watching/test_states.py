@@ -12,7 +12,7 @@ from made_up_queue import AFTER, BEFORE, claim, done, failed, queue, states, sub
 from sparsebench.cli import main
 from sparsebench.schema import RunSpec
 from sparsebench.store import Claims, Store
-from sparsebench.watching import evidence, look_over
+from sparsebench.watching import look_over, traces
 
 pytestmark = pytest.mark.usefixtures("fake")
 
@@ -23,10 +23,10 @@ def test_every_state_a_run_can_be_in(fake: Path, runs: list[RunSpec], results: P
     done(results, runs[0])
     Store(results).write_failure(failed(runs[1]))
     with Claims(results) as claims:
-        assert claims.take(runs[2].run_id) is not None
+        assert claims.take(runs[2].record_key) is not None
         overview = look_over(results)
-    assert states(overview) == {"done": 1, "failed": 1, "running": 1, "queued": 1, "lost": 1, "missing": 1}
-    assert [(t.state, t.reason) for t in overview.trouble] == [
+    assert states(overview) == {"done": 1, "failed": 1, "running": 1, "queued": 1, "lost": 1, "missing": 2}
+    assert [(t.kind, t.reason) for t in overview.trouble] == [
         ("failed", "RunError: diverged"),
         ("lost", "job 70_4 is no longer in the queue and left no record"),
     ]
@@ -38,7 +38,7 @@ def test_a_job_that_ends_while_one_looks_is_done(
 ) -> None:
     queue(fake, submit(results, runs[:2], each=2), "70_0", state="RUNNING")
     claim(results, *runs[:2], job="70_0")
-    ask, look = evidence.queued_jobs, evidence.read_claims
+    ask, look = traces.queued_jobs, traces.read_claims
 
     def end() -> None:
         for run, path in zip(runs[:2], sorted((results / "claims").glob("*.json")), strict=True):
@@ -58,18 +58,18 @@ def test_a_job_that_ends_while_one_looks_is_done(
         return changed
 
     with monkeypatch.context() as patch:
-        patch.setattr(evidence, "queued_jobs", then(ask, "after"))
+        patch.setattr(traces, "queued_jobs", then(ask, "after"))
         assert states(look_over(results)) == {"done": 2, "missing": 4}
     Store(results).path_of(failed(runs[0])).unlink()
     Store(results).path_of(failed(runs[1])).unlink()
     queue(fake, submit(results, runs[:2], each=2), "70_0", state="RUNNING")
     claim(results, *runs[:2], job="70_0")
-    monkeypatch.setattr(evidence, "read_claims", then(look, "after"))
+    monkeypatch.setattr(traces, "read_claims", then(look, "after"))
     assert states(look_over(results)) == {"running": 2, "missing": 4}, "these records are older than the claims"
     end_now = {"started": "2100-01-01T00:00:00+00:00"}
     for run in runs[:2]:
         done(results, run, **end_now)
-    monkeypatch.setattr(evidence, "read_claims", look)
+    monkeypatch.setattr(traces, "read_claims", look)
     claim(results, *runs[:2], job="70_0")
     assert states(look_over(results)) == {"done": 2, "missing": 4}, "a claim that outlives its run's record"
 
@@ -78,7 +78,7 @@ def test_a_record_that_comes_after_all_were_listed_is_seen(
     fake: Path, runs: list[RunSpec], results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit(results, runs[:3])
-    read = evidence._rows
+    read = traces._rows
 
     def late(store: Store) -> object:
         found = read(store)
@@ -86,8 +86,8 @@ def test_a_record_that_comes_after_all_were_listed_is_seen(
         store.write_failure(failed(runs[1]))
         return found
 
-    monkeypatch.setattr(evidence, "_rows", late)
-    assert states(look_over(results)) == {"done": 1, "failed": 1, "lost": 1, "missing": 3}
+    monkeypatch.setattr(traces, "_rows", late)
+    assert states(look_over(results)) == {"done": 1, "failed": 1, "lost": 1, "missing": 4}
 
 
 def test_a_failure_stands_while_its_job_does_its_other_runs(fake: Path, runs: list[RunSpec], results: Path) -> None:
@@ -108,16 +108,9 @@ def test_a_run_whose_job_queues_again_doesn_t_run(fake: Path, runs: list[RunSpec
     claim(results, runs[2], job="70_2")
     queue(fake, made, "70_0", state="RUNNING")
     queue(fake, made, "70_1")
-    assert states(look_over(results)) == {"running": 1, "queued": 1, "lost": 1, "missing": 3}
+    assert states(look_over(results)) == {"running": 1, "queued": 1, "lost": 1, "missing": 4}
     (fake / "deaf").touch()
     assert states(look_over(results)) == {"running": 3, "missing": 3}, "the leases are all that is known"
-
-
-def test_a_claim_from_before_its_job_started_again_is_dead(fake: Path, runs: list[RunSpec], results: Path) -> None:
-    queue(fake, submit(results, runs[:2], each=2), "70_0", state="RUNNING")
-    claim(results, runs[0], job="70_0")
-    claim(results, runs[1], job="70_0", slurm_restarts=1)
-    assert states(look_over(results)) == {"running": 1, "queued": 1, "missing": 4}
 
 
 def test_cancelled_jobs_are_seen_until_they_have_left_the_queue(fake: Path, runs: list[RunSpec], results: Path) -> None:
@@ -138,13 +131,13 @@ def test_a_run_submitted_again_is_queued_whatever_its_cancelled_job_does(
     queue(fake, again, "80_0")
     assert states(look_over(results)) == {"queued": 1, "missing": 5}
     (fake / "queue").write_text("")
-    assert states(look_over(results)) == {"lost": 1, "missing": 5}
+    assert states(look_over(results)) == {"lost": 1, "missing": 6}
 
 
 def test_an_id_that_slurm_gave_out_again_is_not_ours(fake: Path, runs: list[RunSpec], results: Path) -> None:
     submit(results, runs[:1])
     (fake / "queue").write_text("70_0|somebody-elses|RUNNING|array 0\n")
-    assert states(look_over(results)) == {"lost": 1, "missing": 5}
+    assert states(look_over(results)) == {"lost": 1, "missing": 6}
     assert main(["cancel", "--results", str(results)]) == 0
     assert not (fake / "cancelled").exists()
 
@@ -152,7 +145,7 @@ def test_an_id_that_slurm_gave_out_again_is_not_ours(fake: Path, runs: list[RunS
 def test_a_dead_process_loses_its_run(runs: list[RunSpec], results: Path) -> None:
     claim(results, runs[0], pid=2**22 + 5)
     overview = look_over(results)
-    assert states(overview) == {"lost": 1, "missing": 5}
+    assert states(overview) == {"lost": 1, "missing": 6}
     assert "is gone" in overview.trouble[0].reason
 
 
@@ -181,7 +174,7 @@ def test_status_names_errors_and_logs_and_ends_with_1(
     runs: list[RunSpec], results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Store(results).write_failure(failed(runs[1]))
-    log = results / "logs" / f"{runs[1].run_id}.jsonl"
+    log = results / "logs" / f"{runs[1].record_key}.jsonl"
     log.parent.mkdir()
     log.write_text("{}\n")
     assert main(["status", "--results", str(results)]) == 1

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
+from .. import interruption
 from ..schema.errors import SparsebenchError
 from ..schema.text import printable
 from .parser import build_parser
+from .streams import prepare_streams, silence_stdout
 
-INTERRUPTED = 130
+_SIGNALLED = 128
+"""The status after a signal is this and the signal's number: 130 after Ctrl-C."""
 
 _COMMANDS = {"list": "listing"}
 
@@ -27,23 +29,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all went well; 2 if something given can't be used (nothing was run or written); 1 if a run failed; 130
-        after an interrupt.
+        0 if all went well; 2 if something given can't be used (nothing was run or written); 1 if a run failed; 128
+        and the signal's number after a signal: 130 after Ctrl-C.
     """
-    _prepare_streams()
+    prepare_streams()
     arguments = build_parser().parse_args(argv)
     warnings.showwarning = _show_warning
     try:
-        module = importlib.import_module(f".{_COMMANDS.get(arguments.command, arguments.command)}", __name__)
-        status: int = module.main(arguments)
-        sys.stdout.flush()
+        with interruption.handled():
+            module = importlib.import_module(f".{_COMMANDS.get(arguments.command, arguments.command)}", __name__)
+            status: int = module.main(arguments)
+            sys.stdout.flush()
     except SparsebenchError as error:
         return _complain(error, arguments)
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.number if isinstance(interrupt, interruption.Interrupted) else signal.SIGINT
+        what = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+        print(f"\n{what}; the same command goes on from here", file=sys.stderr)
+        silence_stdout()
+        return _SIGNALLED + number
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return 1
     except Exception as error:
         if arguments.debug:
@@ -52,16 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {type(error).__name__}: {printable(str(error))}\n  (--debug shows where)", file=sys.stderr)
         return 1
     return status
-
-
-def _prepare_streams() -> None:
-    """Let output neither fail for a closed stream nor for a character that the terminal doesn't have."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - stays open
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _complain(error: SparsebenchError, arguments: argparse.Namespace) -> int:

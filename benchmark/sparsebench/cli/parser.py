@@ -229,7 +229,10 @@ def _add_fetch(commands: argparse._SubParsersAction) -> None:
     _add_registry(command)
     how = command.add_argument_group("how")
     how.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="seconds without a byte that end a try (default: 60)"
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="seconds without an answer, or below 1 KiB per second, that end a try (default: 60)",
     )
     how.add_argument("--tries", type=_positive, metavar="N", help="tries an address (default: 5)")
     how.add_argument(

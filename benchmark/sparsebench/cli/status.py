@@ -1,29 +1,18 @@
-"""``sparsebench status``: what is done, running, queued, failed, lost and missing in a results folder."""
+"""``sparsebench status``: what is done, running, queued, failed and missing in a results folder."""
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .listing import columns
 
 if TYPE_CHECKING:
-    from ..watching import Overview, State
-    from ..watching.overview import Cell
+    from ..watching import Overview
 
 _SHOWN = 10
-_TITLES = {
-    "done": "DONE",
-    "running": "RUNNING",
-    "queued": "QUEUED",
-    "failed": "FAILED",
-    "lost": "LOST",
-    "missing": "MISSING",
-}
-_FIRST: tuple[tuple[State, ...], ...] = (("running",), ("queued",), ("failed", "lost"), ("missing",))
-"""What a cell must have some of to be shown before others, where not all can be."""
+"""Failed and lost runs that are named."""
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -32,76 +21,62 @@ def main(arguments: argparse.Namespace) -> int:
     from .watch import watch
 
     if arguments.watch:
-        overview = watch(arguments)
+        overview = watch(arguments.results, arguments.interval)
     else:
         overview = look_over(arguments.results)
-        print("\n".join(full(overview, arguments)))
+        print("\n".join(display(overview, arguments.results)))
+    return 1 if overview.trouble else 0
+
+
+def display(overview: Overview, results: Path, height: int | None = None) -> list[str]:
+    """Return the lines of the display: one row per cell, the sums, and what went wrong.
+
+    Parameters
+    ----------
+    overview : Overview
+        What to show.
+    results : Path
+        The results folder.
+    height : int, optional
+        Lines that there are; where not all cells can be shown, those that aren't done come first.
+    """
+    from ..watching import STATES
+
     counts = overview.counts
-    return 1 if counts["failed"] or counts["lost"] else 0
+    shown = [state for state in STATES if counts[state] or state in ("done", "failed", "missing")]
+    below = [summary(overview, results), *(f"note: {note}" for note in overview.notes)]
+    below += _trouble(overview, _SHOWN if height is None else max(1, height // 6))
+    cells, more = list(overview.cells), []
+    if height is not None and len(cells) + len(below) >= height:
+        cells.sort(key=lambda cell: overview.cells[cell]["done"] == overview.cells[cell].total())
+        keep = max(1, height - len(below) - 2)
+        cells, more = cells[:keep], [f"... and {len(cells) - keep} more cells"]
+    rows = [["CHECKPOINT", "TASK", "MODE", *(state.upper() for state in shown)]]
+    rows += [[*cell, *(str(overview.cells[cell][state]) for state in shown)] for cell in cells]
+    return [*(columns(rows).splitlines() if cells else []), *more, *below][:height]
 
 
-def full(overview: Overview, arguments: argparse.Namespace) -> list[str]:
-    """Return the lines of the whole display: a row a cell, the sums, and what went wrong."""
-    lines = _table(overview, overview.cells) if overview.cells else []
-    return [*lines, *_below(overview, arguments, _SHOWN)]
-
-
-def fitting(overview: Overview, arguments: argparse.Namespace, width: int, height: int) -> list[str]:
-    """Return the lines of a display that fits into a window: of the cells, those that aren't done come first."""
-    below = _below(overview, arguments, max(1, min(_SHOWN, height // 6)))
-    room = max(1, height - len(below) - 1)  # less the header
-    cells = list(overview.cells)
-    if len(cells) > room:
-        shown = set(sorted(cells, key=lambda cell: _rank(overview.cells[cell]))[: max(1, room - 1)])
-        hidden = [cell for cell in cells if cell not in shown]
-        done = sum(set(+overview.cells[cell]) == {"done"} for cell in hidden)
-        more = f"... and {len(hidden)} more cells" + (
-            " that are done" if done == len(hidden) else f", {done} of them done"
-        )
-        lines = [*_table(overview, [cell for cell in cells if cell in shown]), more]
-    else:
-        lines = _table(overview, cells) if cells else []
-    return [line if len(line) <= width else line[: max(0, width - 1)] + "…" for line in [*lines, *below]][:height]
-
-
-def summary(overview: Overview, arguments: argparse.Namespace) -> str:
+def summary(overview: Overview, results: Path) -> str:
     """Return one line: the number of runs in each state, and the estimate to the end."""
     from ..watching import STATES
 
     counts = overview.counts
     parts = [f"{counts[s]} {s}" for s in STATES if counts[s] or s in ("done", "failed", "missing")]
-    left = "" if overview.seconds_left is None else f"; about {duration(overview.seconds_left)} left"
-    return f"{', '.join(parts)} of {counts.total()} runs in {arguments.results}{left}"
+    left = "" if overview.seconds_left is None else f"; about {_duration(overview.seconds_left)} left"
+    return f"{', '.join(parts)} of {counts.total()} runs in {results}{left}"
 
 
-def duration(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     """Return a time for people: 40 s, 12 min, 3.5 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _table(overview: Overview, cells: Iterable[Cell]) -> list[str]:
-    """Return a header and a line a cell; which columns there are depends on the whole."""
-    from ..watching import STATES
-
-    counts = overview.counts
-    shown = [state for state in STATES if counts[state] or state in ("done", "failed", "missing")]
-    rows = [["CHECKPOINT", "TASK", "MODE", *(_TITLES[state] for state in shown)]]
-    rows += [[*cell, *(str(overview.cells[cell][state]) for state in shown)] for cell in cells]
-    return columns(rows).splitlines()
-
-
-def _rank(counts: Counter[State]) -> int:
-    return next((k for k, states in enumerate(_FIRST) if any(counts[state] for state in states)), len(_FIRST))
-
-
-def _below(overview: Overview, arguments: argparse.Namespace, shown: int) -> list[str]:
-    """Return the sums, the notes, and so many of the runs that went wrong."""
-    lines = [summary(overview, arguments), *(f"note: {note}" for note in overview.notes)]
+def _trouble(overview: Overview, shown: int) -> list[str]:
+    lines = []
     for entry in overview.trouble[:shown]:
-        reason = entry.reason.splitlines()[0] if entry.reason else "?"
-        lines.append(f"{entry.state}: {entry.label}: {reason}")
+        lines.append(f"{entry.kind}: {entry.label}: {entry.reason}")
         if entry.log is not None:
             lines.append(f"        log: {entry.log}")
     if len(overview.trouble) > shown:

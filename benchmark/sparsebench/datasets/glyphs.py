@@ -9,6 +9,7 @@ FreeType versions differ in the last grey level, and that must not read as anoth
 from __future__ import annotations
 
 import hashlib
+import os
 import string
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +38,16 @@ COUNTS = {"train": 12, "val": 4, "test": 40}
 SPREAD = Spread(size=(18.0, 24.0), angle=8.0, shear=0.12, shift=1.5, ink=(160, 255), paper=(0, 60))
 _POINTS = 96
 _LOCK = Lock()  # FreeType faces are not made for several threads at once
+
+
+def _unlock_in_child() -> None:
+    """Let a forked process render: who held the lock doesn't live on there."""
+    global _LOCK
+    _LOCK = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 def font_path(font: str) -> Path:

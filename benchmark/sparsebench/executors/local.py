@@ -15,6 +15,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ from ..schema import Failure, Group, RunError, RunRecord
 from ..store import Store
 from .pinning import Place, find_place
 from .protocol import decode_event, encode_job
+from .worker import GRACE_SECONDS
 
-_STOP_SECONDS = 10.0
+_QUICK_SECONDS = 2.0  # what a worker without a training takes to end
 _STILLBORN = 3  # so many workers in a row that never got ready: something is wrong with all of them
 
 
@@ -89,9 +91,9 @@ class LocalExecutor:
                     worker.started = worker.idle = True
                     worker.group = worker.current = None
                 else:
-                    worker.current = message["run_id"]
+                    worker.current = message["key"]
                     if message["kind"] == "done":
-                        worker.group, worker.current = _without(worker.group, message["run_id"]), None
+                        worker.group, worker.current = _without(worker.group, message["key"]), None
                     emit(decode_event(message))
         finally:
             _stop(workers)
@@ -135,10 +137,10 @@ class LocalExecutor:
             )
         if worker.group is None:
             return
-        spec = next((r for r in worker.group.runs if r.run_id == worker.current), worker.group.runs[0])
+        spec = next((r for r in worker.group.runs if r.record_key == worker.current), worker.group.runs[0])
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        self._deaths[spec.run_id] += 1
-        if code < 0 and self._deaths[spec.run_id] <= options.retries:
+        self._deaths[spec.record_key] += 1
+        if code < 0 and self._deaths[spec.record_key] <= options.retries:
             tell(f"a worker process ended with {how} at {worker.group.label}, seed {spec.seed}: tried again")
             waiting.appendleft(worker.group)
             return
@@ -151,20 +153,20 @@ class LocalExecutor:
         )
         with contextlib.suppress(RunError):  # a full disk: the event below still reports the failure
             Store(options.results).write_failure(record)
-        emit(Event("done", spec.run_id, record=record))
-        rest = _without(worker.group, spec.run_id)
+        emit(Event("done", spec.record_key, record=record))
+        rest = _without(worker.group, spec.record_key)
         if rest is not None:
             waiting.appendleft(rest)
 
 
-def _without(group: Group | None, run_id: str) -> Group | None:
+def _without(group: Group | None, key: str) -> Group | None:
     """Return a group without one of its runs; None if nothing is left."""
-    return None if group is None else _only(group, {run.run_id for run in group.runs} - {run_id})
+    return None if group is None else _only(group, {run.record_key for run in group.runs} - {key})
 
 
-def _only(group: Group, run_ids: Collection[str]) -> Group | None:
+def _only(group: Group, keys: Collection[str]) -> Group | None:
     """Return a group with some of its runs; None if there are none."""
-    runs = tuple(run for run in group.runs if run.run_id in run_ids)
+    runs = tuple(run for run in group.runs if run.record_key in keys)
     return group.model_copy(update={"runs": runs}) if runs else None
 
 
@@ -178,14 +180,22 @@ def _listen(
 
 
 def _stop(workers: list[_Worker]) -> None:
-    """End all workers: by the end of their input, and by force if that doesn't do."""
+    """End all workers: by the end of their input, and by force where that takes too long or is interrupted."""
     for worker in workers:
         with contextlib.suppress(OSError):
             assert worker.process.stdin is not None  # noqa: S101 - opened at the start
             worker.process.stdin.close()
-    for worker in workers:
-        try:
-            worker.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
+    try:
+        for patience in (_QUICK_SECONDS, GRACE_SECONDS):
+            end = time.monotonic() + patience
+            for worker in workers:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(max(0.0, end - time.monotonic()))
+            left = sum(worker.process.poll() is None for worker in workers)
+            if left and patience == _QUICK_SECONDS:
+                tell(f"waiting for {left} worker(s) to write down how far they are; Ctrl-C ends them at once")
+    finally:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+                worker.process.wait()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..files import read_regular
 from ..store.jobs import Element, JobArray, Submission, jobs_dir, read_submissions, write_submission
 from .squeue import QueuedJob, queued_jobs
 
@@ -124,10 +125,10 @@ def _stray(array: str, runs: list[tuple[str, ...]], submission: Submission, queu
 def _read_array(folder: Path, number: int) -> list[tuple[str, ...]]:
     """Return the ids of the runs of each element of an array, from what its jobs read; none if it can't be read."""
     try:
-        document = json.loads((folder / f"{number}.json").read_bytes())
+        document = json.loads(read_regular(folder / f"{number}.json"))
         return [
-            tuple(run["run_id"] for group in element["groups"] for run in group["runs"])
+            tuple(run["record_key"] for group in element["groups"] for run in group["runs"])
             for element in document["elements"]
         ]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import interruption
+from ..caching import Stream, read
+from ..caching.entries import MAPPED_ABOVE
 from ..datasets.base import Split
 from ..datasets.crops import evaluation_views
 from ..datasets.resize import resize_version
@@ -20,8 +22,6 @@ from ..engines import check_name, prepare, signature
 from ..progress import Progress, Throttle
 from ..schema import SCHEMA_VERSION, Numerics, RunError, digest
 from ..stages import stage, waiting
-from .cache import adopt, entry_dir, read, write
-from .stream import STREAM_ABOVE, Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 EXTRACTOR_VERSION = 1
 """Raised when a change of this module or of an engine can change the numbers; old cache entries are then not used."""
+
+_PACKAGES = ("torch", "torchvision", "timm")
+_OWN_PACKAGES = {"onnxruntime": ("onnxruntime", "onnx")}  # of an engine
 
 FEATURE_POINT = "head_input"
 """Where features are read: the input of the classifier that was taken off."""
@@ -103,10 +106,10 @@ def extract(
     """
     check_name(numerics.engine)
     shape = (len(split), backbone.info.feature_dim)
-    key = None if cache_dir is None else cache_key(backbone.info, split, transform, numerics, batch_size)
-    if cache_dir is not None and key is not None:
+    key = cache_key(backbone.info, split, transform, numerics, batch_size)
+    if cache_dir is not None:
         with stage("cache"):
-            entry = read(cache_dir, key, shape)
+            entry = read(cache_dir, "features", key, shape, np.float32)
         if entry is not None:
             return Features(entry.array, split.labels, split.ids, entry.seconds, cached=True)
     started = time.perf_counter()
@@ -120,22 +123,43 @@ def extract(
         workers=workers,
     )
     rows = _forward(backbone, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
-    if cache_dir is not None and key is not None and 4 * shape[0] * shape[1] > STREAM_ABOVE:
-        with Stream(entry_dir(cache_dir, key).parent, shape) as stream:
-            for part in rows:
-                stream.append(part)
-            entry = adopt(cache_dir, key, stream, time.perf_counter() - started)
-        return Features(entry.array, split.labels, split.ids, entry.seconds, cached=False)
+    if cache_dir is None:
+        x = _in_memory(rows, shape)
+        return Features(x, split.labels, split.ids, time.perf_counter() - started, cached=False)
+    with Stream(cache_dir, "features", key, shape, np.float32) as stream:
+        x = _collected(rows, shape, stream)
+        seconds = time.perf_counter() - started
+        with stage("cache"):
+            mapped = stream.finish(seconds)
+        if x is None:
+            x = np.array(stream.written()) if mapped is None else mapped
+    return Features(x, split.labels, split.ids, seconds, cached=False)
+
+
+def _collected(
+    rows: Iterable[npt.NDArray[np.float32]], shape: tuple[int, int], stream: Stream
+) -> npt.NDArray[np.float32] | None:
+    """Write rows to the cache; return them where they are few, or where the disk doesn't take them all."""
+    x = np.empty(shape, np.float32) if 4 * shape[0] * shape[1] <= MAPPED_ABOVE else None
+    row = 0
+    for part in rows:
+        stream.append(part)
+        if x is None and not stream.open:
+            x = np.empty(shape, np.float32)
+            x[:row] = stream.written()
+        if x is not None:
+            x[row : row + len(part)] = part
+        row += len(part)
+    return x
+
+
+def _in_memory(rows: Iterable[npt.NDArray[np.float32]], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
     x = np.empty(shape, dtype=np.float32)
     row = 0
     for part in rows:
         x[row : row + len(part)] = part
         row += len(part)
-    seconds = time.perf_counter() - started
-    if cache_dir is not None and key is not None:
-        with stage("cache"):
-            write(cache_dir, key, x, seconds)
-    return Features(x, split.labels, split.ids, seconds, cached=False)
+    return x
 
 
 def cache_key(
@@ -160,7 +184,7 @@ def cache_key(
         "engine": signature(numerics.engine),
         "batch_norm": "folded",
         "batch_size": batch_size,
-        "packages": {name: version(name) for name in ("torch", "torchvision", "timm")},
+        "packages": {name: version(name) for name in (*_PACKAGES, *_OWN_PACKAGES.get(numerics.engine, ()))},
     }
 
 

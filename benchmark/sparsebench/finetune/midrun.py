@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..files import write_bytes
+from ..files import read_regular, write_bytes
 from ..schema import canonical_json
 
 EVERY_SECONDS = 300.0
@@ -32,6 +32,10 @@ _DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, T
 
 class UnusableStateWarning(UserWarning):
     """A mid-run state that can't be used; its training starts anew."""
+
+
+class UnsavedStateWarning(UserWarning):
+    """A mid-run state that can't be written; its training goes on, and may have to be done again."""
 
 
 @dataclass(frozen=True)
@@ -125,36 +129,35 @@ class MidRun:
         return time.monotonic() - self._written >= self.every
 
     def save(self, training: Training, position: Position) -> None:
-        """Write the state down.
-
-        Raises
-        ------
-        OSError
-            If it can't be written; the state before is then still there.
-        """
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "version": _VERSION,
-                "identity": canonical_json(dict(self.identity)),
-                "position": vars(position) | {"losses": list(position.losses)},
-                **training.state(),
-            },
-            buffer,
-        )
-        write_bytes(self.path, buffer.getvalue())
-        self._written = time.monotonic()
+        """Write the state down; where that fails, it is a :class:`UnsavedStateWarning`, and the state before stays."""
+        self._written = time.monotonic()  # also of a try: a full disk is not asked again at each step
+        state = {
+            "version": _VERSION,
+            "identity": canonical_json(dict(self.identity)),
+            "position": vars(position) | {"losses": list(position.losses)},
+        }
+        try:
+            buffer = io.BytesIO()
+            torch.save(state | training.state(), buffer)
+            write_bytes(self.path, buffer.getvalue())
+        except (OSError, MemoryError) as error:
+            self._unsaved(self.path, error)
 
     def restore(self, training: Training) -> Position | None:
         """Bring a training to the state on disk and return where it is; None, and no change, if there is no such state.
 
         Memory is taken for a second copy of weights and momentum while it is read.
         """
-        if not self.path.exists():
+        try:
+            data = read_regular(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._unusable(error.strerror or str(error))
             return None
         before = {k: _copy(v) for k, v in training.state().items()}
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
             if state["version"] != _VERSION or state["identity"] != canonical_json(dict(self.identity)):
                 self._unusable("it is of another run, or was computed otherwise")
                 return None
@@ -170,26 +173,24 @@ class MidRun:
         """Return what :meth:`write_json` wrote for the same run; None if there is nothing of it."""
         path = self.folder / f"{name}.json"
         try:
-            found = json.loads(path.read_bytes())
+            found = json.loads(read_regular(path))
             if found["identity"] != canonical_json(dict(self.identity)):
                 return None
             return found["value"]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             self._unusable(str(error), path)
             return None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Keep a small value of the run.
-
-        Raises
-        ------
-        OSError
-            If it can't be written.
-        """
+        """Keep a small value of the run; where that fails, it is a :class:`UnsavedStateWarning`."""
         document = {"identity": canonical_json(dict(self.identity)), "value": value}
-        write_bytes(self.folder / f"{name}.json", json.dumps(document).encode())
+        path = self.folder / f"{name}.json"
+        try:
+            write_bytes(path, json.dumps(document).encode())
+        except OSError as error:
+            self._unsaved(path, error)
 
     def drop(self) -> None:
         """Remove this training's state; others of the run stay."""
@@ -202,6 +203,14 @@ class MidRun:
             for path in self.folder.iterdir():
                 path.unlink()
             self.folder.rmdir()
+
+    def _unsaved(self, path: Path, error: OSError | MemoryError) -> None:
+        reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
+        warnings.warn(
+            f"the state {str(path)!r} can't be written ({reason}): the training goes on without it",
+            UnsavedStateWarning,
+            stacklevel=3,
+        )
 
     def _unusable(self, reason: str, path: Path | None = None) -> None:
         warnings.warn(

@@ -111,14 +111,14 @@ def finetune(
     ------
     RunError
         If the loss or a logit isn't finite.
-    Stopped
+    Stopped, Interrupted
         If a stop was asked for (see :mod:`sparsebench.interruption`); the state is then on disk.
     MaskError
         If a masked weight isn't zero at the end, or the sparsity reported isn't the one held.
     """
     cell = _Cell(backbone, data, transform, protocol, seed, numerics)
     device = device_of(numerics)
-    with own_randomness(seed, device), repeatable(device), interruption.deferred_interrupts():
+    with own_randomness(seed, device), repeatable(device), interruption.deferred():
         run = _Run(cell, device, progress, workers, _Watch(resume, observe))
         return run.result()
 
@@ -204,7 +204,10 @@ class _Run:
         test = None
         for epoch in range(self._at.epoch, cell.protocol.epochs):
             began = time.perf_counter()
-            loss, score = self._train_epoch(epoch), None
+            losses, score = self._train_epoch(epoch), None
+            sizes = batch_sizes(len(cell.train), cell.protocol.batch_size)
+            loss = float(np.average(losses, weights=sizes))
+            self._at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
             if cell.each_epoch:
                 test = self._logits(cell.data.test, "test")
                 score = self._score(test)
@@ -233,8 +236,8 @@ class _Run:
             seen = found.epoch * len(self._cell.train) + found.step * self._cell.protocol.batch_size
             self._report.advance(min(seen, self._cell.protocol.epochs * len(self._cell.train)))
 
-    def _train_epoch(self, epoch: int) -> float:
-        """Take the steps of an epoch that are left; return its mean loss over images."""
+    def _train_epoch(self, epoch: int) -> list[float]:
+        """Take the steps of an epoch that are left; return the loss of each of its steps."""
         protocol = self._cell.protocol
         for group in self._optimizer.param_groups:
             group["lr"] = protocol.lr_at(epoch)
@@ -251,20 +254,20 @@ class _Run:
             if len(pending) == _CHECK_EVERY or stopping or self._due():
                 losses += self._look(pending, epoch, len(losses))
                 pending.clear()
-                self._keep(epoch, losses, stopping)
-        losses += self._look(pending, epoch, len(losses))
-        return float(np.average(losses, weights=sizes))
+                self._at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
+                self._keep(stopping)
+        return losses + self._look(pending, epoch, len(losses))
 
     def _due(self) -> bool:
         return self._watch.resume is not None and self._watch.resume.due()
 
-    def _keep(self, epoch: int, losses: list[float], stopping: bool) -> None:
+    def _keep(self, stopping: bool) -> None:
         """Write the state down if it is time, and stop if that was asked for."""
         resume = self._watch.resume
         if resume is not None and (stopping or resume.due()):
-            at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
-            resume.save(self._training, at)
-        interruption.check()
+            resume.save(self._training, self._at)
+        if stopping:
+            interruption.check()
 
     def _look(self, losses: list[Tensor], epoch: int, first: int) -> list[float]:
         """Return the losses as numbers; a GPU's host waits for its steps here."""
@@ -313,7 +316,8 @@ class _Run:
                         logits = self._forward(batch)
                     out[row : row + len(images)] = logits.float().cpu().numpy()
                 row += len(images)
-                interruption.check()
+                if interruption.stop_requested():
+                    self._keep(stopping=True)
                 self._report.advance(len(images))
         if not np.isfinite(out).all():
             bad = int(np.count_nonzero(~np.isfinite(out).all(axis=1)))

@@ -103,6 +103,7 @@ def read_checkpoint(
             raw = raw if own else _interpret(raw, path, sparsity)
             if format == "nm-dense":
                 raw = patterns.apply_pattern(raw, nm)
+            raw = replace(raw, meta=printable_tree(raw.meta), unused=tuple(map(printable, raw.unused)))
     except CheckpointError as error:
         if printable(str(path)) in error.message:
             raise
@@ -110,7 +111,7 @@ def read_checkpoint(
     if format not in ("auto", *(["sparse"] if own else raw.format.split("+"))):
         what = "not one of sparsebench's files" if format == "sparse" else f"in format {raw.format}, not {format}"
         raise CheckpointError(f"{path} is {what}", "drop 'format' to let it be recognised")
-    return replace(raw, meta=printable_tree(raw.meta), unused=tuple(map(printable, raw.unused)))
+    return raw
 
 
 def readings_of(raw: RawCheckpoint) -> Iterator[RawCheckpoint]:
@@ -149,7 +150,9 @@ def _open(path: Path, head: bytes, budget: Budget, weights: str | None) -> RawCh
     elif head[:2] == b"PK" or head[:1] == b"\x80":
         raw = plain.read_pickle(path, budget, weights)
     elif head[:2] == b"\x1f\x8b" or path.suffix == ".index":
-        raw = rigl_tensorflow.convert(tensorflow_bundle.read_bundle(path, budget))
+        # masks and pruned weights lie there in float32, compressed: twice the ratio
+        archive = replace(budget, limit=budget.limit * 2)
+        raw = rigl_tensorflow.convert(tensorflow_bundle.read_bundle(path, archive))
     else:
         raise CheckpointError(
             f"{path} is not a checkpoint: it starts with {head[:8]!r}",

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .placeholders import Placeholder
 from .wrappers import same, unwrapped
 
 _DEPTH = 6
+_MOST_TENSORS = 100_000
 _NOT_WEIGHTS = re.compile(
     r"optim|sched|scaler|rng|random|hyper_?param|callback|loops|amp|criterion|loss|momentum", re.I
 )
@@ -50,10 +52,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Contents:
-    """Sets of weights, and what lies under keys that speak of masks."""
+    """Sets of weights, and what lies under keys that speak of masks; ``seen`` are the objects that were looked into."""
 
     weights: list[Weights]
     masks: list[tuple[str, Any]]
+    seen: set[int] = field(default_factory=set)
 
 
 def is_averaged(name: str) -> bool:
@@ -136,11 +139,12 @@ def find(content: Any) -> Contents:
 
 
 def _walk(value: Any, place: tuple[str, ...], found: Contents) -> None:
-    if len(place) > _DEPTH:
+    if len(place) > _DEPTH or id(value) in found.seen:  # one object may lie in many places
         return
+    found.seen.add(id(value))
     if isinstance(value, Placeholder):
         if _is_module(value):
-            _add(dict(_module_state(value)), place, found)
+            _add(dict(islice(_module_state(value), _MOST_TENSORS)), place, found)
             return
         value = value.items_set or value.state or list(value)
     if isinstance(value, list | tuple):
@@ -187,9 +191,9 @@ def _is_module(value: Placeholder) -> bool:
     return isinstance(value.state, Mapping) and "_modules" in value.state and "_parameters" in value.state
 
 
-def _module_state(module: Placeholder, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+def _module_state(module: Placeholder, prefix: str = "", within: tuple[int, ...] = ()) -> Iterator[tuple[str, Tensor]]:
     """Yield the state dict of a network that was saved as a whole, from what its pickle says of it."""
-    state = module.state
+    state, within = module.state, (*within, id(module))
     hidden = state.get("_non_persistent_buffers_set") or ()
     for part in ("_parameters", "_buffers"):
         own = state.get(part)
@@ -197,9 +201,9 @@ def _module_state(module: Placeholder, prefix: str = "", depth: int = 0) -> Iter
             if isinstance(value, Tensor) and name not in hidden:
                 yield f"{prefix}{name}", value
     children = state["_modules"]
-    for name, child in children.items() if isinstance(children, Mapping) and depth < 64 else ():
-        if isinstance(child, Placeholder) and _is_module(child):
-            yield from _module_state(child, f"{prefix}{name}.", depth + 1)
+    for name, child in children.items() if isinstance(children, Mapping) else ():
+        if isinstance(child, Placeholder) and _is_module(child) and id(child) not in within:
+            yield from _module_state(child, f"{prefix}{name}.", within)
 
 
 def _large(sets: list[Weights]) -> list[Weights]:

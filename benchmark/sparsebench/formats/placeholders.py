@@ -7,6 +7,7 @@ Beside its tensors a file may name any class: of its optimizer, a path, a date, 
 
 from __future__ import annotations
 
+import _compat_pickle
 import pickletools
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -88,4 +89,5 @@ def names_in(stream: BinaryIO, pickles: int) -> Iterator[str]:
 def is_harmful(name: str) -> bool:
     """Return whether a name is one that no training run leaves in a file, and an attack would."""
     module, _, leaf = name.partition(".")
+    module = _compat_pickle.IMPORT_MAPPING.get(module, module).partition(".")[0]  # Python 2 calls some otherwise
     return module in _HARMFUL or (module == "builtins" and leaf in _HARMFUL_BUILTINS)

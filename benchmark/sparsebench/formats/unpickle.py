@@ -57,7 +57,9 @@ def load_pickle(path: Path, budget: Budget | None = None) -> Any:
         except pickle.UnpicklingError as error:
             reason = _reason(error)
             if "nsupported operand" in reason:
-                raise CheckpointError(f"{path} is a pickle of a protocol that isn't read", _PROTOCOL) from error
+                raise CheckpointError(
+                    f"{path} was refused: it is a pickle of a protocol that isn't read", _PROTOCOL
+                ) from error
             if _REFUSALS.search(reason):
                 raise CheckpointError(f"{path} was refused: {reason}", _ALONE) from error
             raise CheckpointError(f"{path} is not a checkpoint: {reason}", "get the file again") from error

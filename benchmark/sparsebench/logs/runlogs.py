@@ -59,7 +59,8 @@ class RunLogs:
         line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": kind, **fields}
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            with open(os.open(self._path, flags, 0o666), "ab") as file:  # noqa: PTH123 - a pipe isn't waited for
                 file.write((json.dumps(line) + "\n").encode())
         except OSError as error:
             self._deaf = True

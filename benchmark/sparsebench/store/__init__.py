@@ -1,7 +1,6 @@
 """Run records on disk, written atomically, and back as one tidy table; importing it loads neither pandas nor torch."""
 
-from .claimfile import Claim
-from .claims import LEASE_SECONDS, Claims, Held, read_claims
+from .claims import LEASE_SECONDS, Claim, Claims, Held, read_claims
 from .columns import COLUMNS, REQUIRED
 from .frame import PUBLISHED, frame, gather, read_results, tidy, write_curated
 from .predictions import Predictions

@@ -1,13 +1,11 @@
 """Claims: which process does which run, so that many of them share a results folder without a server or a lock.
 
-A claim is the file ``claims/<run id>.json``. It is made whole under another name and linked to its own, which of
-several processes only one can do, on network file systems too. Its holder renews it by touching it. One whose lease
-has run out, or whose process is known to be gone, is replaced by an atomic rename; who may do that is settled by a
-claim on the dead claim, of the same kind.
+A claim is the file ``claims/<key>.json``, created exclusively, which of several processes only one can do, on network
+file systems too. Its holder touches it as long as it lives. One that wasn't touched for a lease, by the file system's
+clock, is removed by whoever wants its key, and so is one of a process of this machine that is gone.
 
-Ages are judged by the file system's own clock, or by having watched a claim stay as it was, so that the clocks of the
-nodes don't matter. Should a run be done twice all the same (its holder was suspended for longer than a lease), there
-is still one record: the later one replaces the earlier.
+Should a run be done twice all the same (its holder was suspended for longer than a lease), only time is lost: there is
+still one record, as the later one replaces the earlier.
 """
 
 from __future__ import annotations
@@ -15,31 +13,64 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import threading
-import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
-from .. import files
-from ..schema import RunError
-from .claimfile import Claim, Standing, create, look, remove, renew, text
+from pydantic import AwareDatetime, ValidationError
+
+from ..files import read_regular
+from ..schema import Lenient, RunError
 from .names import safe_name
-from .owner import certainly_gone, this_process
 from .servertime import server_time_ns
 
 LEASE_SECONDS = 180.0
-"""How long a claim stands unrenewed. It is renewed every third of that; NFS may show the others a date 60 s old."""
+"""How long a claim holds untouched. It is touched every third of that; NFS may show the others a date 60 s old."""
 
-_TRIES = 5
+_TRIES = 3
+_LARGEST = 2**16  # bytes of a claim
 
 
+class Claim(Lenient):
+    """Who has claimed what; when it was last touched is the file's date.
+
+    ``machine`` stands for one boot of one system and its process numbers (containers may share a host name), and
+    ``process_started`` tells a process from a later one of the same number; they are None where the system doesn't say.
+    ``job`` is the process's Slurm job as the queue calls it, ``<array>_<index>`` for an element of an array.
+    """
+
+    schema_version: int = 1
+    key: str
+    token: str
+    taken: AwareDatetime  # by the holder's clock, which dates its records too
+    host: str
+    pid: int
+    machine: str | None = None
+    process_started: str | None = None
+    job: str | None = None
+
+
+@dataclass(frozen=True)
 class Held:
-    """A claim of this process; ``lost`` when another has taken it over. Releasing it twice is harmless."""
+    """A claim of this process: its key, its file and what that holds."""
 
-    def __init__(self, path: Path, claim: Claim) -> None:
-        self.path, self.claim = path, claim
-        self.lost = False
+    key: str
+    path: Path
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Found:
+    """A claim on disk: its age in seconds since it was touched, and whether it no longer holds."""
+
+    claim: Claim
+    age: float
+    dead: bool
 
 
 class Claims:
@@ -50,19 +81,15 @@ class Claims:
     results : Path
         The results folder.
     lease_seconds : float
-        How long this process's claims stand when it no longer renews them.
+        How long a claim holds untouched.
     """
 
     def __init__(self, results: Path, lease_seconds: float = LEASE_SECONDS) -> None:
-        self.folder = results / "claims"
-        self.lease_seconds = lease_seconds
-        self._owner = this_process()
+        self.folder, self.lease_seconds = results / "claims", lease_seconds
+        self._pid = os.getpid()
         self._held: dict[str, Held] = {}
-        self._seen: dict[str, tuple[str | None, int, float]] = {}  # run id to token, date, and when first seen so
-        self._offset: int | None = None  # nanoseconds from this machine's monotonic clock to the file system's
-        self._guard = threading.Lock()
-        self._closed = threading.Event()
-        self._renewer: threading.Thread | None = None
+        self._guard, self._closed = threading.Lock(), threading.Event()
+        self._toucher: threading.Thread | None = None
 
     def __enter__(self) -> Claims:
         return self
@@ -73,130 +100,176 @@ class Claims:
         self._closed.set()
         for held in list(self._held.values()):
             self.release(held)
-        if self._renewer is not None:
-            self._renewer.join()
 
-    def take(self, run_id: str) -> Held | None:
-        """Claim a run; None if a process that may live holds it.
+    def take(self, key: str) -> Held | None:
+        """Claim a key; None if a process that may live holds it.
 
         Raises
         ------
         RunError
             If claims can't be read or written.
         """
-        path, claim = self.folder / f"{safe_name(run_id)}.json", self._claim(run_id)
+        held = Held(key, self.folder / f"{safe_name(key)}.json", _this_process(key).model_dump_json(indent=1).encode())
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for _ in range(_TRIES):
-                standing = look(path)
-                if standing is None:
-                    got = create(path, claim)
-                elif self.is_dead(run_id, standing):
-                    got = self._replace(path, standing, claim)
-                else:
+                if _create(held):
+                    return self._keep(held)
+                if not self._remove_dead(held.path):
                     return None
-                if got:
-                    return self._keep(Held(path, claim))
         except OSError as error:
             raise RunError(
-                f"can't claim the run {run_id} in {str(self.folder)!r}: {error.strerror or error}",
+                f"can't claim the run {key} in {str(self.folder)!r}: {error.strerror or error}",
                 "free space on, or repair access to, the results folder, then run the same command again",
             ) from error
         return None
 
     def release(self, held: Held) -> None:
-        """Give a claim up, unless another process has taken it over."""
+        """Give a claim up, unless another process has taken it over; twice is harmless."""
+        if os.getpid() != self._pid:  # a fork holds nothing
+            return
         with self._guard:
-            self._held.pop(held.claim.run_id, None)
-        if os.getpid() == self._owner.pid:
+            self._held.pop(held.key, None)
             with contextlib.suppress(OSError):  # it then runs out
-                standing = look(held.path)
-                if standing is not None and standing.token == held.claim.token:
-                    remove(held.path, standing)
-
-    def is_dead(self, run_id: str, standing: Standing) -> bool:
-        """Return whether a claim no longer holds: its owner is gone, or hasn't renewed it for a lease."""
-        claim, now = standing.claim, time.monotonic()
-        if claim is not None and certainly_gone(claim.owner, self._owner):
-            return True
-        lease = claim.lease_seconds if claim else self.lease_seconds
-        if self._offset is None:
-            self._offset = server_time_ns(self.folder) - time.monotonic_ns()
-        if time.monotonic_ns() + self._offset - standing.renewed_ns > lease * 1e9:
-            return True
-        token, renewed_ns, since = self._seen.get(run_id, (None, -1, now))
-        if (token, renewed_ns) != (standing.token, standing.renewed_ns):
-            self._seen[run_id] = (standing.token, standing.renewed_ns, now)
-            return False
-        return now - since > lease
+                if read_regular(held.path, _LARGEST) == held.content:
+                    held.path.unlink()
 
     def sweep(self) -> int:
         """Remove the claims that no longer hold; return how many there were."""
         count = 0
         for path in self.folder.glob("*.json"):
             with contextlib.suppress(OSError):
-                standing = look(path)
-                if standing is not None and self.is_dead(path.stem, standing):
-                    count += self._replace(path, standing, None)
+                count += self._remove_dead(path)
         return count
 
-    def _claim(self, run_id: str) -> Claim:
-        taken = datetime.now(UTC).isoformat(timespec="seconds")
-        token = secrets.token_hex(16)
-        return Claim(run_id=run_id, token=token, owner=self._owner, lease_seconds=self.lease_seconds, taken=taken)
-
-    def _replace(self, path: Path, dead: Standing, successor: Claim | None) -> bool:
-        """Put a claim in place of a dead one, or remove that; False if another process does, or it has been renewed.
-
-        Of all that have found the same claim dead, the one that claims it may do so. The others must not move the file:
-        it may be the successor's already.
-        """
-        right = path.with_name(f".{path.name[:40]}.{safe_name(dead.token or str(dead.renewed_ns))}.tmp")
-        if not create(right, self._claim(right.name)):
-            other = look(right)
-            if other is not None and self.is_dead(right.name, other):
-                remove(right, other)
-            return False
-        try:
-            if look(path) != dead:
-                return False
-            if successor is None:
-                path.unlink()
-            else:
-                files.write_text(path, text(successor))
-            return True
-        finally:
+    def found(self) -> Iterator[Found]:
+        """Yield the claims on disk, sorted by key, for display; what can't be read as one is left out."""
+        now = server_time_ns(self.folder)
+        for path in sorted(self.folder.glob("*.json")):
             with contextlib.suppress(OSError):
-                right.unlink()
+                claim, touched = _read(path), path.lstat().st_mtime_ns
+                if claim is not None:
+                    yield Found(claim, max(0.0, (now - touched) / 1e9), self._is_dead(claim, touched, now))
+
+    def _is_dead(self, claim: Claim | None, touched: int, now: int) -> bool:
+        return now - touched > self.lease_seconds * 1e9 or (claim is not None and _is_gone(claim))
+
+    def _remove_dead(self, path: Path) -> bool:
+        """Remove a claim that no longer holds; return whether there is none now that this process has seen.
+
+        It is moved aside first, and put back if it isn't the one that was found dead: another process has replaced it.
+        """
+        try:
+            claim, seen = _read(path), path.lstat()
+        except FileNotFoundError:
+            return True
+        if not self._is_dead(claim, seen.st_mtime_ns, server_time_ns(self.folder)):
+            return False
+        aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return True
+        moved = aside.lstat()
+        same = (moved.st_ino, moved.st_mtime_ns) == (seen.st_ino, seen.st_mtime_ns)
+        with contextlib.suppress(OSError):  # of a file system without links: that process's run may be done twice
+            if not same:
+                path.hardlink_to(aside)
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        return same
 
     def _keep(self, held: Held) -> Held:
         with self._guard:
-            self._held[held.claim.run_id] = held
-        if self._renewer is None:
-            self._renewer = threading.Thread(target=self._renew_all, name="claims", daemon=True)
-            self._renewer.start()
+            self._held[held.key] = held
+        if self._toucher is None:
+            self._toucher = threading.Thread(target=self._touch_all, name="claims", daemon=True)
+            self._toucher.start()
         return held
 
-    def _renew_all(self) -> None:
+    def _touch_all(self) -> None:
         while not self._closed.wait(self.lease_seconds / 3):
             for held in list(self._held.values()):
                 with contextlib.suppress(OSError), self._guard:  # a hiccup: there are two more chances in a lease
-                    if held.claim.run_id in self._held:
-                        held.lost = not renew(held.path, held.claim)
+                    if held.key in self._held and (_create(held) or read_regular(held.path) == held.content):
+                        os.utime(held.path)
 
 
-def read_claims(results: Path) -> list[tuple[Claim, float, bool]]:
-    """Return the claims in a results folder, for display: each with its age in seconds and whether it is dead.
+def read_claims(results: Path) -> list[Found]:
+    """Return the claims in a results folder, for display."""
+    return list(Claims(results).found())
 
-    The age counts from the last renewal. What can't be read as a claim is left out.
-    """
-    claims = Claims(results)
-    now = server_time_ns(claims.folder)
-    found = []
-    for path in sorted(claims.folder.glob("*.json")):
+
+def _create(held: Held) -> bool:
+    """Make a claim's file; False if there is one."""
+    try:
+        with held.path.open("xb") as handle:
+            handle.write(held.content)
+    except FileExistsError:
+        return False
+    except OSError:
         with contextlib.suppress(OSError):
-            standing = look(path)
-            if standing is not None and standing.claim is not None:
-                dead = claims.is_dead(standing.claim.run_id, standing)
-                found.append((standing.claim, max(0.0, (now - standing.renewed_ns) / 1e9), dead))
-    return found
+            if held.path.stat().st_size < len(held.content):  # on a full disk an empty one may stay
+                held.path.unlink()
+        raise
+    return True
+
+
+def _read(path: Path) -> Claim | None:
+    """Return the claim in a file; None where it is none, or not yet.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file, nor a link in its place.
+    """
+    try:
+        return Claim.model_validate_json(read_regular(path, _LARGEST))
+    except FileNotFoundError:
+        path.lstat()
+    except (OSError, ValidationError):
+        pass
+    return None
+
+
+def _this_process(key: str) -> Claim:
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    state = _process(os.getpid())
+    return Claim(
+        key=key,
+        token=secrets.token_hex(16),
+        taken=datetime.now(UTC).replace(microsecond=0),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        machine=_machine(),
+        process_started=state[1] if state else None,
+        job=f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID"),
+    )
+
+
+def _is_gone(claim: Claim) -> bool:
+    """Return whether a claim's process has ended, which is known of processes of this machine alone."""
+    if claim.machine is None or (claim.host, claim.machine) != (socket.gethostname(), _machine()):
+        return False
+    state = _process(claim.pid)
+    return state is None or state[0] in "ZX" or claim.process_started not in (None, state[1])
+
+
+@cache
+def _machine() -> str | None:
+    """Return what no other system, and no other boot of this one, has; None where ``/proc`` doesn't say."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - the link's text, which names no file
+    except OSError:
+        return None
+    return f"{boot} {space}"
+
+
+def _process(pid: int) -> tuple[str, str] | None:
+    """Return a process's state (one letter) and start time; None if there is no such process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return fields[0], fields[19]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..files import read_regular
 from ..schema import ResultsError
 
 
@@ -28,8 +30,8 @@ def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     """
     csv.field_size_limit(2**30)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as handle:
-            rows = [fields for fields in csv.reader(handle, strict=True) if fields]
+        text = io.StringIO(read_regular(path).decode("utf-8-sig"), newline="")
+        rows = [fields for fields in csv.reader(text, strict=True) if fields]
     except OSError as error:
         raise ResultsError(f"can't read {str(path)!r}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import socket
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from .. import files
 from ..schema import RunError
 from ..schema.base import SCHEMA_VERSION, Lenient
 
+_LARGEST = 2**30  # bytes of a submission
 State = Literal["submitting", "submitted", "cancelled"]
 
 
@@ -56,6 +58,13 @@ class Submission(Lenient):
     state: State
     cluster: dict[str, Any] = Field(default_factory=dict)
     arrays: tuple[JobArray, ...] = ()
+
+    @field_validator("created")
+    @classmethod
+    def _is_a_date(cls, text: str) -> str:
+        if datetime.fromisoformat(text).tzinfo is None:
+            raise ValueError("the time zone is missing")
+        return text
 
     def is_abandoned(self) -> bool:
         """Return whether the command is known to have ended, on this machine, before it had submitted everything."""
@@ -106,7 +115,7 @@ def write_submission(results: Path, submission: Submission) -> Path:
 def is_cancelled(results: Path, submission: Submission) -> bool:
     """Return whether another command has cancelled a submission, going by what is on disk."""
     try:
-        text = (jobs_dir(results) / f"{submission.submission}.json").read_bytes()
+        text = files.read_regular(jobs_dir(results) / f"{submission.submission}.json", _LARGEST)
         return Submission.model_validate_json(text).state == "cancelled"
     except (OSError, ValidationError):
         return False
@@ -120,7 +129,7 @@ def read_submissions(results: Path) -> list[Submission]:
         if path.name.startswith("."):
             continue
         try:
-            found.append(Submission.model_validate_json(path.read_bytes()))
+            found.append(Submission.model_validate_json(files.read_regular(path, _LARGEST)))
         except (OSError, ValidationError) as error:
             reason = error.strerror if isinstance(error, OSError) else f"{error.error_count()} mistakes"
             warnings.warn(f"the submission {str(path)!r} is damaged and passed over: {reason}", stacklevel=2)

@@ -12,6 +12,8 @@ from .. import files
 from ..schema import PlanFile, RunError, digest
 from ..schema.upgrade import upgrade_plan
 
+_LARGEST = 2**30  # bytes of a plan
+
 
 def write_plan(folder: Path, plan: PlanFile) -> Path:
     """Write a plan into ``folder`` under the digest of its record keys.
@@ -34,8 +36,9 @@ def read_plans(folder: Path) -> list[PlanFile]:
     plans = []
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            plans.append(PlanFile.model_validate(upgrade_plan(json.loads(path.read_bytes()))))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            document = json.loads(files.read_regular(path, _LARGEST))
+            plans.append(PlanFile.model_validate(upgrade_plan(document)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else str(error)
             warnings.warn(f"the plan {str(path)!r} is damaged and passed over: {reason}", stacklevel=2)
     return sorted(plans, key=lambda plan: plan.created)

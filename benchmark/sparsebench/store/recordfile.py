@@ -11,8 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..files import read_regular
 from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
 from ..schema.upgrade import upgrade_record
+
+_LARGEST = 64 * 2**20  # bytes of a record
 
 
 class DamagedRecordWarning(UserWarning):
@@ -37,16 +40,16 @@ def _finite(value: Any) -> Any:
 def load(path: Path) -> RunRecord | None:
     """Read one record, of this schema or an older one; a damaged one gives a warning and None, a missing one None."""
     try:
-        data = json.loads(_read(path))
+        data = json.loads(_read(path), parse_constant=_number, parse_float=_number, parse_int=_integer)
         if not isinstance(data, dict):
             raise ValueError("it holds no JSON object")
         _refuse_newer(data, path)
         record = RunRecord.model_validate(upgrade_record(data))
         if record.status == "ok" and record.scores is None:
             raise ValueError("it is finished but has no scores")
-    except FileNotFoundError:
-        return None
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+            return None
         warnings.warn(
             f"the record {str(path)!r} is damaged and counts as missing: {_reason(error)}",
             DamagedRecordWarning,
@@ -64,11 +67,26 @@ def preference(record: RunRecord, path: Path) -> tuple[bool, str, str]:
 def _read(path: Path) -> bytes:
     """Read a file; once more where a network file system has lost it because it was replaced meanwhile."""
     try:
-        return path.read_bytes()
+        return read_regular(path, _LARGEST)
     except OSError as error:
         if error.errno != errno.ESTALE:
             raise
-    return path.read_bytes()
+    return read_regular(path, _LARGEST)
+
+
+def _number(text: str) -> float:
+    """Return a number of JSON's; NaN and infinities are none, also where they are written with digits."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no number")
+    return number
+
+
+def _integer(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{text[:20]}... is too large")
+    return number
 
 
 def _refuse_newer(data: dict[str, Any], path: Path) -> None:
@@ -84,13 +102,15 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     return str(error)
 
 
 def predictions_named_by(path: Path) -> list[str]:
     """Return the name (without folder) of the predictions that a record file names, if it is readable and names any."""
     try:
-        name = json.loads(path.read_bytes())["predictions"]
+        name = json.loads(_read(path))["predictions"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     return [Path(name).name] if isinstance(name, str) and name else []

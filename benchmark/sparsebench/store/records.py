@@ -241,7 +241,7 @@ class Store:
                 f"the run {record.record_key} names predictions outside of its folder: {record.predictions!r}"
             )
         try:
-            data = path.read_bytes()
+            data = files.read_regular(path)
         except OSError as error:
             raise ResultsError(
                 f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again"

@@ -1,9 +1,8 @@
-"""How far the plans of a results folder are: from its submissions, Slurm's queue, its claims and its records.
+"""How far the plans of a results folder are: counts of plans against records, claims and Slurm's queue.
 
 Nothing here loads torch, so that a look at finished work answers at once.
 """
 
-from .looking import look_over
-from .overview import STATES, Overview, State, Trouble
+from .counting import STATES, Overview, State, Trouble, look_over
 
 __all__ = ["STATES", "Overview", "State", "Trouble", "look_over"]

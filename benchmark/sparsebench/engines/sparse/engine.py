@@ -23,6 +23,21 @@ from .tuning import Tuner
 _SIZES_KEPT = 2
 """Image sizes whose programs are kept; another one is made anew."""
 
+_engines: weakref.WeakSet[SparseEngine] = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    """Let the engines of a forked process be called: who was in a call holds its lock, and doesn't live on there.
+
+    What that call has left in memory does no harm: each call writes anew what it reads.
+    """
+    for engine in list(_engines):
+        engine._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
+
 
 class SparseEngine:
     """A frozen backbone in our own kernels.
@@ -73,6 +88,7 @@ class SparseEngine:
         self._tuner = Tuner(threads, measure=measure)
         self._programs: OrderedDict[tuple[int, int], Program] = OrderedDict()
         self._lock = threading.Lock()
+        _engines.add(self)
         self._torch: Callable[[Tensor], Tensor] | None = None
         self._program(int(input_shape[2]), int(input_shape[3]))
 

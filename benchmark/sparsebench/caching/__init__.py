@@ -1,0 +1,7 @@
+"""Arrays that were expensive to make, kept on disk by content and pruned to a limit. A cache may only ever save time."""
+
+from .entries import CacheWarning, Entry, entry_dir, read
+from .limit import cache_limit, make_room
+from .stream import Stream
+
+__all__ = ["CacheWarning", "Entry", "Stream", "cache_limit", "entry_dir", "make_room", "read"]
