@@ -82,13 +82,13 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
     linear: Group, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, mine = linear.runs
-    path = claim_for(results, theirs.run_id)
+    path = claim_for(results, theirs.record_key)
     assert run_group(linear, RunOptions(results), lambda _: None, wait=False) == (theirs,)
 
     def other(*_: object) -> None:
         mimic = Store(results).find(mine)
         assert mimic is not None
-        update = {"run_id": theirs.run_id, "spec": theirs, "environment": {"python": "other"}}
+        update = {"spec": theirs, "environment": {"python": "other"}}
         Store(results).write(mimic.record.model_copy(update=update))
         path.unlink()
 
@@ -103,7 +103,7 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
 
 
 def test_a_run_whose_holder_falls_silent_is_done_after_all(linear: Group, results: Path) -> None:
-    claim_for(results, linear.runs[0].run_id)
+    claim_for(results, linear.runs[0].record_key)
     events: list[Event] = []
     run_group(linear, RunOptions(results, lease_seconds=0.3), events.append)
     assert started(events)[-1] == linear.runs[0].run_id
@@ -111,7 +111,7 @@ def test_a_run_whose_holder_falls_silent_is_done_after_all(linear: Group, result
 
 
 def test_seeds_fitted_alone_give_the_numbers_of_seeds_fitted_together(linear: Group, tmp_path: Path) -> None:
-    claim_for(tmp_path / "a", linear.runs[0].run_id)
+    claim_for(tmp_path / "a", linear.runs[0].record_key)
     for name in "ab":
         run_group(linear, RunOptions(tmp_path / name, lease_seconds=0.3), lambda _: None)
     numbers = ["run_id", "top1", "train_loss"]
@@ -173,7 +173,7 @@ def test_a_disk_that_takes_no_claim_fails_the_run_before_it_is_computed(
 
     events: list[Event] = []
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "create", full)
+        patch.setattr(claims, "_create", full)
         run_group(linear, RunOptions(results), events.append)
     assert set(finished(events).values()) == {"failed"}
     assert started(events) == []

@@ -93,7 +93,7 @@ class Turns:
 
     def _claim(self, spec: RunSpec) -> Held | RunRecord | None:
         """Claim a run; its record, if it has been done between looking and claiming; None if another holds it."""
-        held = self._claims.take(spec.run_id)
+        held = self._claims.take(spec.record_key)
         if held is None:
             return None
         try:

@@ -74,7 +74,7 @@ def test_a_plan_becomes_arrays_and_the_submission_says_which_job_holds_which_run
     assert (submission.plan, submission.state) == (PLAN, "submitted")
     assert [array.job_id for array in submission.arrays] == ["70", "71"]
     assert [e.job_id for e in submission.elements] == ["70_0", "70_1", "71_0", "71_1"]
-    assert sorted(run for e in submission.elements for run in e.runs) == sorted(run.run_id for run in plan.runs)
+    assert sorted(run for e in submission.elements for run in e.runs) == sorted(run.record_key for run in plan.runs)
     first, second = ((fake / f"script{k}").read_text() for k in range(2))
     assert "#SBATCH --array=0-1%1" in first
     assert "#SBATCH --requeue" in first
@@ -143,7 +143,7 @@ def test_an_array_that_was_queued_but_not_noted_is_found_by_its_name(fake: Path,
     in_queue(fake, tmp_path, "70_0", "70_1")
     (found,) = ask(tmp_path).submissions
     assert found.arrays == whole.arrays
-    assert set(queued_runs(ask(tmp_path))) == {run.run_id for run in plan.runs}
+    assert set(queued_runs(ask(tmp_path))) == {run.record_key for run in plan.runs}
 
 
 def test_what_slurm_doesn_t_take_is_said_and_what_it_took_is_kept(fake: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_worker_leaves_runs_that_others_hold_for_the_end(tmp_path: Path) -> No
     first, second = plan.groups
     done: list[tuple[str, bool]] = []
     with Claims(results) as claims:
-        taken = claims.take(first.runs[0].run_id)
+        taken = claims.take(first.runs[0].record_key)
         assert taken is not None
         late = threading.Timer(60, claims.release, [taken])  # a worker that waits for it goes on then
         late.start()

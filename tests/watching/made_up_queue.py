@@ -30,7 +30,7 @@ def submit(
     elements = tuple(
         Element(
             job_id=f"{job}_{k}",
-            runs=tuple(run.run_id for run in runs[k * each : (k + 1) * each]),
+            runs=tuple(run.record_key for run in runs[k * each : (k + 1) * each]),
             log=f"jobs/{name}/{job}_{k}_0_log.out",
         )
         for k in range(-(-len(runs) // each))
@@ -53,7 +53,7 @@ def claim(results: Path, *runs: RunSpec, job: str | None = None, ago: float = 0.
     if job is not None:
         changes = {"host": "node", "machine": "another", "job": job} | changes
     for run in runs:
-        held = claims.take(run.run_id)
+        held = claims.take(run.record_key)
         assert held is not None
         document = json.loads(held.content) | changes
         document["taken"] = (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="seconds")

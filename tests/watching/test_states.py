@@ -23,7 +23,7 @@ def test_every_state_a_run_can_be_in(fake: Path, runs: list[RunSpec], results: P
     done(results, runs[0])
     Store(results).write_failure(failed(runs[1]))
     with Claims(results) as claims:
-        assert claims.take(runs[2].run_id) is not None
+        assert claims.take(runs[2].record_key) is not None
         overview = look_over(results)
     assert states(overview) == {"done": 1, "failed": 1, "running": 1, "queued": 1, "lost": 1, "missing": 2}
     assert [(t.kind, t.reason) for t in overview.trouble] == [
@@ -174,7 +174,7 @@ def test_status_names_errors_and_logs_and_ends_with_1(
     runs: list[RunSpec], results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Store(results).write_failure(failed(runs[1]))
-    log = results / "logs" / f"{runs[1].run_id}.jsonl"
+    log = results / "logs" / f"{runs[1].record_key}.jsonl"
     log.parent.mkdir()
     log.write_text("{}\n")
     assert main(["status", "--results", str(results)]) == 1

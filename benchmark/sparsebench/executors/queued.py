@@ -127,7 +127,7 @@ def _read_array(folder: Path, number: int) -> list[tuple[str, ...]]:
     try:
         document = json.loads(read_regular(folder / f"{number}.json"))
         return [
-            tuple(run["run_id"] for group in element["groups"] for run in group["runs"])
+            tuple(run["record_key"] for group in element["groups"] for run in group["runs"])
             for element in document["elements"]
         ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

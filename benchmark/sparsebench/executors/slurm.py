@@ -74,7 +74,7 @@ class SlurmExecutor:
         except BaseException:
             drop_submission(results, submission)
             raise
-        here = sum(run.run_id in held for run in plan.runs)
+        here = sum(run.record_key in held for run in plan.runs)
         if here:
             say(f"{here} of {len(plan.runs)} runs are queued already")
         if not groups:
@@ -121,7 +121,7 @@ def _only(groups: Sequence[Group], wanted: Set[str]) -> list[Group]:
     """Return groups with those of their runs that are wanted."""
     left = []
     for group in groups:
-        runs = tuple(run for run in group.runs if run.run_id in wanted)
+        runs = tuple(run for run in group.runs if run.record_key in wanted)
         if runs:
             left.append(group.model_copy(update={"runs": runs}))
     return left
@@ -133,8 +133,8 @@ class _Watch:
     def __init__(self, runs: Sequence[RunSpec], results: Path, emit: Emit, say: Callable[[str], None]) -> None:
         self._results, self._emit, self._say = results, emit, say
         store = Store(results)
-        self._paths = {spec.run_id: store.path_of(RunRecord(status="ok", spec=spec, started="")) for spec in runs}
-        self._before = {run_id: _identity(path) for run_id, path in self._paths.items()}
+        self._paths = {spec.record_key: store.path_of(RunRecord(status="ok", spec=spec, started="")) for spec in runs}
+        self._before = {key: _identity(path) for key, path in self._paths.items()}
         self._gone: dict[str, float] = {}  # run to when its job was first seen to have left the queue
 
         self._deaf = False
@@ -165,31 +165,31 @@ class _Watch:
 
     @property
     def waiting(self) -> Set[str]:
-        """The ids of the runs whose records haven't come."""
+        """The keys of the runs whose records haven't come."""
         return self._paths.keys()
 
     def collect(self) -> None:
         """Tell the records that have come."""
         for folder in {path.parent for path in self._paths.values()}:
             _look_into(folder)
-        for run_id, path in list(self._paths.items()):
-            if _identity(path) == self._before[run_id]:
+        for key, path in list(self._paths.items()):
+            if _identity(path) == self._before[key]:
                 continue
             try:
                 record = RunRecord.model_validate_json(read_regular(path))
             except (OSError, ValidationError):  # being replaced, or damaged: the next one counts
                 continue
-            del self._paths[run_id]
-            self._emit(Event("done", run_id, record=record))
+            del self._paths[key]
+            self._emit(Event("done", record.run_id, record=record))
 
     def _give_up(self, held: dict[str, str]) -> None:
         """Forget the runs that no job holds any more."""
         now = time.monotonic()
-        for run_id in list(self._paths):
-            if run_id in held:
-                self._gone.pop(run_id, None)
-            elif now - self._gone.setdefault(run_id, now) >= _LOST_SECONDS:
-                del self._paths[run_id]
+        for key in list(self._paths):
+            if key in held:
+                self._gone.pop(key, None)
+            elif now - self._gone.setdefault(key, now) >= _LOST_SECONDS:
+                del self._paths[key]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

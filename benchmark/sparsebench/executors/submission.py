@@ -171,7 +171,7 @@ def submit(
         elements = tuple(
             Element(
                 job_id=job_id,
-                runs=tuple(run.run_id for group in bundle.groups for run in group.runs),
+                runs=tuple(run.record_key for group in bundle.groups for run in group.runs),
                 log=f"jobs/{submission.submission}/{job_id}_0_log.out",
             )
             for job_id, bundle in zip(ids, array.bundles, strict=True)

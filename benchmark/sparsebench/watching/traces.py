@@ -103,7 +103,7 @@ def read_traces(results: Path) -> Traces:
         dead=dead,
         rows=rows,
         planned={
-            run.run_id: run for plan in read_plans(store.plans_dir) for group in plan.groups for run in group.runs
+            run.record_key: run for plan in read_plans(store.plans_dir) for group in plan.groups for run in group.runs
         },
         cancelled=frozenset(job.job_id for _, job in jobs if job.cancelled),
     )
@@ -126,10 +126,10 @@ def _rows(store: Store) -> dict[str, Row]:
     if not store.records_dir.is_dir():
         return {}
     rows = store.rows()
-    names = ("run_id", "status", "error", "checkpoint", "task", "mode", "seed", "started", "seconds")
+    names = ("record_key", "status", "error", "checkpoint", "task", "mode", "seed", "started", "seconds")
     return {
-        run_id: Row(status, error or "", (checkpoint, task, mode), int(seed), _date(started), float(seconds or 0.0))
-        for run_id, status, error, checkpoint, task, mode, seed, started, seconds in zip(
+        key: Row(status, error or "", (checkpoint, task, mode), int(seed), _date(started), float(seconds or 0.0))
+        for key, status, error, checkpoint, task, mode, seed, started, seconds in zip(
             *(rows[name].tolist() for name in names), strict=True
         )
     }
