@@ -1,4 +1,6 @@
-"""Signals are requests to stop: answered at once, or by who has deferred them; sent twice, they are the same request."""
+"""Signals are requests to stop: answered at once, or by who has deferred them; sent twice, they are one request."""
+
+# ruff: noqa: PT012 - what happens within the blocks is what is tested
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ def test_a_state_that_cant_be_written_is_a_warning(kind: str, tmp_path: Path, mo
         MidRun(tmp_path / "run", IDENTITY).write_json("trials", [])
 
 
-@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
 def test_what_isnt_a_file_is_no_state(put: Any, tmp_path: Path) -> None:
     put(tmp_path / "training.pt")
     put(tmp_path / "trials.json")
