@@ -48,7 +48,6 @@ def synthetic(count: int) -> Iterator[RunRecord]:
             distribution="global",
             reference="resnet50.dense",
             task=f"task{task}",
-            suite="cvpr22",
             protocol_name=f"cvpr22-{MODES[mode]}",
             metric="top1",
             numerics=Numerics(),
