@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import small_world as world
 from sparsebench import interruption, search
-from sparsebench.finetune import FinetuneResult, MidRun, finetune, training
+from sparsebench.finetune import FinetuneResult, MidRun, finetune, midrun, training
 from sparsebench.finetune.batches import batch_sizes, join_lone_last
-from sparsebench.finetune.midrun import Training, UnusableStateWarning
+from sparsebench.finetune.midrun import Training, UnsavedStateWarning, UnusableStateWarning
 from sparsebench.interruption import Stopped
 from sparsebench.schema import Numerics
 
@@ -148,6 +148,62 @@ def stopped_state(folder: Path, monkeypatch: pytest.MonkeyPatch) -> MidRun:
             train(resume)
     interruption.clear()
     return resume
+
+
+@pytest.mark.parametrize("eval_test", ["last", "each_epoch"])
+def test_stopped_while_it_is_scored_it_trains_no_step_again(
+    eval_test: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = train(eval_test=eval_test)
+    original, taken = training._Run._step, 0
+
+    def step(self: Any, batch: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        return original(self, batch)
+
+    def stop(*arguments: Any, **options: Any) -> Any:
+        interruption.request_stop("test")
+        return batches(*arguments, **options)
+
+    batches = training.evaluation_batches
+    monkeypatch.setattr(training._Run, "_step", step)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluation_batches", stop)
+        with pytest.raises(Stopped):
+            train(MidRun(tmp_path, IDENTITY), eval_test=eval_test)
+    interruption.clear()
+    assert_same(train(MidRun(tmp_path, IDENTITY), eval_test=eval_test), expected)
+    assert taken == 6
+
+
+@pytest.mark.parametrize("kind", ["full disk", "in the way", "no memory"])
+def test_a_state_that_cant_be_written_is_a_warning(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = train()
+    if kind == "in the way":
+        (tmp_path / "run").write_text("a file")
+    else:
+        error = OSError(28, "No space left on device") if kind == "full disk" else MemoryError()
+        monkeypatch.setattr(midrun, "write_bytes", lambda *_: (_ for _ in ()).throw(error))
+    with pytest.warns(UnsavedStateWarning, match="can't be written"):
+        found = train(MidRun(tmp_path / "run", IDENTITY, every=0.0))
+    assert_same(found, expected)
+    stop_after(2, monkeypatch)
+    with pytest.warns(UnsavedStateWarning), pytest.raises(Stopped):
+        train(MidRun(tmp_path / "run", IDENTITY))
+    with pytest.warns(UnsavedStateWarning):
+        MidRun(tmp_path / "run", IDENTITY).write_json("trials", [])
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_isnt_a_file_is_no_state(put: Any, tmp_path: Path) -> None:
+    put(tmp_path / "training.pt")
+    put(tmp_path / "trials.json")
+    resume = MidRun(tmp_path, IDENTITY)
+    with pytest.warns(UnusableStateWarning):
+        assert_same(train(resume), train())
+    with pytest.warns(UnusableStateWarning):
+        assert resume.read_json("trials") is None
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "noise", "other keys", "foreign", "other shapes"])

@@ -173,7 +173,7 @@ def test_a_disk_that_takes_no_claim_fails_the_run_before_it_is_computed(
 
     events: list[Event] = []
     with monkeypatch.context() as patch:
-        patch.setattr(claims, "create", full)
+        patch.setattr(claims, "_create", full)
         run_group(linear, RunOptions(results), events.append)
     assert set(finished(events).values()) == {"failed"}
     assert started(events) == []

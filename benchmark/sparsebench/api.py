@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import torch
 
 from . import interruption
+from .caching import cache_limit
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .executors import make_executor
 from .executors.estimate import Estimator
@@ -73,6 +74,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
         If anything asked for can't be used.
     """
     check_request(request)
+    cache_limit()
     registry = request.registry()
     store = Store(request.results)
     store.check_writable()

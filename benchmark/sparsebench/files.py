@@ -49,7 +49,7 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
         If it can't be read, isn't a regular file, or is larger.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as handle:  # noqa: PTH123 - it is open already
+    with open(descriptor, "rb", buffering=0) as handle:  # noqa: PTH123 - it is open already
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))

@@ -151,7 +151,7 @@ def test_a_submission_without_a_date_is_named_and_left_out(
 
 @pytest.mark.parametrize("put", ODD)
 def test_odd_claims_logs_and_indices_harm_nobody(put: Put, results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("claims/x.json", "index.npz", "logs/x.jsonl", ".odd.tmp", "odd"):
+    for name in ("claims/x.json", "logs/y.jsonl", "logs/x.jsonl", ".odd.tmp", "odd"):
         (results / name).parent.mkdir(exist_ok=True)
         put(results / name)
     assert_status(results, capsys)

@@ -128,7 +128,7 @@ def _attempt(order: Order, wanted: Wanted, watch: Watch) -> bool:
         chunks, first = _body(answer, watch), b""
         while len(first) < _START and (chunk := next(chunks, b"")):
             first += chunk
-        if not resumed and (reason := page_reason(answer.headers.get("Content-Type", ""), first)):
+        if not resumed and (reason := page_reason(answer.headers.get("Content-Type", ""), first[:_START])):
             raise TransferError(reason)
         _check_space(order, total - begin)
         if not resumed:

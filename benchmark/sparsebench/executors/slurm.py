@@ -166,7 +166,7 @@ class _Watch:
 
     @property
     def waiting(self) -> Set[str]:
-        """The ids of the runs whose records haven't come."""
+        """The keys of the runs whose records haven't come."""
         return self._paths.keys()
 
     def collect(self) -> None:

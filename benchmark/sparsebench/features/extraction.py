@@ -127,13 +127,13 @@ def extract(
         x = _in_memory(rows, shape)
         return Features(x, split.labels, split.ids, time.perf_counter() - started, cached=False)
     with Stream(cache_dir, "features", key, shape, np.float32) as stream:
-        x = _collected(rows, shape, stream)
+        held = _collected(rows, shape, stream)
         seconds = time.perf_counter() - started
         with stage("cache"):
             mapped = stream.finish(seconds)
-        if x is None:
-            x = np.array(stream.written()) if mapped is None else mapped
-    return Features(x, split.labels, split.ids, seconds, cached=False)
+        if held is None:
+            held = np.array(stream.written()) if mapped is None else mapped
+    return Features(held, split.labels, split.ids, seconds, cached=False)
 
 
 def _collected(

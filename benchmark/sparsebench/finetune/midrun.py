@@ -189,7 +189,7 @@ class MidRun:
         path = self.folder / f"{name}.json"
         try:
             write_bytes(path, json.dumps(document).encode())
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             self._unsaved(path, error)
 
     def drop(self) -> None:

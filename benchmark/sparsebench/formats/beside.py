@@ -75,8 +75,8 @@ def _named(place: str, value: Any, state: State, budget: Budget) -> dict[str, Te
         value = plain(place, value, budget)
         return _flat(place, value, state) if value.ndim == 1 else {}
     if isinstance(value, list | tuple):
-        tensors = [plain(place, item, budget) for item in value if isinstance(item, Tensor)]
-        return _flat(place, torch.cat([t.flatten() for t in tensors]), state) if tensors else {}
+        parts = [plain(place, item, budget) for item in value if isinstance(item, Tensor)]
+        return _flat(place, torch.cat([part.flatten() for part in parts]), state) if parts else {}
     if not isinstance(value, Mapping):
         return {}
     tensors = {str(key): item for key, item in value.items() if isinstance(item, Tensor)}

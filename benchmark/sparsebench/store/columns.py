@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 from ..schema import Metric, Numerics, RunRecord, RunSpec, Scores, digest
@@ -113,12 +114,13 @@ _SPEC, _NUMERICS, _SCORES = (
 def row(record: RunRecord) -> dict[str, Any]:
     """Return a record's values by column; what it doesn't know is left out."""
     spec, scores, proof, failure = record.spec, record.scores, record.mask_proof, record.failure
+    run_id, numerics = spec.run_id, _key_of(spec.numerics)  # digests: each is made once
     values = {name: getattr(spec, name) for name in _SPEC}
     values |= {name: getattr(spec.numerics, name) for name in _NUMERICS}
     values |= {
-        "run_id": spec.run_id,
-        "record_key": spec.record_key,
-        "numerics": spec.numerics.key,
+        "run_id": run_id,
+        "record_key": f"{run_id}-{numerics}",
+        "numerics": numerics,
         "status": record.status,
         "arch": spec.family or spec.arch,
         "protocol": spec.protocol_name,
@@ -148,6 +150,11 @@ def row(record: RunRecord) -> dict[str, Any]:
     if failure is not None:
         values["error"] = f"{failure.type}: {failure.message}"
     return values
+
+
+@lru_cache(maxsize=1024)
+def _key_of(numerics: Numerics) -> str:
+    return numerics.key
 
 
 def _digest(text: str, protocol: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
 
 
 def gather(results: Path) -> pd.DataFrame:
-    """Return the tidy table of a results folder's records, quickly also where there are very many (by an index).
+    """Return the tidy table of a results folder's records.
 
     Raises
     ------

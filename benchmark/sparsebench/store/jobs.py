@@ -30,7 +30,7 @@ class Element(Lenient):
     """
 
     job_id: str
-    runs: tuple[str, ...]
+    runs: tuple[str, ...]  # their records' keys
     log: str
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,9 @@ from pydantic import ValidationError
 from ..files import read_regular
 from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
 from ..schema.upgrade import upgrade_record
+
+_LARGE = (re.compile(rb"[eE]\+?\d{3,}[\s,}\]]"), re.compile(rb"[ :,\[\n-]\d{19}"))
+"""Numbers that may be too large for a double, or for 64 bits, unless they are part of a text."""
 
 _LARGEST = 64 * 2**20  # bytes of a record
 
@@ -40,14 +45,10 @@ def _finite(value: Any) -> Any:
 def load(path: Path) -> RunRecord | None:
     """Read one record, of this schema or an older one; a damaged one gives a warning and None, a missing one None."""
     try:
-        data = json.loads(_read(path), parse_constant=_number, parse_float=_number, parse_int=_integer)
-        if not isinstance(data, dict):
-            raise ValueError("it holds no JSON object")
-        _refuse_newer(data, path)
-        record = RunRecord.model_validate(upgrade_record(data))
+        record = _parse(_read(path), path)
         if record.status == "ok" and record.scores is None:
             raise ValueError("it is finished but has no scores")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, FileNotFoundError) and not path.is_symlink():
             return None
         warnings.warn(
@@ -57,6 +58,20 @@ def load(path: Path) -> RunRecord | None:
         )
         return None
     return record
+
+
+def _parse(text: bytes, path: Path) -> RunRecord:
+    """Return the record in a file: in one step where it is of this schema and all its numbers are numbers."""
+    if not (b"NaN" in text or b"Infinity" in text or any(large.search(text) for large in _LARGE)):
+        with contextlib.suppress(ValidationError):  # the slower way says what is wrong
+            record = RunRecord.model_validate_json(text)
+            if record.schema_version == SCHEMA_VERSION:
+                return record
+    data = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_integer)
+    if not isinstance(data, dict):
+        raise ValueError("it holds no JSON object")
+    _refuse_newer(data, path)
+    return RunRecord.model_validate(upgrade_record(data))
 
 
 def preference(record: RunRecord, path: Path) -> tuple[bool, str, str]:

@@ -4,7 +4,7 @@ Layout below the root::
 
     records/<checkpoint>/<task>/<mode>[.<probe>].seed<k>.<record key>.json
     predictions/<record key>.<first digits of its sha256>.npz
-    plans/  claims/  index.npz
+    plans/  claims/
 
 Any number of processes may write into one folder. A file's name is made of its record's key, so writers of one replace
 each other's file; where they call its checkpoint or task by different names, each looks afterwards and one file stays.
@@ -23,8 +23,8 @@ from pathlib import Path
 
 from .. import files
 from ..schema import ResultsError, RunError, RunRecord, RunSpec, Status
-from . import index
 from .claims import Claims
+from .gathering import Rows, gather
 from .listing import Listing
 from .names import safe_name
 from .predictions import Predictions
@@ -164,8 +164,7 @@ class Store:
         """Return all records, or those of some keys, sorted by checkpoint, task, mode, probe, seed and key.
 
         A key is a record key, or a run id, which stands for its records of any numerics. A damaged one
-        gives a warning and is left out. Reading all takes a while where there are very many;
-        :meth:`rows` and :meth:`statuses` have an index.
+        gives a warning and is left out. Where there are very many, :meth:`rows` takes less time and memory.
 
         Raises
         ------
@@ -196,8 +195,8 @@ class Store:
             if record is not None:
                 yield record
 
-    def rows(self) -> index.Rows:
-        """Return the columns of the tidy table, a row a run, in no order; quick by an index, kept beside the records.
+    def rows(self) -> Rows:
+        """Return the columns of the tidy table, one row per record key, in no order.
 
         Raises
         ------
@@ -205,7 +204,7 @@ class Store:
             If a record is of a newer schema than this version reads.
         """
         self._listing.refresh()
-        return index.gather(self.root / "index.npz", self.records_dir, self._listing.files())
+        return gather(self._listing.files())
 
     def statuses(self) -> dict[str, Status]:
         """Return the status of every (readable) record by its key."""

@@ -85,7 +85,7 @@ def read_traces(results: Path) -> Traces:
         for element in one.elements
     ]  # fmt: skip
     by_id = {job.job_id: job for _, job in jobs}
-    living, dead = {}, {}
+    living, dead = dict[str, Claim](), dict[str, Claim]()
     for found in read_claims(results):
         job = by_id.get(found.claim.job or "")
         gone = job is not None and queue is not None and (job.queued is None or job.queued.waits)
