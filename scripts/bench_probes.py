@@ -20,9 +20,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from common import run_script
+from sparsebench.probes.convergence import solve
 from sparsebench.probes.heads import fit_heads
-from sparsebench.probes.lbfgs import solve
-from sparsebench.probes.quasi_newton import PATH_TOLERANCE, SoftmaxRegression
+from sparsebench.probes.quasi_newton import PATH_TOLERANCE, TOLERANCE, SoftmaxRegression
 from sparsebench.probes.rotation import RotatedFeatures, Rotation, rotate
 from sparsebench.probes.rows import Rows
 from sparsebench.probes.sgd import fit
@@ -99,7 +99,7 @@ class Problem:
 
     def lbfgs_whole(self) -> None:
         """Fit the same to the default tolerance."""
-        solve(self.regression(), self.protocol.weight_decay)
+        solve(self.regression(), self.protocol.weight_decay, tolerance=TOLERANCE)
 
     def path(self) -> None:
         """Fit all 45 penalties."""

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+import small_world as world
 import sparsebench
 from sparsebench import masks
 from sparsebench.cli import main
+from sparsebench.finetune import finetune
 from sparsebench.formats import sparse_file
 from sparsebench.loading import Backbone, load_entry
 from sparsebench.registry import load_registry
-from sparsebench.schema import Checkpoint, CheckpointError, FileSource
+from sparsebench.schema import Checkpoint, CheckpointError, FileSource, Numerics
 
 BODY = ["layer1.0.conv1", "layer1.0.conv2"] + [
     f"layer{k}.0.{part}" for k in (2, 3, 4) for part in ("conv1", "conv2", "downsample.0")
@@ -319,10 +321,6 @@ def test_the_files_that_a_derived_checkpoint_needs_are_counted() -> None:
 
 
 def test_full_finetuning_holds_every_zero_of_a_file_with_masks_for_some_layers(tmp_path: Path) -> None:
-    import small_world as world
-    from sparsebench.finetune import finetune
-    from sparsebench.schema import Numerics
-
     backbone = load(tmp_path, one_pruned_by_torch(sparse()))
     start = {name: weight != 0 for name, weight in masks.prunable(backbone.module).items()}
     found = finetune(backbone, world.task_data(), world.transform(), world.full_protocol(), 0, numerics=Numerics())

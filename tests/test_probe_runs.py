@@ -41,6 +41,10 @@ def test_every_probe_leaves_its_records_and_columns(tasks: Path, tmp_path: Path)
     assert by_probe.loc[["lbfgs", "ridge"], "chosen"].str.startswith("l2=").all()
     assert by_probe.loc["knn", "chosen"].startswith("k=")
     assert by_probe.loc["fewshot", "few_shot"].startswith("1: ")
+    shots = by_probe.loc["fewshot", ["few_shot_1", "few_shot_2", "few_shot_5", "few_shot_10"]]
+    assert shots.between(0, 1).all()
+    assert shots["few_shot_10"] == by_probe.loc["fewshot", "accuracy"]
+    assert by_probe.loc[["sgd", "lbfgs"], ["gradient_norm", "optimality_gap", "relative_gap"]].ge(0).all(axis=None)
     assert by_probe.loc[["lbfgs", "ridge", "knn"], ["n_val", "val_accuracy"]].gt(0).all(axis=None)
     assert by_probe["n_train"].nunique() == 1
     assert table["seconds"].gt(0).all()

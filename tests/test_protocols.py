@@ -12,7 +12,7 @@ from PIL import Image
 
 from sparsebench.cli import main
 from sparsebench.plan import Selection, folder_task, task_protocols
-from sparsebench.protocols import parse_settings, settings_texts
+from sparsebench.protocols import given_settings, parse_settings, settings_texts
 from sparsebench.registry import load_registry
 from sparsebench.schema import InputError, RegistryError, UnknownNameError
 
@@ -36,6 +36,14 @@ def test_settings_are_read_as_yaml() -> None:
         "milestones": [7, 13],
         "grid.lr": [0.1, 0.2],
     }
+
+
+def test_settings_of_the_library() -> None:
+    assert given_settings(None) == {}
+    assert given_settings({"lr": 0.1}) == given_settings("lr=0.1") == given_settings(["lr=0.1"]) == {"lr": 0.1}
+    for wrong in (3, [1], {"lr"}):
+        with pytest.raises(InputError, match="holds no settings"):
+            given_settings(wrong)
 
 
 @pytest.mark.parametrize("texts", [["lr"], ["=3"], ["lr="], ["lr=.nan"], ["lr=[1"], ["lr=1", "lr=2"], ["lr=1,lr=2"]])

@@ -91,7 +91,7 @@ def test_run_ids_depend_on_content_not_on_names(tasks: Path, tmp_path: Path) -> 
     def ids(**more: object) -> list[str]:
         selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"], modes=["linear"], **more)  # type: ignore[arg-type]
         request = Request(selection, tasks_dirs=[tasks], results=tmp_path / "none")
-        return [r.run_id for r in prepare(request).plan.runs]
+        return [r.record_key for r in prepare(request).plan.runs]
 
     assert ids() == ids()
     assert len(set(ids(seeds=[0, 1, 2]))) == 3
@@ -103,7 +103,7 @@ def test_run_ids_depend_on_content_not_on_names(tasks: Path, tmp_path: Path) -> 
         tasks_dirs=[tasks],
         results=tmp_path / "none",
     )
-    assert [r.run_id for r in prepare(request).plan.runs] == ids()
+    assert [r.record_key for r in prepare(request).plan.runs] == ids()
     assert not (tmp_path / "none").exists()  # preparing writes nothing
 
 
@@ -184,7 +184,7 @@ def test_a_worker_that_is_killed_fails_its_run_alone_and_the_rest_goes_to_an_idl
             held.extend([pid for pid in children() if pid not in others][:1])
             os.kill(held[0], signal.SIGSTOP)
         if event.kind == "done":
-            done.append(event.run_id)
+            done.append(event.key)
             if len(done) == len(seeds):  # one whole group: its worker has nothing left to do
                 os.kill(held[0], signal.SIGKILL)
 

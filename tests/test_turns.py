@@ -55,11 +55,11 @@ def results(prepared: Prepared) -> Path:
 
 
 def finished(events: list[Event]) -> dict[str, str]:
-    return {event.run_id: event.record.status for event in events if event.record is not None}
+    return {event.key: event.record.status for event in events if event.record is not None}
 
 
 def started(events: list[Event]) -> list[str]:
-    return [event.run_id for event in events if event.kind == "started"]
+    return [event.key for event in events if event.kind == "started"]
 
 
 def claim_for(results: Path, run_id: str) -> Path:
@@ -96,8 +96,8 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
     events: list[Event] = []
     assert run_group(linear, RunOptions(results), events.append) == ()
     assert started(events) == []
-    assert finished(events) == {mine.run_id: "ok", theirs.run_id: "ok"}
-    assert events[-1].run_id == theirs.run_id
+    assert finished(events) == {mine.record_key: "ok", theirs.record_key: "ok"}
+    assert events[-1].run_id == theirs.record_key
     assert events[-1].record is not None
     assert events[-1].record.environment == {"python": "other"}
 
@@ -106,7 +106,7 @@ def test_a_run_whose_holder_falls_silent_is_done_after_all(linear: Group, result
     claim_for(results, linear.runs[0].record_key)
     events: list[Event] = []
     run_group(linear, RunOptions(results, lease_seconds=0.3), events.append)
-    assert started(events)[-1] == linear.runs[0].run_id
+    assert started(events)[-1] == linear.runs[0].record_key
     assert set(finished(events).values()) == {"ok"}
 
 
@@ -135,7 +135,7 @@ def test_which_records_are_good_enough(
     linear: Group, results: Path, overwrite: str, since: str | None, again: list[str]
 ) -> None:
     run_group(linear, RunOptions(results), lambda _: None)
-    names = dict(zip([run.run_id for run in linear.runs], ["ok", "failed"], strict=True))
+    names = dict(zip([run.record_key for run in linear.runs], ["ok", "failed"], strict=True))
     store = Store(results)
     found = store.find(linear.runs[1])
     assert found is not None
@@ -216,7 +216,7 @@ def test_overwriting_always_does_everything_again_once(prepared: Prepared) -> No
     for _ in range(2):
         events: list[Event] = []
         execute(replace(prepared, request=replace(prepared.request, overwrite="always")), events.append)
-        assert sorted(started(events)) == sorted(run.run_id for run in prepared.plan.runs)
+        assert sorted(started(events)) == sorted(run.record_key for run in prepared.plan.runs)
 
 
 def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
@@ -252,14 +252,14 @@ def race(prepared: Prepared, racers: int, seeds: int) -> None:
     reports = [report.get(timeout=120) for _ in processes]
     for process in processes:
         process.join(30)
-    ids = sorted(run.run_id for group in groups for run in group.runs)
+    ids = sorted(run.record_key for group in groups for run in group.runs)
     assert sorted(run_id for began, _ in reports for run_id in began) == ids, "no run was done twice"
     for _, told in reports:
         assert told == dict.fromkeys(told, "ok")
         assert sorted(told) == ids
     store = Store(results)
     records = store.read()
-    assert sorted(record.run_id for record in records) == ids
+    assert sorted(record.record_key for record in records) == ids
     assert len(list(store.records_dir.rglob("*.json"))) == len(list(store.predictions_dir.iterdir())) == len(ids)
     for record in records:
         assert store.path_of(record).read_bytes() == to_json(record)

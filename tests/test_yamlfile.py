@@ -47,7 +47,7 @@ def at(path: Path, text: str | bytes) -> Path:
         ("a: 1\nb: [1, 2\n", 3, "expected ',' or ']'"),
         ("a:\n\tb: 1\n", 2, "holds a tab"),
         ("a: 1\nb: 2\na: 3\n", 3, "key 'a' is given twice"),
-        ("a: 1\nb: .nan\n", 2, "'.nan' is no finite number"),
+        ("a: 1\nb: {c: [.nan]}\n", 2, r"field b\.c\.0: '\.nan' is no finite number"),
         ("a: -.inf\n", 1, "no finite number"),
         ("a: 1e999\n", 1, "no finite number"),
         (f"a: {'9' * 5000}\n", 1, "too large"),
@@ -64,6 +64,7 @@ def at(path: Path, text: str | bytes) -> Path:
         ("a: 1\nb: \x07\n", 2, r"U\+0007"),
         ('a: "\\ud800"\n', 1, "Unicode character"),
         ('"a\\nb": 1\n', 1, "more than one line"),
+        (f"? {'a' * 201}\n: 1\n", 1, "too long"),
         ("a: &x\n  b: *x\n", 1, "inside of"),
         ("a: &x [*x]\n", 1, "inside of"),
         ("a: *x\n", 1, "undefined alias"),
@@ -85,7 +86,7 @@ def test_what_is_refused_names_file_and_line(tmp_path, text, line, what):
 def test_aliases_that_grow_are_refused(tmp_path):
     rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     rows += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 30)]
-    with pytest.raises(RegistryError, match=r"line 6: more than 1,000,000 values"):
+    with pytest.raises(RegistryError, match=r"line 6: field a5: more than 1,000,000 values"):
         read_mapping(at(tmp_path / "own.yaml", "\n".join(rows)))
 
 

@@ -21,6 +21,7 @@ from .executors.submission import check_slurm
 from .loading import Backbone, find_entry, load_entry
 from .plan import Places, Plan, Selection, make_plan
 from .progress import tell
+from .protocols import given_settings
 from .registry import load_registry
 from .request import Request, check_request, options_of, request_of, several
 from .resources import datasets_dir
@@ -149,7 +150,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
 
     def relay(event: Event) -> None:
         if event.record is not None and event.record.status == "failed":
-            failures[event.record.record_key] = event.record
+            failures[event.key] = event.record
         if emit is not None:
             emit(event)
 
@@ -254,7 +255,7 @@ def run(
     variant: OneOrMore[str] = None,
     probe: OneOrMore[str] = None,
     microbatch: int | None = None,
-    set: Mapping[str, Any] | None = None,
+    set: Mapping[str, Any] | OneOrMore[str] = None,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -264,8 +265,8 @@ def run(
     ----------
     method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
         What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
-    set : mapping, optional
-        Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``; for one mode.
+    set : mapping or str or sequence of str, optional
+        Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``, or texts ``"lr=0.01"``.
     suite : str
         The suite.
     results : path
@@ -301,7 +302,7 @@ def run(
         seeds=several(seed),
         probes=several(probe),
         microbatch=microbatch,
-        settings=dict(set or {}),
+        settings=given_settings(set),
     )
     return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import timm
@@ -22,6 +23,8 @@ __all__ = [
     "feature_dim",
     "find",
     "head_name",
+    "head_names",
+    "is_known",
     "known",
     "preprocess_of",
     "remove_head",
@@ -58,13 +61,30 @@ def find(arch: str) -> list[Architecture]:
     """
     library, _, name = arch.rpartition("/")
     found = []
-    if library in ("", "timm") and timm.is_model(name):
+    if library in ("", "timm") and timm.is_model(name) and _has_tag(name):
         found.append(Architecture("timm", name))
     if library in ("", "torchvision") and name in torchvision.models.list_models(torchvision.models):
         found.append(Architecture("torchvision", name))
     if not found:
         raise UnknownNameError("architecture", arch, known())
     return found
+
+
+def _has_tag(name: str) -> bool:
+    """Return whether timm knows the tag of a name, if it has one."""
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        return False
+    return True
+
+
+def is_known(arch: str) -> bool:
+    """Return whether a library has an architecture of this name."""
+    try:
+        return bool(find(arch))
+    except UnknownNameError:
+        return False
 
 
 _RANDOM = frozenset(
@@ -102,17 +122,39 @@ def build(arch: Architecture, num_classes: int) -> nn.Module:
 
 
 def head_name(model: nn.Module, arch: Architecture) -> str:
-    """Return the name of the layer that turns features into logits (``fc``, ``classifier``, ``heads.head``)."""
+    """Return the name of the layer that turns features into logits (``fc``, ``classifier``, ``heads.head``).
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or several.
+    """
+    names = head_names(model, arch)
+    if len(names) > 1:
+        raise CheckpointError(
+            f"architecture {arch} has {len(names)} classifiers, not one", "choose another architecture"
+        )
+    return names[0]
+
+
+def head_names(model: nn.Module, arch: Architecture) -> tuple[str, ...]:
+    """Return the names of the layers that turn features into logits: distilled networks have two, most one.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
     if arch.library == "timm":
         config: Any = model.default_cfg
-        name = config.get("classifier")
-        if not isinstance(name, str):
-            raise CheckpointError(f"architecture {arch} has no single classifier layer", "choose another architecture")
-        return name
+        names = config.get("classifier")
+        if not names:
+            raise CheckpointError(f"architecture {arch} has no classifier layer", "choose another architecture")
+        return (names,) if isinstance(names, str) else tuple(names)
     linear = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
     if not linear:
         raise CheckpointError(f"architecture {arch} has no linear classifier", "choose another architecture")
-    return linear[-1]
+    return (linear[-1],)
 
 
 def remove_head(model: nn.Module, arch: Architecture) -> None:
@@ -121,8 +163,9 @@ def remove_head(model: nn.Module, arch: Architecture) -> None:
         reset: Any = model.reset_classifier
         reset(0)
         return
-    parent, _, leaf = head_name(model, arch).rpartition(".")
-    setattr(model.get_submodule(parent), leaf, nn.Identity())
+    for name in head_names(model, arch):
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, nn.Identity())
 
 
 def preprocess_of(arch: Architecture) -> Preprocess:
@@ -151,19 +194,36 @@ def preprocess_of(arch: Architecture) -> Preprocess:
     )
 
 
-def feature_dim(model: nn.Module, size: int) -> int:
-    """Return the number of features ``d`` that a headless model gives.
+@lru_cache(maxsize=64)
+def feature_dim(arch: Architecture, size: int) -> int:
+    """Return the number of features ``d`` that an architecture gives without its head.
+
+    It is computed without memory for weights or images: a file from elsewhere may ask for any size.
+
+    Parameters
+    ----------
+    arch : Architecture
+        The architecture.
+    size : int
+        Height and width of its input, in pixels.
 
     Raises
     ------
     CheckpointError
-        If its output is not one vector an image.
+        If it doesn't take images of this size, or its output is not one vector an image.
     """
-    was_training = model.training
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), Undrawn():
+        model = build(arch, 2)
+    remove_head(model, arch)
     model.eval()
-    with torch.inference_mode():
-        output = model(torch.zeros(1, 3, size, size))
-    model.train(was_training)
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            output = model(torch.zeros(1, 3, size, size))
+    except Exception as error:  # an architecture may refuse a size in any way
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(
+            f"architecture {arch} takes no images of {size} pixels: {reason}", "correct input_size in its preprocess"
+        ) from error
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise CheckpointError(f"the backbone gives {shape} for one image, not a feature vector", "choose another arch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import get_args
 
 from torch import nn
@@ -23,7 +24,7 @@ Dead channels leave some; in AC/DC's dense twins they are up to a sixth.
 """
 
 
-def check(checkpoint: Checkpoint, model: nn.Module, report: SparsityReport, head_name: str) -> None:
+def check(checkpoint: Checkpoint, model: nn.Module, report: SparsityReport, head_names: Collection[str]) -> None:
     """Check what a network's weights and masks say about its entry.
 
     Parameters
@@ -34,8 +35,8 @@ def check(checkpoint: Checkpoint, model: nn.Module, report: SparsityReport, head
         The network, masks applied.
     report : SparsityReport
         What was counted in it.
-    head_name : str
-        The architecture's head, which the file may lack.
+    head_names : collection of str
+        The architecture's heads, which the file may lack.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def check(checkpoint: Checkpoint, model: nn.Module, report: SparsityReport, head
         raise CheckpointError(
             f"checkpoint {checkpoint.id}: {broken[0]} holds NaN or infinity", "it was saved from a broken training"
         )
-    _check_exempt(checkpoint, report, head_name)
+    _check_exempt(checkpoint, report, head_names)
     if checkpoint.method == "dense":
         _check_dense(checkpoint, report)
         return
@@ -63,12 +64,12 @@ def agreeing_scopes(sparsity: float, report: SparsityReport) -> list[SparsitySco
     return sorted((scope for scope in scopes if off[scope] <= SPARSITY_TOLERANCE), key=off.__getitem__)
 
 
-def _check_exempt(checkpoint: Checkpoint, report: SparsityReport, head_name: str) -> None:
+def _check_exempt(checkpoint: Checkpoint, report: SparsityReport, head_names: Collection[str]) -> None:
     layers = {masks.layer_of(layer.name): layer for layer in report.layers}
     for name in checkpoint.exempt or ():
         layer = layers.get(name)
         if layer is None:
-            if name == head_name:
+            if name in head_names:
                 continue  # the file has none
             raise CheckpointError(
                 f"checkpoint {checkpoint.id} exempts layer {name!r}, which its architecture doesn't have",

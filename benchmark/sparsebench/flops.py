@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from .masks import prunable
 
@@ -54,8 +55,9 @@ def count(module: nn.Module, input_size: int) -> list[LayerFlops]:
     try:
         was_training = module.training
         module.eval()
-        with torch.inference_mode():
-            module(torch.zeros(1, 3, input_size, input_size))
+        with torch.inference_mode(), torch.device("meta"):  # shapes are enough: it takes neither time nor memory
+            tensors = {name: t.to("meta") for name, t in (*module.named_parameters(), *module.named_buffers())}
+            functional_call(module, tensors, (torch.zeros(1, 3, input_size, input_size),))
         module.train(was_training)
     finally:
         for handle in handles:

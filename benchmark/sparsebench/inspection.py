@@ -45,6 +45,8 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
         "packed_bytes": info.packed_bytes,
         "sha256": sha256_file(info.path),
         "format": info.format,
+        "weights_taken": info.weights_taken,
+        "prefix_removed": info.prefix_removed,
         "weights_sha256": info.weights_sha256,
         "mask_sha256": info.mask_sha256,
         "mask_source": info.mask_source,

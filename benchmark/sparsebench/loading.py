@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from . import backbones, masks, sparsity
 from .checking import check
 from .downloads import locate
-from .fitting import Network, fit
-from .formats import RawCheckpoint, architecture_of, complete, read_checkpoint, sparse_file
+from .fitting import Fitted, fit
+from .formats import RawCheckpoint, architectures_of, complete, guarded, hub, read_checkpoint, sparse_file
 from .masks import FoundMasks
 from .names import plain_id
 from .registry import Registry
 from .schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, Upstream
+from .schema.text import printable
 from .sparsity import SparsityReport
 
 
@@ -32,7 +33,8 @@ class BackboneInfo:
     file is called, equal backbones have equal hashes. ``mask_source`` is ``file`` (the file's own masks), ``zeros``
     (where weights are zero), ``file+zeros`` (some layers have the one, some the other) or ``none`` (dense).
     ``files`` are all that were read: the checkpoint's own, first, and the one that it derives from or completes.
-    ``packed_bytes`` is the size of the backbone by :func:`sparsebench.sparsity.packed_bytes`.
+    ``packed_bytes`` is the size of the backbone by :func:`sparsebench.sparsity.packed_bytes`. ``weights_taken`` names
+    the set of weights where the file has several, and ``prefix_removed`` what was taken out of its tensors' names.
     """
 
     checkpoint: Checkpoint
@@ -50,6 +52,8 @@ class BackboneInfo:
     sparsity: SparsityReport
     packed_bytes: int
     files: tuple[Path, ...]
+    weights_taken: str | None = None
+    prefix_removed: str | None = None
 
     @property
     def id(self) -> str:
@@ -93,7 +97,19 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         If the file is missing, damaged, refused, doesn't fit the architecture, or isn't as sparse as the entry claims.
     """
     path = locate(checkpoint)
-    raw = read_checkpoint(path, checkpoint.format, checkpoint.sparsity or None, checkpoint.nm)
+    with guarded(path):
+        return _load(checkpoint, path, head)
+
+
+def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
+    raw = read_checkpoint(
+        path,
+        checkpoint.format,
+        checkpoint.sparsity or None,
+        checkpoint.nm,
+        weights=checkpoint.weights,
+        memory=checkpoint.memory,
+    )
     files = [path]
     if raw.format == sparse_file.FORMAT and (derived := sparse_file.base_of(path)):
         files.append(derived)
@@ -102,30 +118,30 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
             raise _without_weights(path)
         files.append(locate(checkpoint.files()[-1]))
         raw = complete(raw, read_checkpoint(files[-1]))
-    network = fit(checkpoint.arch, raw, path)
-    model, head_name = network.model, network.head_name
+    fitted = _fit([checkpoint.arch], raw, path)
+    raw, model = fitted.raw, fitted.model
     if checkpoint.method == "dense":
         _refuse_masks(checkpoint, raw)
         found = FoundMasks()
     else:
-        found = _masks(network, raw, checkpoint.exempt, path)
-    report = _apply(network, found, checkpoint.exempt)
-    check(checkpoint, model, report, head_name)
-    if network.classes is not None and not head:
-        backbones.remove_head(model, network.architecture)
+        found = _masks(fitted, checkpoint.exempt, path)
+    report = _apply(fitted, found, checkpoint.exempt)
+    check(checkpoint, model, report, fitted.head_names)
+    if fitted.classes is not None and not head:
+        backbones.remove_head(model, fitted.architecture)
         found = found.only(dict(model.named_parameters()))
     model.eval()
-    preprocess = checkpoint.preprocess or backbones.preprocess_of(network.architecture)
-    body, body_masks = _without(model.state_dict(), head_name), _without(found.masks, head_name)
+    preprocess = checkpoint.preprocess or backbones.preprocess_of(fitted.architecture)
+    body, body_masks = _without(model.state_dict(), fitted), _without(found.masks, fitted)
     info = BackboneInfo(
         checkpoint=checkpoint,
-        arch=str(network.architecture),
+        arch=str(fitted.architecture),
         path=path,
         format=raw.format,
         mask_source="+".join(sorted({layer.source for layer in report.layers if layer.source})) or "none",
-        feature_dim=_feature_dim(model, head_name if head and network.classes is not None else None, preprocess),
-        head_name=head_name,
-        num_classes=network.classes,
+        feature_dim=backbones.feature_dim(fitted.architecture, preprocess.input_size),
+        head_name=fitted.head_names[0],
+        num_classes=fitted.classes,
         used_keys=len(raw.state),
         unused_keys=raw.unused,
         weights_sha256=state_sha256(body),
@@ -133,13 +149,15 @@ def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
         sparsity=report,
         packed_bytes=sparsity.packed_bytes(body, body_masks),
         files=tuple(files),
+        weights_taken=printable(raw.taken) if raw.taken else None,
+        prefix_removed=printable(raw.removed) if raw.removed else None,
     )
     return Backbone(model, found.masks, preprocess, info)
 
 
-def _masks(network: Network, raw: RawCheckpoint, exempt: Sequence[str] | None, path: Path) -> FoundMasks:
+def _masks(fitted: Fitted, exempt: Sequence[str] | None, path: Path) -> FoundMasks:
     try:
-        return masks.find(network.model, raw.masks, exempt or ())
+        return masks.find(fitted.model, fitted.raw.masks, exempt or ())
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", error.hint) from error
 
@@ -155,12 +173,12 @@ def _refuse_masks(checkpoint: Checkpoint, raw: RawCheckpoint) -> None:
         )
 
 
-def _apply(network: Network, found: FoundMasks, exempt: Sequence[str] | None) -> SparsityReport:
+def _apply(fitted: Fitted, found: FoundMasks, exempt: Sequence[str] | None) -> SparsityReport:
     """Set masked weights to zero, and count; without a list of exempt layers these are the dense ends."""
-    masks.apply(network.model, found.masks)
+    masks.apply(fitted.model, found.masks)
     if exempt is None:
-        exempt = sparsity.dense_ends(network.model, found.masks, network.head_name)
-    return sparsity.measure(network.model, found, exempt)
+        exempt = sparsity.dense_ends(fitted.model, found.masks, fitted.head_names)
+    return sparsity.measure(fitted.model, found, exempt)
 
 
 FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors"})
@@ -171,7 +189,18 @@ def is_file_name(name: str, registry: Registry) -> bool:
     """Return whether a name is meant as a checkpoint file: not registered, and there or written like a path."""
     if name in registry.checkpoints:
         return False
-    return "/" in name or "\\" in name or Path(name).suffix in FILE_SUFFIXES or Path(name).is_file()
+    path, _ = split_choice(name)
+    written_so = "/" in name or "\\" in name or path.suffix in FILE_SUFFIXES
+    return written_so or path.is_file() or (path / hub.DESCRIPTION).is_file()
+
+
+def split_choice(name: str) -> tuple[Path, str | None]:
+    """Return the file that ``FILE#ema`` means, and which weights in it; a file whose name has a ``#`` is itself."""
+    path = Path(name).expanduser()
+    if path.exists() or "#" not in path.name:
+        return path, None
+    stem, _, wanted = name.rpartition("#")
+    return Path(stem).expanduser(), wanted or None
 
 
 def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkpoint:
@@ -187,46 +216,71 @@ def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkp
         If the file can't be described (see :func:`entry_for_file`).
     """
     if is_file_name(name, registry):
-        return entry_for_file(Path(name).expanduser(), arch)
+        path, weights = split_choice(name)
+        return entry_for_file(path, arch, weights)
     entry = registry.checkpoint(name)
     if arch is not None and arch != entry.arch:
         raise InputError(f"{name} has architecture {entry.arch}, not {arch}", "leave the architecture out")
     return entry
 
 
-def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
+def entry_for_file(path: Path, arch: str | None = None, weights: str | None = None) -> Checkpoint:
     """Describe a user's own file as a registry entry would: from what it says of itself and what it measures.
 
     Parameters
     ----------
     path : Path
-        A ``.pth`` or ``.safetensors`` file.
+        A ``.pth`` or ``.safetensors`` file, or a folder of the Hugging Face hub.
     arch : str, optional
-        Its architecture; needed unless the file names its own.
+        Its architecture; needed unless the file names its own or is recognised.
+    weights : str, optional
+        Which weights to take where the file holds several sets: ``ema``, ``raw`` or a name in the file.
 
     Raises
     ------
     CheckpointError
         If the architecture is not known, or the file can't be loaded as it.
     """
-    raw = read_checkpoint(path)
-    if not raw.state:
-        raise _without_weights(path)
-    name = arch or architecture_of(raw)
-    if name is None:
+    name = path.resolve().name if path.is_dir() else path.stem
+    path = hub.weights_in(path) if path.is_dir() else path
+    with guarded(path):
+        raw = read_checkpoint(path, weights=weights)
+        if not raw.state:
+            raise _without_weights(path)
+        return _described(path, name, arch, weights, _fit([arch] if arch else architectures_of(raw), raw, path))
+
+
+def _fit(archs: list[str], raw: RawCheckpoint, path: Path) -> Fitted:
+    """Return the first of several architectures that fits; without the heads that were built but the file lacks."""
+    if not archs:
         raise CheckpointError(f"{path} doesn't say which architecture it is", "name it with --arch (or arch=...)")
-    network = fit(name, raw, path)
+    for arch in archs:
+        try:
+            fitted = fit(arch, raw, path)
+        except CheckpointError:
+            if arch == archs[-1]:
+                raise
+        else:
+            break
+    if fitted.classes is None:
+        backbones.remove_head(fitted.model, fitted.architecture)
+    return fitted
+
+
+def _described(path: Path, name: str, arch: str | None, weights: str | None, fitted: Fitted) -> Checkpoint:
+    """Return the entry of a file that has been read."""
+    raw = fitted.raw
     meta: Mapping[str, Any] = raw.meta
     exempt = _own_exempt(meta, path)
-    found = FoundMasks() if meta.get("method") == "dense" else _masks(network, raw, exempt, path)
-    report = _apply(network, found, exempt)
+    found = FoundMasks() if meta.get("method") == "dense" else _masks(fitted, exempt, path)
+    report = _apply(fitted, found, exempt)
     sparse = report.held > 0
     try:
         claimed = float(meta.get("sparsity") or report.scope("prunable"))
         return Checkpoint(
-            id=plain_id(path.stem, "checkpoint"),
-            method=str(meta.get("method", "custom")) if sparse else "dense",
-            arch=str(network.architecture) if arch is None else arch,
+            id=plain_id(name if raw.taken is None else f"{name}-{weights or raw.taken}", "checkpoint"),
+            method=plain_id(str(meta.get("method", "custom")), "custom") if sparse else "dense",
+            arch=str(fitted.architecture) if arch is None else arch,
             sparsity=min(0.9999, max(0.0001, round(claimed, 4))) if sparse else 0.0,
             sparsity_scope=meta.get("sparsity_scope", "prunable"),
             distribution=meta.get("distribution", "learned") if sparse else "dense",
@@ -234,11 +288,14 @@ def entry_for_file(path: Path, arch: str | None = None) -> Checkpoint:
             exempt=tuple(masks.layer_of(layer.name) for layer in report.layers if layer.exempt),
             reference=meta.get("reference") if sparse else None,
             file=FileSource(path=str(path.resolve())),
+            weights=weights or raw.taken,
             preprocess=Preprocess.model_validate(meta["preprocess"]) if "preprocess" in meta else None,
             upstream=Upstream.model_validate(meta["upstream"]) if "upstream" in meta else None,
         )
     except (ValidationError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{path} describes itself wrongly: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(
+            f"{path} describes itself wrongly: {str(error).splitlines()[0]}", "correct it, or save the weights alone"
+        ) from error
 
 
 def _own_exempt(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
@@ -274,11 +331,5 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
     return value.hexdigest()
 
 
-def _without(tensors: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
-    return {name: value for name, value in tensors.items() if not name.startswith(f"{layer}.")}
-
-
-def _feature_dim(model: nn.Module, head_name: str | None, preprocess: Preprocess) -> int:
-    if head_name is not None:
-        return int(model.get_submodule(head_name).in_features)  # type: ignore[arg-type]
-    return backbones.feature_dim(model, preprocess.input_size)
+def _without(tensors: Mapping[str, Tensor], fitted: Fitted) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if name not in fitted.head_keys}

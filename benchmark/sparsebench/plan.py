@@ -12,7 +12,7 @@ from .datasets.base import TaskData
 from .datasets.transforms import resolve_transform
 from .engines import check_choice
 from .engines.choice import pinned
-from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry
+from .loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry, split_choice
 from .masks import DENSE_BELOW
 from .names import plain_id
 from .probes import PROBES
@@ -270,7 +270,7 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         raise InputError("a checkpoint file has one architecture", "give --arch once")
     if files and not ids and (selection.methods or selection.sparsities):
         raise InputError("--method and --sparsity don't select among checkpoint files", "leave them out")
-    own = [entry_for_file(Path(f).expanduser(), selection.archs[0] if selection.archs else None) for f in files]
+    own = [_entry(name, selection.archs[0] if selection.archs else None) for name in files]
     selected: list[Checkpoint] = []
     if ids or not files:
         archs = () if files else selection.archs
@@ -279,7 +279,7 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         )
     taken = {checkpoint.id for checkpoint in selected}
     for file, checkpoint in zip(files, own, strict=True):
-        name = _apart("checkpoint", checkpoint.id, Path(file).expanduser(), taken)
+        name = _apart("checkpoint", checkpoint.id, split_choice(file)[0], taken)
         selected.append(checkpoint.model_copy(update={"id": name}))
         taken.add(name)
     return selected
@@ -295,6 +295,12 @@ def _apart(what: str, name: str, path: Path, taken: Collection[str]) -> str:
         longer = f"{name}-{digest(str(path))[:8]}"
     warnings.warn(f"two {what}s are called {name!r}: {str(path)!r} is called {longer!r} here", stacklevel=3)
     return longer
+
+
+def _entry(name: str, arch: str | None) -> Checkpoint:
+    """Return the entry of a user's file, ``FILE`` or ``FILE#WEIGHTS``."""
+    path, weights = split_choice(name)
+    return entry_for_file(path, arch, weights)
 
 
 def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places: Places) -> list[Task]:

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .schema import FewShot, Grid, InputError, Neighbours, Protocol, Strengths, UnknownNameError
+from .schema import FewShot, Grid, InputError, Neighbours, Protocol, Strengths, Strict, UnknownNameError
 from .schema.task import settings_of
 from .yamlfile import read_value, validate
 
-_NESTED = {"grid": Grid, "l2": Strengths, "neighbours": Neighbours, "few_shot": FewShot}
+_NESTED: dict[str, type[Strict]] = {"grid": Grid, "l2": Strengths, "neighbours": Neighbours, "few_shot": FewShot}
 _BETWEEN = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 
 
@@ -41,6 +41,22 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
                 raise InputError(f"--set {key.strip()} is given twice", "give each setting once")
             settings[key.strip()] = read_value(value, f"--set {key.strip()}")
     return settings
+
+
+def given_settings(value: Any) -> dict[str, Any]:
+    """Return the settings of a mapping, of one or several ``KEY=VALUE`` texts, or of None.
+
+    Raises
+    ------
+    InputError
+        If it is something else, or :func:`parse_settings` can't read the texts.
+    """
+    if value is None or isinstance(value, Mapping):
+        return dict(value or {})
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"set={value!r} holds no settings", 'give a mapping such as {"lr": 0.01}')
+    return parse_settings(texts)
 
 
 def parse_name(name: str) -> tuple[str, dict[str, Any]]:

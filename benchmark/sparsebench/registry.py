@@ -69,6 +69,10 @@ class Registry:
             return protocol
         return with_settings(protocol, changes, protocol.without_sgd(dict(overrides or {})), task)
 
+    def place(self, kind: str, name: str) -> Place:
+        """Return where an entry is written, as far as it is known."""
+        return self.places.get((kind, name), Place(Path("registry")))
+
     def methods(self) -> list[str]:
         """Return the ids of all methods: the known ones, then those that only a registry names."""
         return list(dict.fromkeys([*method_names(), *(c.method for c in self.checkpoints.values())]))
@@ -210,13 +214,13 @@ def _add(registry: Registry, table: dict[str, T], name: str, value: T, kind: str
 
 def _check_links(registry: Registry) -> None:
     for checkpoint in registry.checkpoints.values():
-        place = registry.places["checkpoint", checkpoint.id]
+        place = registry.place("checkpoint", checkpoint.id)
         for what, name in (("reference", checkpoint.reference), ("twin_of", checkpoint.twin_of)):
             if name is not None:
                 owner = f"checkpoint {checkpoint.id!r}, field {what}"
                 _check_link(registry.checkpoint, name, owner, place.at(what))
     for suite in registry.suites.values():
-        place, owner = registry.places["suite", suite.id], f"suite {suite.id!r}"
+        place, owner = registry.place("suite", suite.id), f"suite {suite.id!r}"
         for i, name in enumerate(suite.checkpoints):
             _check_link(registry.checkpoint, name, owner, place.at("checkpoints", i))
         for i, name in enumerate(suite.tasks):

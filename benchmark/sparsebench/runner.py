@@ -37,7 +37,7 @@ class Event:
     """
 
     kind: Literal["started", "progress", "done"]
-    run_id: str
+    key: str
     done: float = 0.0
     total: float = 0.0
     record: RunRecord | None = None
@@ -77,15 +77,15 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
             # the seeds of a probe are fitted together, so they are claimed together
             taken = turns.take(left, at_once=len(left) if group.mode == "linear" else 1)
             for record in taken.done:
-                emit(Event("done", record.run_id, record=record))
+                emit(Event("done", record.record_key, record=record))
             for spec, error in taken.refused:
-                emit(Event("done", spec.run_id, record=_refused(session, spec, error)))
+                emit(Event("done", spec.record_key, record=_refused(session, spec, error)))
             session.take(tuple(spec for spec, _ in taken.mine))
             for spec, held in taken.mine:
-                emit(Event("started", spec.run_id))
+                emit(Event("started", spec.record_key))
                 record = _run(session, spec, emit)
                 claims.release(held)
-                emit(Event("done", spec.run_id, record=record))
+                emit(Event("done", spec.record_key, record=record))
                 interruption.check()
             left = taken.left
             if left and not taken.moved:
@@ -107,7 +107,7 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
 
     def progress(done: float, total: float) -> None:
-        emit(Event("progress", spec.run_id, done, total))
+        emit(Event("progress", spec.record_key, done, total))
 
     logs = RunLogs(session.options.results, spec, session.options.logger)
     resume = _midrun(session.options, spec)

@@ -30,6 +30,7 @@ def probe_scores(fitted: Fitted, probed: ProbeData, data: TaskData) -> Scores:
         val_mean_per_class=val.mean_per_class if val else None,
         train_loss=fitted.train_loss,
         few_shot=tuple(fitted.few_shot),
+        convergence=fitted.convergence,
         n_train=fitted.n_train,
         n_val=len(data.val) if val else 0,
         n_test=len(data.test),

@@ -113,14 +113,14 @@ def measure(module: nn.Module, found: FoundMasks, exempt: Iterable[str] = ()) ->
     return SparsityReport(tuple(layers), params, zeros, sum(held.values()))
 
 
-def dense_ends(module: nn.Module, found: Masks, head_name: str) -> tuple[str, ...]:
-    """Return those of the first layer and the head that no mask prunes, in a network that is pruned elsewhere.
+def dense_ends(module: nn.Module, found: Masks, head_names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of the first layer and the heads that no mask prunes, in a network that is pruned elsewhere.
 
     Methods often leave them dense; where nothing says which layers are exempt, these are.
     """
     pruned = {name for name, mask in found.items() if not bool(mask.all())}
     weights = masks.prunable(module)
-    ends = dict.fromkeys((next(iter(weights), ""), f"{head_name}.weight"))
+    ends = dict.fromkeys((next(iter(weights), ""), *(f"{name}.weight" for name in head_names)))
     return tuple(masks.layer_of(name) for name in ends if pruned and name in weights and name not in pruned)
 
 

@@ -19,6 +19,7 @@ MOST = 1_000_000
 """Most values in a document, each counted as often as aliases repeat it."""
 
 _WIDEST = 2**63
+_LONGEST_KEY = 200
 _TAG = "tag:yaml.org,2002:"
 _NUMBER = r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _SCALARS = {
@@ -33,11 +34,18 @@ _UNSHOWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\
 
 
 class NodeError(Exception):
-    """What a document may not say, and its line (from 1)."""
+    """What a document may not say, its line (from 1), and the keys and indices that lead there."""
 
     def __init__(self, text: str, line: int | None = None) -> None:
         super().__init__(text)
-        self.text, self.line = text, line
+        self.line = line
+        self.path: tuple[str, ...] = ()
+        self._text = text
+
+    @property
+    def text(self) -> str:
+        """What is wrong, in words."""
+        return f"field {'.'.join(self.path)}: {self._text}" if self.path else self._text
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -65,7 +73,7 @@ def compose(text: str) -> yaml.Node | None:
     loader = None
     try:
         loader = _Loader(text)
-        return loader.get_single_node()  # type: ignore[no-any-return]
+        return loader.get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
@@ -122,9 +130,16 @@ class _Builder:
         self._done[id(node)] = built
         return built
 
+    def _below(self, node: yaml.Node, key: str) -> tuple[Any, int, int]:
+        try:
+            return self._build(node)
+        except NodeError as error:
+            error.path = (key, *error.path)
+            raise
+
     def _sequence(self, node: yaml.SequenceNode) -> tuple[Any, int, int]:
         _assert_tag(node, "seq")
-        items = [self._build(item) for item in node.value]
+        items = [self._below(item, str(i)) for i, item in enumerate(node.value)]
         return [value for value, _, _ in items], 1 + sum(n for _, n, _ in items), _above(items)
 
     def _mapping(self, node: yaml.MappingNode) -> tuple[Any, int, int]:
@@ -133,15 +148,14 @@ class _Builder:
         merged: list[dict[str, Any]] = []
         parts = []
         for key_node, value_node in node.value:
-            built = self._build(value_node)
-            parts.append(built)
-            if is_merge(key_node):
-                merged += _mappings(built[0], value_node)
-                continue
             key = _key(key_node)
             if key in own:
                 raise NodeError(f"key {key!r} is given twice", _line(key_node))
-            own[key] = built[0]
+            parts.append(self._below(value_node, key))
+            if is_merge(key_node):
+                merged += _mappings(parts[-1][0], value_node)
+            else:
+                own[key] = parts[-1][0]
         for below in merged:  # of several, the first has precedence
             own = own | {key: value for key, value in below.items() if key not in own}
         return own, 1 + sum(n + 1 for _, n, _ in parts), _above(parts)
@@ -180,12 +194,12 @@ def _key(node: yaml.Node) -> str:
     key = _scalar(node) if isinstance(node, yaml.ScalarNode) else None
     if not isinstance(key, str):
         raise NodeError("a key must be plain text: put it in quotes", _line(node))
-    if not key.strip() or "\n" in key or "\t" in key:
-        raise NodeError(f"the key {key!r} is empty or has more than one line", _line(node))
+    if not key.strip() or "\n" in key or "\t" in key or len(key) > _LONGEST_KEY:
+        raise NodeError(f"the key {_short(key)} is empty, too long, or has more than one line", _line(node))
     return key
 
 
-def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
+def _scalar(node: yaml.Node) -> str | int | float | bool | None:
     kind, text = node.tag.removeprefix(_TAG), str(node.value)
     if kind in ("str", "merge") and node.tag.startswith(_TAG):
         return _text(text, node)
@@ -200,7 +214,7 @@ def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     return _number(kind, text, node)
 
 
-def _number(kind: str, text: str, node: yaml.ScalarNode) -> int | float:
+def _number(kind: str, text: str, node: yaml.Node) -> int | float:
     if kind == "int" and len(text) <= 24:
         whole = int(text, 0)
         if abs(whole) < _WIDEST:
@@ -213,7 +227,7 @@ def _number(kind: str, text: str, node: yaml.ScalarNode) -> int | float:
     return number
 
 
-def _text(text: str, node: yaml.ScalarNode) -> str:
+def _text(text: str, node: yaml.Node) -> str:
     if found := _UNSHOWN.search(text):
         raise NodeError(_unshown(found), _line(node))
     return text

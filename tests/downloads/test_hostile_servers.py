@@ -76,6 +76,7 @@ LIES: dict[str, Talk | bytes] = {
     "a status of no kind": ok(BODY, status="999 What"),
     "a switch of protocols": ok(b"", status="101 Switching Protocols", length=None),
     "a page": ok(b"<title>\x1b]0;owned\x07</title>" + b"<title>" * 10_000, "Content-Type: text/html; charset=\xff"),
+    "a page of nothing but titles": ok(b"<title>" * 30_000, "Content-Type: text/html"),
     "too many requests": ok(b"", "Retry-After: " + "9" * 400, status="429 Slow Down"),
     "too many requests, no number": ok(b"", "Retry-After: -1e9", status="503 Busy"),
     "too many requests, no date": ok(b"", "Retry-After: Fri, 99 Dec 9999 99:99:99 -9999", status="429 Slow Down"),
@@ -176,10 +177,17 @@ def test_a_size_is_held_while_writing(hasty: Fetcher, checkpoints: Path) -> None
 
 def test_without_a_size_there_is_still_a_limit(hasty: Fetcher, checkpoints: Path) -> None:
     small = replace(hasty, limits=replace(hasty.limits, largest=100_000))
-    for body in (ok(BODY), CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n"):
-        with RawServer(body) as server, pytest.raises(FetchError, match="more than 100,000 bytes"):
+    chunks = CHUNKED + b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n"
+    for body, message in ((ok(BODY), "more than are taken of one file"), (chunks, "more than 100,000 bytes")):
+        with RawServer(body) as server, pytest.raises(FetchError, match=message):
             small.fetch(entry(server.url))
     assert not list(checkpoints.glob("*.part*"))
+
+
+def test_a_length_that_no_file_has_is_not_taken_for_a_full_disk(server: FileServer, hasty: Fetcher) -> None:
+    with RawServer(ok(BODY, length=10**17)) as liar:
+        wanted = entry(liar.url, mirrors=[server.on("/b", file())])
+        assert hasty.fetch(wanted).read_bytes() == BODY
 
 
 def test_a_bomb_of_no_registered_size_is_not_unpacked(hasty: Fetcher, checkpoints: Path) -> None:
@@ -189,7 +197,7 @@ def test_a_bomb_of_no_registered_size_is_not_unpacked(hasty: Fetcher, checkpoint
     assert not list(checkpoints.glob("*.part*"))
 
 
-def test_a_file_whose_end_nobody_tells_is_not_pinned(hasty: Fetcher) -> None:
+def test_a_file_whose_end_nobody_knows_is_not_pinned(hasty: Fetcher) -> None:
     with RawServer(ok(BODY, length=None)) as server:
         with pytest.raises(FetchError, match="doesn't say where the file ends: register its size or its sha256"):
             hasty.fetch(entry(server.url))
@@ -256,3 +264,20 @@ def test_whatever_a_library_raises_the_mirror_is_asked(
     monkeypatch.setattr(http, "_follow", follow)
     wanted = entry(server.on("/a", file()), mirrors=[server.on("/b", file())], sha256=SHA)
     assert hasty.fetch(wanted).read_bytes() == BODY
+
+
+def test_whatever_else_goes_wrong_the_mirror_is_asked(
+    server: FileServer, hasty: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparsebench.downloads.watch import Watch
+
+    real = Watch.__enter__
+
+    def enter(watch: Watch) -> Watch:
+        monkeypatch.setattr(Watch, "__enter__", real)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Watch, "__enter__", enter)
+    wanted = entry(server.on("/a", file()), mirrors=[server.on("/b", file())], sha256=SHA)
+    assert hasty.fetch(wanted).read_bytes() == BODY
+    assert [path for path, _ in server.requests] == ["/b"]

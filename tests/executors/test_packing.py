@@ -31,7 +31,7 @@ def seconds(part: Group) -> float:
 
 
 def runs_of(made: list[Bundle]) -> Counter[str]:
-    return Counter(run.run_id for bundle in made for part in bundle.groups for run in part.runs)
+    return Counter(run.record_key for bundle in made for part in bundle.groups for run in part.runs)
 
 
 def test_full_groups_are_split_by_seed_and_linear_ones_are_not() -> None:
@@ -45,7 +45,7 @@ def test_a_study_of_2000_runs_is_ordered_longest_first_and_cut_to_the_site_s_lim
     made = bundles(study(), seconds, limits)
     cut = arrays(made, limits)
     assert time.perf_counter() - began < 2
-    assert runs_of(made) == Counter(run.run_id for part in study() for run in part.runs)
+    assert runs_of(made) == Counter(run.record_key for part in study() for run in part.runs)
     assert sum(runs_of(made).values()) == 1920
     times = [bundle.seconds for bundle in made]
     assert times == sorted(times, reverse=True)
@@ -60,8 +60,8 @@ def test_a_study_of_2000_runs_is_ordered_longest_first_and_cut_to_the_site_s_lim
 
 def test_the_estimate_of_a_study_follows_from_a_tenth_of_it() -> None:
     part = study()
-    truth = {run.run_id: seconds(g) / len(g.runs) for g in part for run in g.runs}
-    known = [record(run, truth[run.run_id], (g.task.sizes or {})["trainval"]) for g in part[::10] for run in g.runs]
+    truth = {run.record_key: seconds(g) / len(g.runs) for g in part for run in g.runs}
+    known = [record(run, truth[run.record_key], (g.task.sizes or {})["trainval"]) for g in part[::10] for run in g.runs]
     learned = Estimator(known, lambda _: 4e9)
     assert sum(map(learned.group, part)) == pytest.approx(sum(truth.values()), rel=0.05)
 
@@ -92,7 +92,7 @@ def test_nothing_is_lost_or_doubled_and_no_limit_exceeded(shape: list[tuple[str,
     asked = [group(f"c{k}", mode=mode, seeds=seeds) for k, (mode, seeds, _) in enumerate(shape)]
     times = {f"c{k}": time for k, (_, _, time) in enumerate(shape)}
     made = bundles(asked, lambda part: times[part.checkpoint.id], limit)
-    assert runs_of(made) == Counter(run.run_id for part in asked for run in part.runs)
+    assert runs_of(made) == Counter(run.record_key for part in asked for run in part.runs)
     for bundle in made:
         assert len(bundle.groups) == 1 or bundle.seconds <= limit.seconds / 2
     cut = arrays(made, limit)

@@ -162,7 +162,7 @@ def test_waiting_tells_records_and_gives_up_runs_whose_jobs_have_gone(fake: Path
     events: list[Event] = []
     began = time.monotonic()
     make_executor("slurm", 1, 1, settings).execute(Plan((asked,)), RunOptions(tmp_path), events.append)
-    assert [(e.kind, e.run_id) for e in events] == [("done", one.run_id)]
+    assert [(e.kind, e.key) for e in events] == [("done", one.record_key)]
     assert events[0].record is not None
     assert events[0].record.status == "ok"
     assert 0.3 < time.monotonic() - began < 10

@@ -135,7 +135,7 @@ def test_a_worker_leaves_runs_that_others_hold_for_the_end(tmp_path: Path) -> No
 
         def note(event: Event) -> None:
             if event.kind == "done":
-                done.append((event.run_id, late.is_alive()))
+                done.append((event.key, late.is_alive()))
             if len(done) == len(plan.runs) - 1 and late.is_alive():
                 late.cancel()
                 late.join()
@@ -145,7 +145,7 @@ def test_a_worker_leaves_runs_that_others_hold_for_the_end(tmp_path: Path) -> No
             make_executor("local", 1, 1).execute(plan, RunOptions(results), note)
         finally:
             late.cancel()
-    others = [run.run_id for run in (*first.runs[1:], *second.runs)]
+    others = [run.record_key for run in (*first.runs[1:], *second.runs)]
     assert sorted(done[:-1]) == sorted((run_id, True) for run_id in others), "done while the first was held"
-    assert done[-1] == (first.runs[0].run_id, False)
-    assert {r.run_id for r in Store(results).read()} == {run.run_id for run in plan.runs}
+    assert done[-1] == (first.runs[0].record_key, False)
+    assert {r.record_key for r in Store(results).read()} == {run.record_key for run in plan.runs}

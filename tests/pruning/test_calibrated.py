@@ -169,7 +169,7 @@ def test_sparsegpt_changes_a_layers_outputs_less_than_wanda_and_magnitude() -> N
     plain = weight * (weight.abs() >= weight.abs().flatten().sort(descending=True).values[kept - 1])
     errors.append(float(((weight - plain) @ samples.transpose(1, 2)).square().mean()))
     assert errors == sorted(errors)
-    assert errors[0] < 0.5 * errors[2]
+    assert errors[0] < 0.8 * errors[2]
 
 
 def sample(count: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:

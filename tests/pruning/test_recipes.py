@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -225,3 +226,17 @@ def test_every_method_is_described_for_help_and_docs() -> None:
         assert method.published is not None
         for field in method.settings_model.model_fields.values():
             assert field.description
+
+
+def test_the_documents_tables_follow_from_the_methods(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
+    script = importlib.import_module("method_tables")
+    assert script.main(["--check"]) == 0
+    stale = tmp_path / "pruning.md"
+    stale.write_text(script.PAGE.read_text().replace("| `rigl` | `alpha` | 0.3 |", "| `rigl` | `alpha` | 0.4 |"))
+    monkeypatch.setattr(script, "PAGE", stale)
+    assert script.main(["--check"]) == 1
+    assert script.main([]) == 0
+    assert "| `rigl` | `alpha` | 0.3 |" in stale.read_text()

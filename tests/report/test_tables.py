@@ -102,3 +102,27 @@ def test_terminal_shows_what_was_asked_for_against_all_that_ran(small):
     assert "full" not in text
     assert "80.00" not in text
     assert render_terminal(small, keys=[], width=120) == "No results yet.\n"
+
+
+def test_an_underfit_head_is_marked_and_explained(rows, table):
+    cells = {"a": [0.5, 0.6], "b": [0.7, 0.8]}
+    frame = table(rows("mini.dense", "dense", cells), rows("mini.lth_s95", "lth", cells))
+    late = (frame["checkpoint"] == "mini.lth_s95") & (frame["task"] == "b") & (frame["seed"] == 1)
+    frame["relative_gap"] = late.map({True: 0.3, False: 0.001})
+    statistics = aggregate(frame)
+    assert statistics.summary.set_index("checkpoint")["underfit"].to_dict() == {"mini.dense": "", "mini.lth_s95": "b"}
+    for text in (markdown(build_tables(statistics)).replace("\\", ""), render_terminal(frame, width=200)):
+        assert "mini.lth_s95 *" in text
+        assert "mini.lth_s95: underfit on b" in text
+        assert text.count("Underfit: ") == 1
+    frame["relative_gap"] = 0.001
+    assert "nderfit" not in render_terminal(frame)
+
+
+def test_what_a_spread_over_seeds_is_about_depends_on_the_probe(rows, table):
+    cells = {"a": [0.5, 0.6]}
+    few = table(rows("mini.dense", "dense", cells, probe="fewshot", protocol="fewshot-linear"))
+    for text in (render_terminal(few), markdown(build_tables(aggregate(few)))):
+        assert "mean over many random draws" in text
+        assert "redraws head and order" not in text
+    assert "redraws head and order" in render_terminal(table(rows("mini.dense", "dense", cells)))

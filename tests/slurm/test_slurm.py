@@ -270,11 +270,11 @@ def test_the_jobs_need_nothing_of_a_submitting_process_that_was_killed(tasks: Pa
     assert (written.state, written.arrays) == ("submitting", ())
     assert written.is_abandoned()
     (known,) = ask(results).submissions
-    planned = {run["run_id"] for run in planned_runs(results)}
+    planned = {run["record_key"] for run in planned_runs(results)}
     assert {run for element in known.elements for run in element.runs} == planned
     table = on_slurm(tasks, results)  # finds all runs queued, and waits
     assert (table["status"] == "ok").all()
-    assert set(table["run_id"]) == planned
+    assert set(table["record_key"]) == planned
     assert sorted(starts(results)) == sorted(planned)
     (settled,) = read_submissions(results)
     assert (settled.state, settled.arrays) == ("submitted", known.arrays)
@@ -291,7 +291,7 @@ def test_a_plan_submitted_twice_at_once_is_run_once(tasks: Path, tmp_path: Path)
     for process in both:
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 0, out
-    assert sorted(starts(results)) == sorted(run["run_id"] for run in planned_runs(results))
+    assert sorted(starts(results)) == sorted(run["record_key"] for run in planned_runs(results))
     assert len(list(results.glob("records/*/*/*.json"))) == len(planned_runs(results))
 
 

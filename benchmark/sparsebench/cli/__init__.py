@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from .. import interruption
 from ..schema.errors import SparsebenchError
+from ..schema.text import printable
 from .parser import build_parser
 from .streams import prepare_streams, silence_stdout
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             traceback.print_exc()
         else:
-            print(f"error: {type(error).__name__}: {error}\n  (--debug shows where)", file=sys.stderr)
+            print(f"error: {type(error).__name__}: {printable(str(error))}\n  (--debug shows where)", file=sys.stderr)
         return 1
     return status
 
@@ -69,4 +70,4 @@ def _complain(error: SparsebenchError, arguments: argparse.Namespace) -> int:
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object) -> None:
     """Print a warning of ours as one line; those of libraries are about code, not about the user's input."""
     if issubclass(category, UserWarning) and f"{os.sep}sparsebench{os.sep}" in filename:
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {printable(str(message))}", file=sys.stderr)

@@ -24,10 +24,14 @@ _NUMBERS = {
 }
 
 
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
 def add_cluster(command: argparse.ArgumentParser) -> None:
     """Add the options of a Slurm job."""
     group = command.add_argument_group("Slurm (with --executor slurm; each option replaces a key of the profile)")
-    group.add_argument("--cluster", type=Path, metavar="FILE", help="YAML profile of the jobs: see docs/clusters.md")
+    group.add_argument("--cluster", type=_path, metavar="FILE", help="YAML profile of the jobs: see docs/clusters.md")
     for name, text in _TEXTS.items():
         group.add_argument(f"--{name}", metavar="NAME", help=text)
     for name, (metavar, text) in _NUMBERS.items():

@@ -29,7 +29,7 @@ class Estimate:
     """Estimates the time that runs will take from those of their mode that have ended."""
 
     def __init__(self, runs: Iterable[RunSpec], jobs: int) -> None:
-        self._waiting = {run.run_id: run for run in runs}
+        self._waiting = {run.record_key: run for run in runs}
         self._jobs = jobs
         self._seen: dict[str, list[float]] = defaultdict(list)
 
@@ -40,7 +40,7 @@ class Estimate:
 
     def ended(self, record: RunRecord) -> None:
         """Learn from a run that has ended."""
-        self._waiting.pop(record.run_id, None)
+        self._waiting.pop(record.record_key, None)
         if record.seconds is not None and record.status == "ok":
             self._seen[f"{record.spec.task}/{record.spec.mode}"].append(record.seconds)
             self._seen[record.spec.mode].append(record.seconds)
@@ -63,7 +63,7 @@ class RunDisplay:
     """
 
     def __init__(self, runs: list[RunSpec], jobs: int) -> None:
-        self._runs = {run.run_id: run for run in runs}
+        self._runs = {run.record_key: run for run in runs}
         self._estimate = Estimate(runs, jobs)
         self._fractions: dict[str, float] = {}
         self._done = 0
@@ -83,9 +83,9 @@ class RunDisplay:
         if event.kind == "done" and event.record is not None:
             self._end(event.record)
         elif event.kind == "progress" and event.total > 0:
-            self._fractions[event.run_id] = event.done / event.total
+            self._fractions[event.key] = event.done / event.total
         else:
-            self._fractions[event.run_id] = 0.0
+            self._fractions[event.key] = 0.0
         self._draw()
 
     def line(self, text: str) -> None:
@@ -94,7 +94,7 @@ class RunDisplay:
 
     def _end(self, record: RunRecord) -> None:
         self._done += 1
-        self._fractions.pop(record.run_id, None)
+        self._fractions.pop(record.record_key, None)
         self._estimate.ended(record)
         if record.status == "failed" or not self._bar.live:
             left = clock(self._estimate.remaining(self._fractions))

@@ -43,6 +43,7 @@ def render(document: dict[str, Any]) -> str:
         ["sha256", document["sha256"]],
         ["size", _size(document)],
         ["keys", _keys(document["keys"])],
+        *_reading(document),
         ["mask", _mask(document)],
         ["sparsity", f"nominal {sparsity['nominal']:g} ({sparsity['scope']}); measured {measured}"],
         *_agreement(sparsity),
@@ -65,6 +66,15 @@ def render(document: dict[str, Any]) -> str:
         costs = f"{layer['flops_sparse']:,} of {layer['flops_dense']:,}" if used else "not counted"
         table.append([layer["name"], shape, *numbers, mask, costs])
     return columns(lines) + "\n\n" + columns(table)
+
+
+def _reading(document: dict[str, Any]) -> list[list[str]]:
+    """Return which of several sets of weights was taken, and what was taken out of the names, where there is either."""
+    parts = [document["weights_taken"] or ""]
+    if document["prefix_removed"]:
+        parts.append(f"without {document['prefix_removed']} in its names")
+    shown = ", ".join(filter(None, parts))
+    return [["weights", shown]] if shown else []
 
 
 def _agreement(sparsity: dict[str, Any]) -> list[list[str]]:

@@ -96,7 +96,12 @@ def _add_selection(command: argparse.ArgumentParser, title: str, *, tasks: bool 
         "--arch", action="append", type=_name, default=[], help="architecture; with a checkpoint FILE, the file's"
     )
     pick.add_argument(
-        "--checkpoint", action="append", type=_name, default=[], metavar="ID|FILE", help="an id, or a .pth/.safetensors"
+        "--checkpoint",
+        action="append",
+        type=_name,
+        default=[],
+        metavar="ID|FILE",
+        help="an id, or a .pth/.safetensors; FILE#ema, FILE#raw or FILE#NAME picks one of several sets of weights",
     )
     if tasks:
         pick.add_argument(
@@ -224,7 +229,10 @@ def _add_fetch(commands: argparse._SubParsersAction) -> None:
     _add_registry(command)
     how = command.add_argument_group("how")
     how.add_argument(
-        "--timeout", type=_seconds, metavar="S", help="seconds without a byte that end a try (default: 60)"
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="seconds without an answer, or below 1 KiB per second, that end a try (default: 60)",
     )
     how.add_argument("--tries", type=_positive, metavar="N", help="tries an address (default: 5)")
     how.add_argument(
@@ -240,7 +248,7 @@ def _add_list(commands: argparse._SubParsersAction) -> None:
 
 def _add_inspect(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "inspect", "show a checkpoint's provenance, measured sparsity, parameters and FLOPs")
-    command.add_argument("checkpoint", metavar="CHECKPOINT", help="an id, or a .pth/.safetensors file")
+    command.add_argument("checkpoint", metavar="CHECKPOINT", help="an id, or a file (FILE#ema: its averaged weights)")
     command.add_argument("--arch", help="a file's architecture, where it doesn't name its own")
     command.add_argument("--json", action="store_true", help="print JSON")
     _add_offline(command)
@@ -440,7 +448,7 @@ def _schedule(text: str) -> Drops:
 def _path(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty")
-    return Path(text)
+    return Path(text).expanduser()
 
 
 def _results(text: str) -> Path | str:

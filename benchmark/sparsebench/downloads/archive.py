@@ -57,7 +57,7 @@ def extract(archive: Path, member: str, target: Path, size: int | None = None) -
     """
     with foreign("a damaged archive"):
         with archive.open("rb") as handle:
-            start = handle.read(4)  # the end tells less: a tar file may end with a .pth file, which is a zip file
+            start = handle.read(4)  # not the end: a tar file may end with a .pth file, a zip file
         limit = most_of(archive.stat().st_size)
         found = _found_in_zip if start in (b"PK\3\4", b"PK\5\6") else _found_in_tar
         with found(archive, member, limit) as source:

@@ -30,7 +30,8 @@ class TransferDisplay:
             get_time=lambda: time.monotonic(),
             disable=not self._live,  # it still reckons the time that is left
         )
-        self._add("fetching")
+        self._next = math.inf
+        self._task = self._progress.add_task("fetching", total=None)
 
     def __enter__(self) -> TransferDisplay:
         return self
@@ -41,8 +42,9 @@ class TransferDisplay:
     def begin(self, title: str) -> None:
         """Start with another file."""
         self._progress.remove_task(self._task)
-        self._add(title)
+        self._task = self._progress.add_task(title, total=None)
         self._progress.start()
+        self._next = time.monotonic() + _EVERY
         if not self._live:
             self.line(f"fetching {title}")
 
@@ -64,7 +66,3 @@ class TransferDisplay:
             self._progress.console.print(text, markup=False)
         else:
             print(text, file=sys.stderr, flush=True)
-
-    def _add(self, title: str) -> None:
-        self._task = self._progress.add_task(title, total=None)
-        self._next = time.monotonic() + _EVERY

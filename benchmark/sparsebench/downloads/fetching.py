@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from ..progress import Progress
 from ..schema import Checkpoint, CheckpointError
 from .archive import extract
-from .errors import ByHandError, DiskError, FetchError, TransferError, disk
+from .errors import ByHandError, DiskError, FetchError, TransferError, disk, foreign
 from .limits import Limits
 from .locating import WrongHashError, check_hash, checkpoint_path, find_state, locate, remedy
 from .part import Part
@@ -82,7 +82,8 @@ class Fetcher:
         hint = checkpoint.file.manual or f"try again later, or put the file at {place} by other means"
         for address in checkpoint.file.addresses:
             try:
-                self._from_one(checkpoint, place, address)
+                with foreign("it can't be fetched"):
+                    self._from_one(checkpoint, place, address)
             except DiskError:
                 raise
             except TransferError as error:

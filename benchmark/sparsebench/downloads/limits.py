@@ -22,7 +22,7 @@ class Limits:
     tries : int
         Tries per address, the first one included.
     backoff : float
-        Seconds before the third try; doubled before each further one. The second follows at once.
+        Half the seconds before the third try, and doubled before each further one; the second follows at once.
     longest_wait : float
         Most seconds between two tries; a server that asks for more is given up.
     redirects : int
@@ -44,4 +44,4 @@ class Limits:
 
     def retries(self) -> Retry:
         """Return the tries that are left after the first one."""
-        return Retry(self.tries - 1, backoff_factor=self.backoff / 2, backoff_max=self.longest_wait)
+        return Retry(self.tries - 1, backoff_factor=self.backoff, backoff_max=self.longest_wait)

@@ -121,14 +121,17 @@ def _attempt(order: Order, wanted: Wanted, watch: Watch) -> bool:
             raise TransferError("the server went on at another place than asked for", again=True, bad=True)
         if order.size not in (None, total):
             raise TransferError(f"the server's file has {total:,.0f} bytes, registered are {order.size:,}", bad=True)
+        if order.most < total < math.inf:
+            raise TransferError(f"the server's file has {total:,.0f} bytes, more than are taken of one file", bad=True)
         if math.isinf(min(total, _length(answer))) and not (answer.raw.chunked or order.hashed):
             raise TransferError("the server doesn't say where the file ends: register its size or its sha256", bad=True)
         chunks, first = _body(answer, watch), b""
         while len(first) < _START and (chunk := next(chunks, b"")):
             first += chunk
+        if not resumed and (reason := page_reason(answer.headers.get("Content-Type", ""), first[:_START])):
+            raise TransferError(reason)
+        _check_space(order, total - begin)
         if not resumed:
-            if reason := page_reason(answer.headers.get("Content-Type", ""), first):
-                raise TransferError(reason)
             order.part.begin(answer.headers, resumable=not packed)
         most = min(order.most, most_of(_length(answer))) if packed else order.most
         _write(order, chain([first], chunks), begin, total, most)
@@ -142,13 +145,6 @@ def _body(answer: requests.Response, watch: Watch) -> Iterator[bytes]:
 
 
 def _write(order: Order, chunks: Iterator[bytes], start: int, total: float, most: float) -> None:
-    folder = order.part.target.parent
-    needed, free = (0 if math.isinf(total) else total - start), shutil.disk_usage(folder).free
-    if needed + _RESERVE > free:
-        raise DiskError(
-            f"{folder} has space for {free:,} bytes, but {needed:,.0f} more are to come",
-            "free some space, or set SPARSEBENCH_CHECKPOINTS to another folder",
-        )
     report, done = Throttle(order.progress, total), start
     report.advance(start)
     for size in order.part.append(chunks):
@@ -160,6 +156,16 @@ def _write(order: Order, chunks: Iterator[bytes], start: int, total: float, most
         raise TransferError("the server gave an empty file")
     if not math.isinf(total) and done != total:
         raise TransferError(f"the server stopped after {done:,} of {total:,.0f} bytes", again=True)
+
+
+def _check_space(order: Order, needed: float) -> None:
+    folder = order.part.target.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed + _RESERVE < math.inf:
+        raise DiskError(
+            f"{folder} has space for {free:,} bytes, but {needed:,.0f} more are to come",
+            "free some space, or set SPARSEBENCH_CHECKPOINTS to another folder",
+        )
 
 
 def _span(answer: requests.Response, size: int | None) -> tuple[int, float]:

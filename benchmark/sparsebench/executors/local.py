@@ -91,9 +91,9 @@ class LocalExecutor:
                     worker.started = worker.idle = True
                     worker.group = worker.current = None
                 else:
-                    worker.current = message["run_id"]
+                    worker.current = message["key"]
                     if message["kind"] == "done":
-                        worker.group, worker.current = _without(worker.group, message["run_id"]), None
+                        worker.group, worker.current = _without(worker.group, message["key"]), None
                     emit(decode_event(message))
         finally:
             _stop(workers)
@@ -137,10 +137,10 @@ class LocalExecutor:
             )
         if worker.group is None:
             return
-        spec = next((r for r in worker.group.runs if r.run_id == worker.current), worker.group.runs[0])
+        spec = next((r for r in worker.group.runs if r.record_key == worker.current), worker.group.runs[0])
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        self._deaths[spec.run_id] += 1
-        if code < 0 and self._deaths[spec.run_id] <= options.retries:
+        self._deaths[spec.record_key] += 1
+        if code < 0 and self._deaths[spec.record_key] <= options.retries:
             tell(f"a worker process ended with {how} at {worker.group.label}, seed {spec.seed}: tried again")
             waiting.appendleft(worker.group)
             return
@@ -153,20 +153,20 @@ class LocalExecutor:
         )
         with contextlib.suppress(RunError):  # a full disk: the event below still reports the failure
             Store(options.results).write_failure(record)
-        emit(Event("done", spec.run_id, record=record))
-        rest = _without(worker.group, spec.run_id)
+        emit(Event("done", spec.record_key, record=record))
+        rest = _without(worker.group, spec.record_key)
         if rest is not None:
             waiting.appendleft(rest)
 
 
-def _without(group: Group | None, run_id: str) -> Group | None:
+def _without(group: Group | None, key: str) -> Group | None:
     """Return a group without one of its runs; None if nothing is left."""
-    return None if group is None else _only(group, {run.run_id for run in group.runs} - {run_id})
+    return None if group is None else _only(group, {run.record_key for run in group.runs} - {key})
 
 
-def _only(group: Group, run_ids: Collection[str]) -> Group | None:
+def _only(group: Group, keys: Collection[str]) -> Group | None:
     """Return a group with some of its runs; None if there are none."""
-    runs = tuple(run for run in group.runs if run.run_id in run_ids)
+    runs = tuple(run for run in group.runs if run.record_key in keys)
     return group.model_copy(update={"runs": runs}) if runs else None
 
 

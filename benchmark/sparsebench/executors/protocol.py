@@ -45,14 +45,14 @@ def decode_job(line: str) -> tuple[Group, RunOptions, bool]:
 
 def encode_idle(left: Sequence[RunSpec]) -> str:
     """Return the line by which a worker tells that it has done a group, but for the runs that others hold."""
-    return json.dumps({"kind": "idle", "left": [spec.run_id for spec in left]})
+    return json.dumps({"kind": "idle", "left": [spec.record_key for spec in left]})
 
 
 def encode_event(event: Event) -> str:
     """Return the line that tells an event."""
     record = None if event.record is None else event.record.model_dump(mode="json")
     return json.dumps(
-        {"kind": event.kind, "run_id": event.run_id, "done": event.done, "total": event.total, "record": record}
+        {"kind": event.kind, "key": event.key, "done": event.done, "total": event.total, "record": record}
     )
 
 
@@ -61,7 +61,7 @@ def decode_event(document: dict[str, Any]) -> Event:
     record = document["record"]
     return Event(
         document["kind"],
-        document["run_id"],
+        document["key"],
         document["done"],
         document["total"],
         None if record is None else RunRecord.model_validate(record),

@@ -6,6 +6,7 @@ The jobs need nothing of the command that submitted them: what they run, and whi
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def _count(number: int, what: str) -> str:
 
 def hints(results: Path) -> str:
     """Return how to watch and cancel what was submitted."""
-    where = _shown(results)
+    where = shlex.quote(_shown(results))
     return (
         f"the jobs go on; watch them: sparsebench status --watch --results {where}\n"
         f"cancel them: sparsebench cancel --results {where}"
@@ -180,7 +181,7 @@ class _Watch:
             except (OSError, ValidationError):  # being replaced, or damaged: the next one counts
                 continue
             del self._paths[key]
-            self._emit(Event("done", record.run_id, record=record))
+            self._emit(Event("done", key, record=record))
 
     def _give_up(self, held: dict[str, str]) -> None:
         """Forget the runs that no job holds any more."""

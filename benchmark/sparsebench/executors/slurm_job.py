@@ -126,13 +126,13 @@ def _log(event: Event) -> None:
     if event.kind == "started":
         if interruption.stop_requested():
             raise interruption.Stopped("between runs")
-        _say(f"run {event.run_id} started")
+        _say(f"run {event.key} started")
     elif event.kind == "done" and event.record is not None:
         record = event.record
         if record.failure is not None:
-            _say(f"run {event.run_id} failed: {record.failure.type}: {record.failure.message}")
+            _say(f"run {event.key} failed: {record.failure.type}: {record.failure.message}")
         elif record.scores is not None:
-            _say(f"run {event.run_id} done: {getattr(record.scores, record.spec.metric):.2%}")
+            _say(f"run {event.key} done: {getattr(record.scores, record.spec.metric):.2%}")
 
 
 def _say(line: str) -> None:

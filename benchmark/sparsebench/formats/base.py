@@ -11,6 +11,11 @@ from torch import Tensor
 State = Mapping[str, Tensor]
 
 
+def is_number(name: str, value: Tensor) -> bool:
+    """Return whether a tensor is a single number beside the weights (``epoch``, ``n_averaged``): of no layer."""
+    return "." not in name and not value.is_nested and value.numel() == 1 and value.ndim < 2
+
+
 @dataclass(frozen=True)
 class RawCheckpoint:
     """A checkpoint file, read.
@@ -27,6 +32,12 @@ class RawCheckpoint:
         What the file says about itself (``arch``, ``method``, ...); empty for a bare state dict.
     unused : tuple of str
         Keys of the file that the network doesn't need (thresholds, scores, step counters of another run).
+    taken : str or None
+        Which of several sets of weights this is, as the file names it; None where it has one.
+    removed : str or None
+        What was taken out of all names, as a wrapper's.
+    wanted : str or None
+        Which set of weights was asked for, where the file's structure doesn't tell it from others: names may.
     """
 
     format: str
@@ -34,6 +45,9 @@ class RawCheckpoint:
     masks: dict[str, Tensor] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    taken: str | None = None
+    removed: str | None = None
+    wanted: str | None = None
 
     def then(self, step: str, **changes: Any) -> RawCheckpoint:
         """Return the checkpoint after a further step of reading."""

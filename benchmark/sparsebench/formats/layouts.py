@@ -35,7 +35,7 @@ def normalise(raw: RawCheckpoint) -> RawCheckpoint:
         raw = raw.renamed("rigl", rigl_name, arch="resnet50_rigl")
     elif "features.0.0.weight" in state and "conv1.0.weight" in state:
         raw = raw.renamed("amc", _amc_name, arch="mobilenet_v1")
-    elif "_conv_stem.weight" in state and _blocks(state) == sum(LITE0_STAGES):
+    elif "_conv_stem.weight" in state and _is_lite0(state):
         raw = raw.renamed("lite0", _lite0_name, arch="tf_efficientnet_lite0", preprocess=_LITE0_INPUT)
     return _linear_head(raw)
 
@@ -52,7 +52,7 @@ def rigl_name(name: str) -> str:
 def _amc_name(name: str) -> str:
     if name.startswith("conv1."):
         return f"model.0.{name.removeprefix('conv1.')}"
-    if found := re.fullmatch(r"features\.(\d+)\.(.+)", name):
+    if found := re.fullmatch(r"features\.(\d{1,3})\.(.+)", name):
         return f"model.{int(found[1]) + 1}.{found[2]}"
     return re.sub(r"classifier\.\d+\.", "fc.", name)  # 1 where a dropout stands before it
 
@@ -66,8 +66,11 @@ _LITE0_INPUT = {
 }
 
 
-def _blocks(state: State) -> int:
-    return len({name.split(".")[1] for name in state if name.startswith("_blocks.")})
+def _is_lite0(state: State) -> bool:
+    """Return whether the blocks are numbered as Lite0's, and each tensor in one names its layer."""
+    names = [name.split(".") for name in state if name.startswith("_blocks.")]
+    numbers = {str(number) for number in range(sum(LITE0_STAGES))}
+    return all(len(parts) >= 4 for parts in names) and {parts[1] for parts in names} == numbers
 
 
 def _lite0_name(name: str) -> str:

@@ -11,7 +11,7 @@ from functools import cache
 import torch
 
 from .. import backbones
-from .base import State
+from .base import State, is_number
 
 CANDIDATES = (
     "resnet50",
@@ -55,5 +55,5 @@ def _shapes(state: State, head: str) -> Shapes:
     return frozenset(
         (name, tuple(value.shape))
         for name, value in state.items()
-        if not name.endswith("num_batches_tracked") and not name.startswith(f"{head}.")
+        if not name.endswith("num_batches_tracked") and not name.startswith(f"{head}.") and not is_number(name, value)
     )

@@ -66,7 +66,10 @@ def _take(tensors: Mapping[str, Tensor], used: set[str], scope: str, *leaves: st
     found = [name for name in tensors if pattern.fullmatch(name)]
     if found:
         used.add(found[0])
-        return tensors[found[0]].float()
+        value = tensors[found[0]]
+        if not value.is_floating_point() and "mask" not in leaves:
+            raise CheckpointError(f"{found[0]} holds whole numbers, not weights", "get the file as it was published")
+        return value.float()
     if needed:
         raise CheckpointError(
             f"the TensorFlow checkpoint has no {_ROOT}{scope}/{leaves[0]}",

@@ -1,8 +1,11 @@
-"""SuperBlock's files: a score a tile of each linear weight, from which the mask follows at run time.
+"""Files with scores, from which the mask follows at run time: SuperBlock's of tiles, hidden networks' of weights.
 
 Tiles whose score is below the layer's ``k``-th smallest are pruned, ``k = 1 + round(s (n - 1))`` of ``n`` tiles at
 sparsity ``s``; the effective weight is ``(w * scale + shift) * mask``. The sparsity isn't in the file: it is the
 registry entry's, or stands in the published file names (``sp0.90-ts32.pth``).
+
+Hidden networks (Ramanujan et al., 2020) score each weight of their random ones: of ``n`` weights the ``int(s n)`` with
+the smallest absolute scores are pruned, in each layer.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ _IN_NAME = re.compile(r"sp(0?\.\d+)-ts\d+")
 
 
 def has_scores(state: State) -> bool:
-    """Return whether a state dict has SuperBlock's scores."""
+    """Return whether a state dict has scores beside its weights."""
     return any(name.endswith(_SCORES) for name in state)
 
 
@@ -32,14 +35,14 @@ def sparsity_in(file_name: str) -> float | None:
 
 
 def apply_scores(raw: RawCheckpoint, sparsity: float | None) -> RawCheckpoint:
-    """Mask the weights by their tiles' scores.
+    """Mask the weights by their tiles' scores, or by their own.
 
     Parameters
     ----------
     raw : RawCheckpoint
         With ``<layer>.scores`` and, where the layer is transformed, ``.scale`` and ``.shift``.
     sparsity : float or None
-        The fraction of tiles pruned in each layer.
+        The fraction of tiles, or of weights, pruned in each layer.
 
     Raises
     ------
@@ -48,10 +51,11 @@ def apply_scores(raw: RawCheckpoint, sparsity: float | None) -> RawCheckpoint:
     """
     if sparsity is None:
         raise CheckpointError(
-            "the file has SuperBlock's scores, but doesn't say how sparse it is",
+            "the file has scores from which its mask follows, but doesn't say how sparse it is",
             "register it with its sparsity, or name it as it was published (sp0.90-ts32.pth)",
         )
     state, masks, used = dict(raw.state), {}, []
+    elementwise = False
     for name in [name for name in state if name.endswith(_SCORES)]:
         layer = name.removesuffix(_SCORES)
         scores, weight = state.pop(name), state.get(f"{layer}.weight")
@@ -60,11 +64,18 @@ def apply_scores(raw: RawCheckpoint, sparsity: float | None) -> RawCheckpoint:
         scale = state.pop(f"{layer}.scale", torch.ones(1))
         shift = state.pop(f"{layer}.shift", torch.zeros(1))
         used += [name, f"{layer}.scale", f"{layer}.shift"]
-        mask = _tiled(name, _kept(scores, sparsity), weight)
+        if not scores.numel() or not scores.is_floating_point():
+            raise CheckpointError(f"{name} holds no scores", "get the file again")
+        if scores.shape == weight.shape:
+            elementwise, mask = True, _kept_weights(scores, sparsity)
+        else:
+            mask = _tiled(name, _kept(scores, sparsity), weight)
         state[f"{layer}.weight"] = torch.where(mask, weight * scale + shift, 0.0)
         masks[f"{layer}.weight"] = mask
     meta = {**raw.meta, "sparsity": sparsity}
-    return raw.then("superblock", state=state, masks=masks, meta=meta, unused=(*raw.unused, *used))
+    return raw.then(
+        "hidden" if elementwise else "superblock", state=state, masks=masks, meta=meta, unused=(*raw.unused, *used)
+    )
 
 
 def _kept(scores: Tensor, sparsity: float) -> Tensor:
@@ -72,6 +83,14 @@ def _kept(scores: Tensor, sparsity: float) -> Tensor:
     sparsity = min(sparsity, 1 - 1 / scores.numel())
     order = 1 + round(sparsity * (scores.numel() - 1))
     return scores >= scores.reshape(-1).kthvalue(order).values
+
+
+def _kept_weights(scores: Tensor, sparsity: float) -> Tensor:
+    """Return which weights are kept by scores of their own."""
+    order = scores.abs().reshape(-1).argsort(stable=True)
+    kept = torch.ones_like(order, dtype=torch.bool)
+    kept[order[: int(sparsity * len(order))]] = False
+    return kept.view(scores.shape)
 
 
 def _tiled(name: str, kept: Tensor, weight: Tensor) -> Tensor:

@@ -28,6 +28,9 @@ from torch import Tensor
 from ..files import sha256_file, write_bytes
 from ..schema import CheckpointError
 from .base import RawCheckpoint
+from .budget import Budget
+from .guard import first_line, guarded
+from .kinds import plain
 
 FORMAT = "sparsebench-sparse-1"
 _KEY = "sparsebench"
@@ -107,18 +110,20 @@ def describe(path: Path) -> dict[str, Any] | None:
     CheckpointError
         If the file is not a whole safetensors file.
     """
-    try:
-        with safe_open(path, framework="pt") as handle:
-            text = (handle.metadata() or {}).get(_KEY)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not a whole safetensors file: {error}", "it may be truncated or corrupted: get it again"
-        ) from error
+    with guarded(path):
+        try:
+            with safe_open(path, framework="pt") as handle:
+                text = (handle.metadata() or {}).get(_KEY)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{path} is not a whole safetensors file: {first_line(error)}",
+                "it is truncated or corrupted: get it again",
+            ) from error
     if text is None:
         return None
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its description is not JSON: {error}", "get the file again") from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise CheckpointError(
@@ -133,8 +138,8 @@ def describe(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def read(path: Path) -> RawCheckpoint:
-    """Read a checkpoint file back into float32 weights and bool masks.
+def read(path: Path, budget: Budget | None = None) -> RawCheckpoint:
+    """Read a checkpoint file back into float32 weights and bool masks, within a memory budget.
 
     Raises
     ------
@@ -145,6 +150,8 @@ def read(path: Path) -> RawCheckpoint:
     document = describe(path)
     if document is None:
         raise CheckpointError(f"{path} is a safetensors file but not one of sparsebench's")
+    budget = budget or Budget.of(path)
+    budget.check(sum(5 * math.prod(shape) for shape in document["shapes"].values()), "its weights and masks")
     state = _read_base(path, document["base"]) if "base" in document else {}
     with safe_open(path, framework="pt") as handle:
         tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
@@ -162,6 +169,8 @@ def read(path: Path) -> RawCheckpoint:
             if list(state[name].shape) != shape:
                 raise CheckpointError(f"{path}: {name} has another shape in the file it derives from", _AGAIN)
             values = state[name].flatten()[mask]
+        if not values.is_floating_point() or values.ndim != 1:
+            raise CheckpointError(f"{path}: the values of {name} are no list of weights", "get the file again")
         if int(mask.sum()) != values.numel():
             raise CheckpointError(
                 f"{path}: {name} keeps {int(mask.sum())} weights but stores {values.numel()}", "get the file again"
@@ -170,7 +179,7 @@ def read(path: Path) -> RawCheckpoint:
         weight[mask] = values.float()
         state[name], masks[name] = weight.view(shape), mask.view(shape)
     for name, value in tensors.items():
-        state[name] = value.float() if value.is_floating_point() else value
+        state[name] = plain(name, value, budget)
     return RawCheckpoint(FORMAT, state, masks, document["meta"])
 
 

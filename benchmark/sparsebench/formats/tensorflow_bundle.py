@@ -8,11 +8,12 @@ A ``.tar.gz`` is read where it lies, nothing is extracted. Nothing in either fil
 
 from __future__ import annotations
 
+import gzip
 import io
+import math
 import re
 import struct
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,13 @@ import torch
 from torch import Tensor
 
 from ..schema import CheckpointError
+from .budget import Budget
+from .guard import first_line
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
 _DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 10: "?", 19: "<f2"}
 """NumPy types of TensorFlow's ``DataType`` numbers (types.proto); strings and variants are left out."""
-
-_LARGEST = 1 << 33
-"""Bytes that an archive's member may unpack to: no published checkpoint is near it."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,50 @@ class _Entry:
     crc: int | None
 
 
-def read_bundle(path: Path) -> dict[str, Tensor]:
+class _Limited(io.RawIOBase):
+    """A compressed file that ends in an error where it unpacks to more than its budget."""
+
+    def __init__(self, handle: gzip.GzipFile, budget: Budget) -> None:
+        self._handle, self._budget = handle, budget
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes; headers in a damaged archive may ask for any number of them."""
+        left = self._budget.limit - self._handle.tell()
+        content = self._handle.read(left + 1 if size < 0 else min(size, left + 1))
+        self._budget.check(self._handle.tell(), "unpacking it")
+        return content
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place in the unpacked content."""
+        if whence == io.SEEK_SET:
+            self._budget.check(offset, "unpacking it")
+        return self._handle.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the place in the unpacked content."""
+        return self._handle.tell()
+
+
+def read_bundle(path: Path, budget: Budget | None = None) -> dict[str, Tensor]:
     """Return the tensors of a checkpoint by their TensorFlow names, in its order (by name).
 
     Parameters
     ----------
     path : Path
         A ``.index`` file with its data files beside it, or a ``.tar.gz`` that holds one checkpoint.
+    budget : Budget, optional
+        What it may unpack to; by default what :meth:`Budget.of` gives.
 
     Raises
     ------
     CheckpointError
-        If it is damaged, incomplete, or holds no TensorFlow checkpoint.
+        If it is damaged, incomplete, too large, or holds no TensorFlow checkpoint.
     """
+    budget = budget or Budget.of(path)
     try:
         if path.suffix == ".index":
             return _tensors(path.read_bytes(), _beside(path))
-        with tarfile.open(path, "r:gz") as archive:
+        with gzip.open(path) as unpacked, tarfile.open(fileobj=_Limited(unpacked, budget), mode="r:") as archive:
             members = {member.name: member for member in archive.getmembers() if member.isfile()}
             index = sorted((name for name in members if name.endswith(".index")), key=_step)
             if not index:
@@ -73,17 +100,20 @@ def read_bundle(path: Path) -> dict[str, Tensor]:
                 found = members.get(name)
                 if found is None:
                     raise CheckpointError(f"{path} lacks {name}", "it is not whole: get it again")
-                if found.size > _LARGEST:
-                    raise CheckpointError(f"{path}: {name} is too large ({found.size:,} bytes)", "get the file again")
+                if found.issparse():  # a few bytes of it can stand for any number of zeros
+                    raise CheckpointError(f"{path}: {name} is stored in the tar format's sparse way", "pack it anew")
+                budget.check(found.size, name)
                 handle = archive.extractfile(found)
                 return handle.read() if handle is not None else b""
 
             stem = index[-1].removesuffix(".index")
             return _tensors(member(index[-1]), lambda shard: member(stem + shard))
-    except (tarfile.TarError, EOFError, OSError, zlib.error, struct.error, IndexError, ValueError, KeyError) as error:
-        what = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    except CheckpointError:
+        raise
+    except Exception as error:
         raise CheckpointError(
-            f"{path} can't be read as a TensorFlow checkpoint: {what}", "it is truncated or corrupted: get it again"
+            f"{path} can't be read as a TensorFlow checkpoint: {first_line(error)}",
+            "it is truncated or corrupted: get it again",
         ) from error
 
 
@@ -123,7 +153,7 @@ def _tensors(index: bytes, shard: Callable[[str], bytes]) -> dict[str, Tensor]:
 def _tensor(name: str, entry: _Entry, data: bytes) -> Tensor:
     raw = data[entry.offset : entry.offset + entry.size]
     dtype = np.dtype(_DTYPES[entry.dtype])
-    if len(raw) != entry.size or entry.size != dtype.itemsize * int(np.prod(entry.shape, dtype=np.int64)):
+    if len(raw) != entry.size or entry.size != dtype.itemsize * math.prod(entry.shape):
         raise ValueError(f"tensor {name} is not whole")
     if entry.crc is not None and _crc(raw) != entry.crc:
         raise ValueError(f"checksum of tensor {name} is wrong")

@@ -1,12 +1,13 @@
 """Load ``torch.save`` files without running anything in them.
 
-``torch.load(weights_only=True)`` builds tensors and plain containers only. Files of training runs also name the class
-of their optimizer, the command line's ``Namespace`` or a NumPy scalar; nothing here needs those, so that an allow-list
-of such names is read as :class:`Placeholder`, which does nothing whatever it is given. Any other name is refused.
+``torch.load(weights_only=True)`` builds tensors and plain containers only. Whatever else a file names is looked up
+beforehand and read as a :class:`~.placeholders.Placeholder`, which does nothing whatever it is given.
 """
 
 from __future__ import annotations
 
+import io
+import mmap
 import pickle
 import re
 import warnings
@@ -17,101 +18,96 @@ from typing import Any
 import torch
 
 from ..schema import CheckpointError
+from .budget import Budget
+from .guard import first_line, guarded
+from .placeholders import Placeholder, is_harmful, names_in
 
-_SCHEDULERS = (
-    "CosineAnnealingLR",
-    "ExponentialLR",
-    "LambdaLR",
-    "MultiStepLR",
-    "OneCycleLR",
-    "StepLR",
-)
+_MOST_NAMES = 500
+"""Classes that a file may name: torch looks each one up in a table of them all."""
 
-ALLOWED = (
-    "argparse.Namespace",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.dtype",
-    "numpy.float32",
-    "numpy.float64",
-    "numpy.int64",
-    "optimization.sgd.SGD",  # IST's repositories keep the classes of optimizer and scheduler
-    "optimization.custom_optimizers.CrAM",
-    "torch.optim.adam.Adam",
-    "torch.optim.adamw.AdamW",
-    "torch.optim.sgd.SGD",
-    *(f"torch.optim.lr_scheduler.{name}" for name in _SCHEDULERS),
-)
-"""Names in published files that carry nothing needed, beside the schedulers of IST's repositories (a module each)."""
-
-_IST_SCHEDULERS = re.compile(r"optimization\.lr_schedulers\.[A-Za-z_]\w*")
+_REFUSALS = re.compile(r"nsupported|unrecognized|[Oo]nly|blocked")
+_PROTOCOL = "save it with torch.save's own protocol (2), or as .safetensors"
+_ALONE = "only tensors and plain containers are read: save the model's state_dict() alone, or as .safetensors"
 
 
-class Placeholder:
-    """Stands for an object of a published file that isn't needed; accepts anything, does and keeps nothing."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-def load_pickle(path: Path) -> Any:
+def load_pickle(path: Path, budget: Budget | None = None) -> Any:
     """Return what a ``torch.save`` file holds; tensors lie on the CPU.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    budget : Budget, optional
+        What its archive may unpack to; by default what :meth:`Budget.of` gives.
 
     Raises
     ------
     CheckpointError
-        If the file is truncated or corrupted, or holds objects other than tensors, containers and :data:`ALLOWED`.
+        If the file is truncated or corrupted, or names what would do harm.
     """
-    _check_archive(path)
-    allowed = list(ALLOWED)
-    for _ in range(8):  # a scheduler's name is learned from the refusal of it
+    with guarded(path):
+        names = _check_archive(path, budget or Budget.of(path)) if zipfile.is_zipfile(path) else _names_of_pickles(path)
+        harmful = sorted(filter(is_harmful, names))
+        if harmful:
+            raise CheckpointError(f"{path} was refused: it would run or build {harmful[0]}", _ALONE)
+        if len(names) > _MOST_NAMES:
+            raise CheckpointError(f"{path} was refused: it names {len(names):,} classes", _ALONE)
         try:
-            return _load(path, allowed)
+            return _load(path, names)
         except pickle.UnpicklingError as error:
-            name = _refused(error)
-            if name is not None and _IST_SCHEDULERS.fullmatch(name) and name not in allowed:
-                allowed.append(name)
-                continue
-            if name is not None or "nsupported" in str(error):
+            reason = _reason(error)
+            if "nsupported operand" in reason:
                 raise CheckpointError(
-                    f"{path} was refused: it would run or build {name or 'an object'}",
-                    "only files of tensors are read; save the model's state_dict() alone, or as .safetensors",
+                    f"{path} was refused: it is a pickle of a protocol that isn't read", _PROTOCOL
                 ) from error
-            raise CheckpointError(f"{path} is not a checkpoint: {first_line(error)}", "get the file again") from error
-        except Exception as error:  # damaged bytes make torch and pickle fail in any way there is
-            raise CheckpointError(
-                f"{path} can't be read: {first_line(error)}", "it is truncated or corrupted: get it again"
-            ) from error
-    raise CheckpointError(f"{path} was refused: it names too many classes", "save the model's state_dict() alone")
+            if _REFUSALS.search(reason):
+                raise CheckpointError(f"{path} was refused: {reason}", _ALONE) from error
+            raise CheckpointError(f"{path} is not a checkpoint: {reason}", "get the file again") from error
 
 
-def _load(path: Path, allowed: list[str]) -> Any:
-    with warnings.catch_warnings(), torch.serialization.safe_globals([(Placeholder, name) for name in allowed]):
+def _load(path: Path, names: set[str]) -> Any:
+    with warnings.catch_warnings(), torch.serialization.safe_globals([(Placeholder, name) for name in names]):
         warnings.simplefilter("ignore")
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _refused(error: pickle.UnpicklingError) -> str | None:
-    found = re.search(r"(?:GLOBAL|global|function|class)[\s:]+`?([\w.]+\.[\w.]+)", str(error))
-    return found.group(1).rstrip(".") if found else None
+def _reason(error: pickle.UnpicklingError) -> str:
+    """Return why torch refused a pickle, without its advice to allow what was refused."""
+    text = re.split(r"WeightsUnpickler error:\s*", str(error))[-1].strip()
+    return (text.splitlines() or ["no reason is given"])[0].split(" was not an allowed")[0][:200]
 
 
-def _check_archive(path: Path) -> None:
-    """Check the checksums inside a ``torch.save`` archive, which torch itself doesn't look at."""
-    if not zipfile.is_zipfile(path):
-        return  # the older format, or not a whole archive: reading it will tell
+def _names_of_pickles(path: Path) -> set[str]:
+    """Return the names in a file of the older format: magic number, version, platform, then the object."""
+    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return _names(content, 4)
+
+
+def _names(stream: Any, pickles: int) -> set[str]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        return set(names_in(stream, pickles))
+    except ValueError:  # no pickle: torch says what is wrong with it
+        return set()
+
+
+def _check_archive(path: Path, budget: Budget) -> set[str]:
+    """Check the sizes and checksums inside a ``torch.save`` archive, and return the names in its pickle.
+
+    Torch itself looks at neither.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        budget.check(sum(member.file_size for member in members), "unpacking it")
+        if any(member.filename.endswith("/constants.pkl") for member in members):
+            raise CheckpointError(
+                f"{path} is a TorchScript archive, a program",
+                "load it with torch.jit.load where you trust it, and save its state_dict()",
+            )
+        try:
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{path} is damaged: {first_line(error)}", "get the file again") from error
-    if damaged is not None:
-        raise CheckpointError(f"{path} is damaged: checksum of {damaged} is wrong", "get the file again")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, at most 200 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        except Exception as error:
+            raise CheckpointError(f"{path} is damaged: {first_line(error)}", "get the file again") from error
+        if damaged is not None:
+            raise CheckpointError(f"{path} is damaged: checksum of {damaged} is wrong", "get the file again")
+        pickles = [member for member in members if member.filename.endswith("/data.pkl")]
+        return {name for member in pickles for name in _names(io.BytesIO(archive.read(member)), 1)}

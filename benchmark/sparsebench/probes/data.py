@@ -8,9 +8,11 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from ..schema import FewShotScore, Metric, Trial
+from ..schema import Convergence, FewShotScore, Metric, Trial
 from .base import LinearHead, stream_seed
+from .convergence import least
 from .rotation import Rotation, rotate
 from .rows import Rows
 
@@ -79,6 +81,22 @@ class ProbeData:
             self._rotations[device] = rotate(self.x, device)
         return self._rotations[device]
 
+    @cached_property
+    def _least(self) -> dict[tuple[int, float, str], float | None]:
+        return {}
+
+    def least(self, count: int, weight_decay: float, device: str = "cpu") -> float | None:
+        """Return the least objective of any head on the first ``count`` rows, shared by all seeds; None if unknown."""
+        key = (count, weight_decay, device)
+        if key not in self._least:
+            try:
+                rotation = self.rotation(device)
+                self._least[key] = least(self.x.head(count), self.y[:count], self.num_classes, rotation, weight_decay)
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+                # features so large that their squares aren't finite
+                self._least[key] = None
+        return self._least[key]
+
 
 @dataclass(frozen=True)
 class Fitted:
@@ -86,7 +104,8 @@ class Fitted:
 
     ``seconds`` is the time of the fit; seeds that were fitted together share it equally. ``chosen`` is one of the
     ``trials``, which stay empty where nothing was chosen. ``head`` is None for probes that have no weights,
-    ``train_loss`` (mean cross-entropy) for those that fit no probabilities.
+    ``train_loss`` (mean cross-entropy) and
+    ``convergence`` for those that fit no probabilities.
     """
 
     test_logits: Logits
@@ -97,4 +116,5 @@ class Fitted:
     train_loss: float | None = None
     val_logits: Logits | None = None
     head: LinearHead | None = None
+    convergence: Convergence | None = None
     few_shot: Sequence[FewShotScore] = ()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..progress import Progress, part
 from ..registry import builtin_protocols
-from ..schema import FewShotScore, InputError, Metric, Protocol, RunError, Trial, UnknownNameError
+from ..schema import Convergence, FewShotScore, InputError, Metric, Protocol, RunError, Trial, UnknownNameError
 from . import checks
 from .base import LinearHead, evaluate
 from .data import Fitted, Logits, ProbeData
@@ -61,7 +61,9 @@ class ProbeResult:
     test_logits : ndarray of float32, shape (m, C)
         Scores of the test images; of the first draw, for ``fewshot``.
     head : LinearHead or None
-        Weight and bias, where the probe has any.
+        Weight and bias on the features as given, where the probe has any: ``sgd``, ``lbfgs`` and ``ridge``.
+    convergence : Convergence or None
+        How far the head is from the best one at its penalty; of ``sgd`` and ``lbfgs``.
     few_shot : tuple of FewShotScore
         Mean and interval over draws for each number of images a class.
     """
@@ -77,6 +79,7 @@ class ProbeResult:
     seconds: float
     test_logits: Logits
     head: LinearHead | None = None
+    convergence: Convergence | None = None
     few_shot: tuple[FewShotScore, ...] = ()
 
 
@@ -236,6 +239,7 @@ def _result(protocol: Protocol, seed: int, fitted: Fitted, data: ProbeData) -> P
         seconds=fitted.seconds,
         test_logits=fitted.test_logits,
         head=fitted.head,
+        convergence=fitted.convergence,
         few_shot=tuple(fitted.few_shot),
     )
 

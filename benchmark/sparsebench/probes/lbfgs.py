@@ -18,12 +18,11 @@ from ..progress import Progress, Throttle
 from ..schema import Protocol, RunError, Trial
 from .base import LinearHead, cross_entropy
 from .choice import choose, scored
+from .convergence import measure, solve
 from .data import Fitted, ProbeData
-from .quasi_newton import PATH_TOLERANCE, TOLERANCE, Optimum, SoftmaxRegression
+from .quasi_newton import PATH_TOLERANCE, TOLERANCE, SoftmaxRegression
 from .rotation import RotatedFeatures, Rotation
 from .softmax import CrossEntropy
-
-_APPROACH = 30.0  # of a first penalty without a start: it is approached from larger ones, by this factor
 
 
 class ConvergenceWarning(UserWarning):
@@ -54,7 +53,7 @@ def fit_seeds(
     labels = torch.from_numpy(data.y).to(features.device)
     problem = SoftmaxRegression(features, rotation, CrossEntropy(labels), data.num_classes)
     if weights is None:
-        optimum = solve(problem, penalty / len(data.y))
+        optimum = solve(problem, penalty / len(data.y), tolerance=TOLERANCE)
     else:
         problem.start(weights)
         optimum = problem.minimise(penalty / len(data.y), tolerance=TOLERANCE)
@@ -66,29 +65,20 @@ def fit_seeds(
         )
     head = LinearHead(*features.head(problem.weights))
     report.advance(1)
+    logits = problem.logits.cpu().numpy()
+    loss, decay = cross_entropy(logits, data.y), penalty / len(data.y)
+    minimum = optimum.objective - optimum.decrement
     one = Fitted(
         head.logits(data.x_test),
         0.0,
         len(data.y),
         best,
         trials,
-        train_loss=cross_entropy(problem.logits.cpu().numpy(), data.y),
+        train_loss=loss,
         head=head,
+        convergence=measure(head, data.x, data.y, logits, loss, decay, minimum),
     )
     return [replace(one, seconds=(time.perf_counter() - started) / len(seeds)) for _ in seeds]
-
-
-def solve(problem: SoftmaxRegression, l2: float, *, tolerance: float = TOLERANCE) -> Optimum:
-    """Go from zero weights to the minimum for a penalty of the mean loss, by way of larger penalties."""
-    problem.start(torch.zeros_like(problem.weights))
-    larger = l2 * _APPROACH
-    approach = []
-    while larger < problem.largest:
-        approach.append(larger)
-        larger *= _APPROACH
-    iterations = sum(problem.minimise(each, tolerance=1e-2).iterations for each in reversed(approach))
-    last = problem.minimise(l2, tolerance=tolerance)
-    return replace(last, iterations=iterations + last.iterations)
 
 
 def _path(

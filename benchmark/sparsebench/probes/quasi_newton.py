@@ -32,11 +32,15 @@ _WINDOW, _SLACK = 3, 3
 
 @dataclass(frozen=True)
 class Optimum:
-    """Where a fit ended: its objective, iterations, and whether it is within the tolerance."""
+    """Where a fit ended: its objective, iterations, and whether it is within the tolerance.
+
+    ``decrement`` is half the Newton decrement, as L-BFGS estimates it: about how far above the minimum the fit ended.
+    """
 
     objective: float
     iterations: int
     converged: bool
+    decrement: float = 0.0
 
 
 class SoftmaxRegression:
@@ -94,11 +98,12 @@ class SoftmaxRegression:
             slope = _dot(full, direction)
             near = -slope / 2 <= tolerance * value
             if near and len(recent) > 1 and recent[0] - value <= _SLACK * tolerance * value:
-                return self._ended(l2, Optimum(value, iteration, True))
+                return self._ended(l2, Optimum(value, iteration, True, -slope / 2))
             lower = self._advance(direction, l2, value, slope)
             if lower is None:
                 if near or not self._pairs:
-                    return self._ended(l2, Optimum(value, iteration, -slope / 2 <= 100 * tolerance * value))
+                    converged = -slope / 2 <= 100 * tolerance * value
+                    return self._ended(l2, Optimum(value, iteration, converged, -slope / 2))
                 self._pairs.clear()
                 continue
             value = lower

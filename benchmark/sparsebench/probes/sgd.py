@@ -13,6 +13,7 @@ from ..progress import Progress, part
 from ..schema import InputError, Protocol, RunError, Trial
 from .base import LinearHead, cross_entropy
 from .choice import at_best, choose, scored
+from .convergence import measure
 from .data import Fitted, ProbeData
 from .heads import fit_heads
 from .rows import Rows
@@ -96,7 +97,12 @@ def fit_seeds(
             x, y, data.num_classes, [settings], [seeds[i] for i in members], device=device, progress=training
         )
         for i, (head,) in zip(members, heads, strict=True):
-            fitted[i] = head if isinstance(head, RunError) else _with_head(fitted[i], head, data, x, y)
+            entry = fitted[i]
+            assert isinstance(entry, Fitted)  # noqa: S101 - only these are trained
+            if isinstance(head, LinearHead):
+                fitted[i] = _with_head(entry, head, data, x, y, settings.weight_decay, device)
+            else:
+                fitted[i] = head
     seconds = (time.perf_counter() - started) / max(1, len(seeds))
     return [f if isinstance(f, RunError) else replace(f, seconds=seconds) for f in fitted]
 
@@ -154,14 +160,22 @@ def _alike(protocol: Protocol, fitted: Sequence[Fitted | RunError]) -> dict[Prot
 
 
 def _with_head(
-    entry: Fitted | RunError, head: LinearHead, data: ProbeData, x: Rows, y: npt.NDArray[np.int64]
+    entry: Fitted,
+    head: LinearHead,
+    data: ProbeData,
+    x: Rows,
+    y: npt.NDArray[np.int64],
+    decay: float,
+    device: str,
 ) -> Fitted:
-    assert isinstance(entry, Fitted)  # noqa: S101 - only these are trained
     rest = data.x.where(np.arange(len(data.y)) >= len(y))
+    logits = head.logits(x)
+    loss = cross_entropy(logits, y)
     return replace(
         entry,
         test_logits=head.logits(data.x_test),
-        train_loss=cross_entropy(head.logits(x), y),
+        train_loss=loss,
         val_logits=head.logits(rest) if len(rest) else None,
         head=head,
+        convergence=measure(head, x, y, logits, loss, decay, data.least(len(y), decay, device)),
     )

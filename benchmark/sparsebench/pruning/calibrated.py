@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -13,8 +13,9 @@ from .settings import MethodSettings
 from .training import Training
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from .layerwise import Layer
     from .state import Result, TrainState
 
 
@@ -82,23 +83,27 @@ class Calibrated(PruningMethod):
         batches = [images for images, _ in state.sample(count, self.settings.batch)]
         counts = layerwise.layer_counts(state.weights, sparsity, self.distribution, self.nm)
         names = [name.removesuffix(".weight") for name in state.weights]
-        for name in names:
-            layerwise.check_layer(name, model.get_submodule(name))
+        layers = {name: layerwise.plain_layer(model, name) for name in names}
         masks: dict[str, Tensor] = {}
         for name in layerwise.execution_order(model, names, batches[0]):
-            layer, key = model.get_submodule(name), f"{name}.weight"
-            total, samples = None, 0
-
-            def add(inputs: Tensor) -> None:
-                nonlocal total, samples
-                part = self.collect(inputs)
-                total = part if total is None else total + part
-                samples += inputs.shape[1]
-
-            layerwise.visit_inputs(model, layer, batches, add, once=False)
-            assert total is not None  # noqa: S101  the layer was run in execution_order
-            weight, mask = self.pruned(layerwise.matrix(layer).float().clone(), total / samples, counts[key])
+            layer, key = layers[name], f"{name}.weight"
+            statistics = self._statistics(model, layer, batches)
+            weight, mask = self.pruned(layerwise.matrix(layer).float().clone(), statistics, counts[key])
             masks[key] = layerwise.unmatrix(layer, mask)
             with torch.no_grad():
                 state.weights[key].copy_(layerwise.unmatrix(layer, weight))
         return masks
+
+    def _statistics(self, model: nn.Module, layer: Layer, batches: Sequence[Tensor]) -> Tensor:
+        """Return the mean of what :meth:`collect` returns, over a layer's inputs."""
+        from . import layerwise
+
+        found: list[tuple[Tensor, int]] = []
+
+        def add(inputs: Tensor) -> None:
+            before, count = found.pop() if found else (0.0, 0)
+            found.append((before + self.collect(inputs), count + inputs.shape[1]))
+
+        layerwise.visit_inputs(model, layer, batches, add)
+        ((total, samples),) = found
+        return total / samples

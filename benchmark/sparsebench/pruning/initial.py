@@ -12,7 +12,7 @@ from torch import nn
 from .. import backbones
 from ..files import sha256_file
 from ..fitting import mismatch
-from ..formats import RawCheckpoint, architecture_of, read_checkpoint
+from ..formats import RawCheckpoint, architectures_of, read_checkpoint, readings_of
 from ..schema import CheckpointError, Preprocess
 
 
@@ -53,7 +53,7 @@ class Initial:
     @cached_property
     def arch(self) -> str | None:
         """The architecture that the file names or is recognised as, if either."""
-        return architecture_of(self.raw)
+        return next(iter(architectures_of(self.raw)), None)
 
     @property
     def preprocess(self) -> Preprocess | None:
@@ -71,7 +71,8 @@ class Initial:
         """
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             head = backbones.head_name(backbones.build(architecture, 2), architecture)
-        weight = self.raw.state.get(f"{head}.weight")
+        weights = (reading.state.get(f"{head}.weight") for reading in readings_of(self.raw))
+        weight = next((found for found in weights if found is not None), None)
         if weight is None:
             hint = "give weights with the head that they were trained with"
             raise CheckpointError(f"--init has no head {head}", hint)
@@ -85,8 +86,12 @@ class Initial:
         CheckpointError
             If they don't fit.
         """
-        problem = mismatch(model, self.raw.state)
-        if problem is not None:
-            hint = "it must have the same architecture and number of classes"
-            raise CheckpointError(f"--init {self.path} doesn't fit: {problem.text}", hint)
-        model.load_state_dict(self.raw.state, strict=False)
+        problems = []
+        for reading in readings_of(self.raw):
+            problem = mismatch(model, reading.state)
+            if problem is None:
+                model.load_state_dict(reading.state, strict=False)
+                return
+            problems.append((problem.count, problem.text))
+        hint = "it must have the same architecture and number of classes"
+        raise CheckpointError(f"--init {self.path} doesn't fit: {min(problems)[1]}", hint)

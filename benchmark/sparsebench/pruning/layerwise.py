@@ -16,23 +16,29 @@ from torch import Tensor, nn
 from ..schema import InputError
 from .distributions import masks_for
 
+Layer = nn.Linear | nn.Conv2d
 Visit = Callable[[Tensor], None]
 
 
-class _Enough(Exception):  # noqa: N818  a signal, not an error
-    """The layer has been seen; the rest of the forward pass isn't needed."""
+def plain_layer(model: nn.Module, name: str) -> Layer:
+    """Return a layer that is a plain matrix product of its inputs.
 
-
-def check_layer(name: str, layer: nn.Module) -> None:
-    """Raise :class:`InputError` for a layer that isn't a plain matrix product of its inputs."""
-    if type(layer) not in (nn.Linear, nn.Conv2d, Conv2dSame) or getattr(layer, "padding_mode", "zeros") != "zeros":
+    Raises
+    ------
+    InputError
+        If it isn't: a class of its own may change its weights or inputs in ways unknown here.
+    """
+    layer = model.get_submodule(name)
+    plain = type(layer) in (nn.Linear, nn.Conv2d, Conv2dSame) and getattr(layer, "padding_mode", "zeros") == "zeros"
+    if not plain or not isinstance(layer, nn.Linear | nn.Conv2d):
         raise InputError(
             f"layer {name} ({type(layer).__name__}) is neither a linear layer nor a plain convolution",
             f"leave it dense: --exempt {name} (with the others that stay dense)",
         )
+    return layer
 
 
-def matrix(layer: nn.Module) -> Tensor:
+def matrix(layer: Layer) -> Tensor:
     """Return a layer's weight as ``(groups, outputs, columns)``, detached; a copy where the order changes."""
     weight: Tensor = layer.weight.detach()
     if isinstance(layer, nn.Linear):
@@ -41,7 +47,7 @@ def matrix(layer: nn.Module) -> Tensor:
     return rows.view(layer.groups, -1, rows.shape[1])
 
 
-def unmatrix(layer: nn.Module, rows: Tensor) -> Tensor:
+def unmatrix(layer: Layer, rows: Tensor) -> Tensor:
     """Return the inverse of :func:`matrix`: a tensor of the weight's shape."""
     if isinstance(layer, nn.Linear):
         return rows[0]
@@ -49,7 +55,7 @@ def unmatrix(layer: nn.Module, rows: Tensor) -> Tensor:
     return rows.reshape(out, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
 
-def columns(layer: nn.Module, inputs: Tensor) -> Tensor:
+def columns(layer: Layer, inputs: Tensor) -> Tensor:
     """Return a layer's inputs as ``(groups, samples, columns)``: a sample is a patch, a token or an image."""
     inputs = inputs.detach().float()
     if isinstance(layer, nn.Linear):
@@ -99,33 +105,26 @@ def execution_order(model: nn.Module, names: Sequence[str], images: Tensor) -> l
 
 
 @torch.no_grad()
-def visit_inputs(model: nn.Module, layer: nn.Module, batches: Sequence[Tensor], visit: Visit, *, once: bool) -> None:
+def visit_inputs(model: nn.Module, layer: Layer, batches: Sequence[Tensor], visit: Visit) -> None:
     """Call ``visit`` with a layer's inputs (see :func:`columns`) for each batch of images.
 
     Parameters
     ----------
     model, layer : nn.Module
-        The network, in evaluation mode, and one of its layers.
+        The network, in evaluation mode, and one of its layers, which may run several times in a forward pass.
     batches : sequence of Tensor
         Images.
     visit : callable
         What takes the inputs.
-    once : bool
-        Whether the layer runs once in a forward pass, which then ends there.
     """
 
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         visit(columns(layer, inputs[0]))
-        if once:
-            raise _Enough
 
     handle = layer.register_forward_pre_hook(hook)
     try:
         for images in batches:
-            try:
-                model(images)
-            except _Enough:
-                continue
+            model(images)
     finally:
         handle.remove()
 

@@ -303,9 +303,9 @@ def exempt_layers(arch: str, classes: int, ends: Sequence[End] = ("stem", "head"
     architecture = backbones.find(arch)[0]
     with torch.random.fork_rng(devices=[]):
         model = backbones.build(architecture, classes)
-    stem = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
-    names = {"stem": stem, "head": backbones.head_name(model, architecture)}
-    return tuple(names[end] for end in ends)
+    convolutions = (name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
+    names = {"stem": next(convolutions, None), "head": backbones.head_name(model, architecture)}
+    return tuple(name for end in ends if (name := names[end]) is not None)
 
 
 def make_recipe(

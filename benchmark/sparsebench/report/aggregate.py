@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..metrics import Sample, mean, relative_error_increase_interval
 from ..registry import load_tasks
-from ..schema import MODES
+from ..schema import MODES, UNDERFIT
 from .contents import by_content
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
     "n_failed",
     "complete",
     "missing",
+    "underfit",
     "reference_ran",
     "note",
 )
@@ -75,6 +76,7 @@ class Cell:
     """A checkpoint on a task in a group: its accuracy over seeds, and the fingerprints it is comparable under.
 
     ``ways`` names the numerics that its runs were computed with.
+    It is ``underfit`` where the linear head of one of its seeds is (see :class:`sparsebench.schema.Convergence`).
     """
 
     accuracy: Sample
@@ -83,6 +85,7 @@ class Cell:
     split: str
     protocol: str
     ways: tuple[str, ...] = ()
+    underfit: bool = False
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,7 @@ def _cells(runs: pd.DataFrame) -> dict[Key, dict[str, Cell]]:
             _text(first["split_sha256"]),
             _text(first["protocol_sha256"]),
             tuple(sorted(set(done["way"]))),
+            bool((done["relative_gap"] > UNDERFIT).any()),
         )
     return table
 
@@ -237,6 +241,7 @@ def _line(key: Key, labels: dict[str, Any], tasks: list[str], table: dict[Key, d
         "n_failed": sum(cell.n_failed for cell in cells.values()),
         "complete": not missing,
         "missing": " ".join(missing),
+        "underfit": " ".join(task for task, cell in done.items() if cell.underfit),
         "rank": None,
         "average_rank": math.nan,
     }
@@ -293,6 +298,8 @@ def _note(line: dict[str, Any], mixed: set[str]) -> str:
         notes.append(f"relative error over {line['relative_error_tasks']} of {line['n_tasks']} tasks")
     if mixed:
         notes.append(f"a mean over runs that were computed in {len(mixed)} ways: {_differences(mixed)}")
+    if line["underfit"]:
+        notes.append(f"underfit on {line['underfit'].replace(' ', ', ')}")
     return "; ".join(notes)
 
 

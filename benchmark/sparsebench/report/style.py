@@ -7,9 +7,24 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..names import method_names
+from ..schema import UNDERFIT
 from ..store.names import safe_name
 
 SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
+_DRAWS_CAPTION: Final = (
+    "A seed's few-shot accuracy is the mean over many random draws of training images; ± is the spread of these means,"
+    " not of single draws."
+)
+UNDERFIT_CAPTION: Final = (
+    f"Underfit: the training objective of a seed's linear head ended above its minimum at the same weight decay by more"
+    f" than {100 * UNDERFIT:g} % of the distance from an untrained head."
+)
+
+
+def seed_caption(probe: str) -> str:
+    """Return what differs between the seeds of a probe, and so what a spread over them is about."""
+    return _DRAWS_CAPTION if probe == "fewshot" else SEED_CAPTION
+
 
 DENSE_COLOUR: Final = "#3b3b3b"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..metrics import Sample
 from .aggregate import Aggregate
-from .style import SEED_CAPTION, group_title, metric_sentence, percent, signed_percent
+from .style import UNDERFIT_CAPTION, group_title, metric_sentence, percent, seed_caption, signed_percent
 
 NOTHING = "–"
 _COLUMN = 8
@@ -127,10 +127,10 @@ def _notes(lines: list[dict[str, Any]], statistics: Aggregate) -> tuple[str, ...
     metric = metric_sentence(statistics.per_class_tasks)
     notes += [metric] if metric else []
     notes.append("Relative error: mean over tasks of the increase in error against the dense reference, 95 % interval.")
-    notes.append(
-        f"{SEED_CAPTION} Avg. rank: the mean over tasks of the accuracy's rank. Entries that their intervals don't tell"
-        " apart share a rank."
-    )
+    ranks = "Avg. rank: the mean over tasks of the accuracy's rank."
+    shared = "Entries that their intervals don't tell apart share a rank."
+    notes.append(f"{seed_caption(lines[0]['probe'])} {ranks} {shared}")
+    notes += [UNDERFIT_CAPTION] if any(line["underfit"] for line in lines) else []
     marked = [f"{line['checkpoint']}: {line['note']}" for line in lines if line["note"]]
     return (*notes, *([f"* {'. '.join(marked)}."] if marked else []))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..registry import Registry, load_tasks
 from .aggregate import GROUP, Aggregate, statistics_of
 from .contents import by_content
-from .style import SEED_CAPTION, group_title
+from .style import UNDERFIT_CAPTION, group_title, seed_caption
 from .tables import Field, Table, build_table
 
 if TYPE_CHECKING:
@@ -56,16 +56,18 @@ def render_terminal(
         shown = _with_references(shown, set(keys))
         asked = set(shown.loc[shown["record_key"].isin(keys), "checkpoint"])
     columns = width or shutil.get_terminal_size((100, 24)).columns
-    parts = []
+    parts, captions = [], []
     for group, part in statistics_of(shown).groups():
         chosen = part.summary[part.summary["checkpoint"].isin(asked)].reset_index(drop=True)
         if chosen.empty:
             continue
         table = build_table(group_title(group), Aggregate(part.cells, chosen))
+        captions.append(seed_caption(group["probe"]))
         parts.append(_draw(table, columns, colour) + "".join(f"{note}\n" for note in _notes(chosen, commands)))
     if not parts:
         return "No results yet.\n"
-    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds; [95 % interval]. {SEED_CAPTION}\n"
+    caption = " ".join(dict.fromkeys(captions))
+    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds; [95 % interval]. {caption}\n"
 
 
 def render_tables(tables: Sequence[Table], *, width: int | None = None, colour: bool = False) -> str:
@@ -147,6 +149,7 @@ def _rich(rows: Rows, colour: bool) -> str:
 def _notes(lines: pd.DataFrame, commands: Commands | None) -> list[str]:
     """Return what is missing on the lines, and what to do about it."""
     notes = [f"* {name}: {note}" for name, note in zip(lines["checkpoint"], lines["note"], strict=True) if note]
+    notes += [UNDERFIT_CAPTION] if any(lines["underfit"]) else []
     without = lines[~lines["reference_ran"] & (lines["n_tasks"] > 0)]
     for reference in sorted(set(without["reference"])):
         names = ", ".join(without.loc[without["reference"] == reference, "checkpoint"])

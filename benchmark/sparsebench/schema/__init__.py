@@ -24,7 +24,7 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
-from .probe import FewShot, Neighbours, Strengths
+from .probe import UNDERFIT, Convergence, FewShot, Neighbours, Strengths
 from .run import (
     Failure,
     FewShotScore,
@@ -45,9 +45,11 @@ __all__ = [
     "MODES",
     "SCHEMA_VERSION",
     "SEEDED_PROBES",
+    "UNDERFIT",
     "Augment",
     "Checkpoint",
     "CheckpointError",
+    "Convergence",
     "DatasetError",
     "DifferentDataError",
     "Distribution",

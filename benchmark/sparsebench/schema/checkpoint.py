@@ -172,6 +172,9 @@ class Checkpoint(Strict):
     names the layers that the method doesn't prune; where it is absent, these are the first layer and the head, each if
     it is dense. ``base`` is the file of the dense weights that a file of masks alone keeps some of. ``replicate``
     counts trainings of one recipe with different seeds: entries that differ in it alone are one entry of a table.
+    Of a file with several sets of weights, ``weights`` says which: ``ema`` (averaged over training), ``raw``, or its
+    name in the file. ``memory`` is how many bytes its tensors may take, for a file that is meant to unpack to more than
+    32 times its size.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -190,6 +193,8 @@ class Checkpoint(Strict):
     file: FileSource
     base: FileSource | None = None
     format: str = "auto"
+    weights: str | None = Field(default=None, min_length=1)
+    memory: int | None = Field(strict=True, default=None, gt=0)
     preprocess: Preprocess | None = None
     upstream: Upstream | None = None
     training: Training | None = None

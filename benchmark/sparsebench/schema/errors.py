@@ -10,9 +10,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from .text import printable
+
 
 class SparsebenchError(Exception):
     """Base class of all errors raised on purpose by sparsebench.
+
+    Both texts may quote a file: control characters in them are spelled out, so that an error is always one line.
 
     Parameters
     ----------
@@ -25,9 +29,9 @@ class SparsebenchError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = printable(message)
+        self.hint = None if hint is None else printable(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message} ({self.hint})"

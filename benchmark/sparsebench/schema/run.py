@@ -8,6 +8,7 @@ from pydantic import Field, computed_field, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
+from .probe import Convergence
 from .task import Metric, Mode, Probe, Protocol, Task
 
 Status = Literal["ok", "failed"]
@@ -173,6 +174,7 @@ class Scores(Lenient):
     alone, and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1
     had them as ``chosen_lr`` and so on, which are still read.
     A few-shot probe's accuracies are the means over the draws of most images a class; ``few_shot`` has them all.
+    ``convergence`` is known of linear heads under cross-entropy (``sgd`` and ``lbfgs``).
     """
 
     top1: float
@@ -183,6 +185,7 @@ class Scores(Lenient):
     chosen: dict[str, Any] = Field(default_factory=dict)
     few_shot: tuple[FewShotScore, ...] = ()
     train_loss: float | None = None
+    convergence: Convergence | None = None
     n_train: int
     n_val: int = 0
     n_test: int

@@ -38,8 +38,15 @@ KINDS: dict[str, Kind] = {
     "val_accuracy": "number",  # the task's metric on validation, where the protocol holds data out
     "best_test": "number",
     "chosen": "text",  # the hyperparameters that were chosen on validation: lr=0.01 weight_decay=0.0005
-    "few_shot": "text",  # images a class: accuracy [95 % interval over draws]; ...
+    "few_shot": "text",  # images per class: accuracy [95 % interval over draws]; ... for every number of images
+    "few_shot_1": "number",  # accuracy from so many images per class, in the task's metric: the mean over draws
+    "few_shot_2": "number",
+    "few_shot_5": "number",
+    "few_shot_10": "number",
     "train_loss": "number",
+    "gradient_norm": "number",  # of a linear head's objective on its training images, at its own penalty
+    "optimality_gap": "number",  # the objective minus its minimum, in nats
+    "relative_gap": "number",  # the same as a fraction of what an untrained head is above the minimum
     "n_train": "integer",
     "n_val": "integer",
     "n_test": "integer",
@@ -88,6 +95,10 @@ FRACTIONS: tuple[str, ...] = (
     "mean_per_class",
     "val_accuracy",
     "best_test",
+    "few_shot_1",
+    "few_shot_2",
+    "few_shot_5",
+    "few_shot_10",
 )
 """Columns whose values lie between 0 and 1."""
 
@@ -123,7 +134,17 @@ def row(record: RunRecord) -> dict[str, Any]:
         values["accuracy"] = getattr(scores, spec.metric)
         values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
         values["chosen"] = " ".join(f"{name}={value}" for name, value in sorted(scores.chosen.items())) or None
+        values |= {
+            f"few_shot_{s.shots}": getattr(s, spec.metric) for s in scores.few_shot if f"few_shot_{s.shots}" in KINDS
+        }
         values["few_shot"] = _few_shot(scores, spec.metric)
+    if scores is not None and scores.convergence is not None:
+        found = scores.convergence
+        values |= {
+            "gradient_norm": found.gradient_norm,
+            "optimality_gap": found.gap,
+            "relative_gap": found.relative_gap,
+        }
     if proof is not None:
         values |= {"masked": proof.masked, "masked_nonzero": proof.nonzero}
     if failure is not None:
