@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,11 @@ from tasks_quick import quick_suite
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 PATIENCE = 300.0
+
+
+def rarely(number: signal.Signals) -> Any:
+    """Try this one with the slow tests: each starts processes."""
+    return pytest.param(number, marks=pytest.mark.slow)
 
 
 @pytest.fixture
@@ -38,6 +45,16 @@ def command(tasks: Path, results: Path, *more: str) -> list[str]:
     line = [sys.executable, "-m", "sparsebench", "run", "--suite", "quick", "--tasks-dir", str(tasks)]
     line += ["--data", str(tasks), "--checkpoint", "mini.acdc_s90", "--mode", "full", "--results", str(results)]
     return [*line, "--checkpoint-every", "0.001", *more]
+
+
+@contextmanager
+def running(line: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that doesn't outlive the test."""
+    with subprocess.Popen(line, env=ENV, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def until(true: Callable[[], object]) -> None:
@@ -58,10 +75,10 @@ def assert_given_back(results: Path, count: int) -> None:
     assert list(results.rglob(".*.tmp")) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, rarely(signal.SIGHUP), rarely(signal.SIGQUIT)])
 def test_a_command_that_is_signalled_keeps_its_state(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     results = tmp_path / "runs"
-    with subprocess.Popen(command(tasks, results), env=ENV, stderr=subprocess.PIPE, text=True) as process:
+    with running(command(tasks, results), stderr=subprocess.PIPE) as process:
         until(lambda: states(results))
         for _ in range(2):  # a shell and the kernel both announce a closed terminal
             process.send_signal(number)
@@ -76,7 +93,11 @@ def test_a_command_whose_terminal_is_closed_keeps_its_state(tasks: Path, tmp_pat
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(sys.executable, command(tasks, results), ENV)
-    until(lambda: states(results))
+    try:
+        until(lambda: states(results))
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
@@ -89,19 +110,20 @@ def test_a_command_that_outlives_its_terminal_goes_on(tasks: Path, tmp_path: Pat
     line = command(tasks, results, "--retries", "0")[:-4]
     line[line.index("full")] = "linear"
     reader, writer = os.pipe()
-    with subprocess.Popen(line, env=ENV, stdout=subprocess.DEVNULL, stderr=writer) as process:
+    with running(line, stdout=subprocess.DEVNULL, stderr=writer) as process:
         os.close(writer)
         os.close(reader)
+        process.wait(PATIENCE)
     assert process.returncode == 0
     assert len(list(results.glob("records/*/*/*.json"))) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, rarely(signal.SIGTERM)])
 def test_workers_whose_command_has_ended_keep_their_states(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     results = tmp_path / "runs"
     quiet = subprocess.DEVNULL
     line = command(tasks, results, "--jobs", "2")
-    with subprocess.Popen(line, env=ENV, stdout=quiet, stderr=quiet, start_new_session=True) as process:
+    with running(line, stdout=quiet, stderr=quiet, start_new_session=True) as process:
         until(lambda: len(states(results)) == 2)
         process.send_signal(number)
         process.wait(PATIENCE)
@@ -111,20 +133,19 @@ def test_workers_whose_command_has_ended_keep_their_states(number: signal.Signal
     assert all('"stopped"' in log and '"failed"' not in log for log in logs)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, rarely(signal.SIGHUP)])
 def test_a_signalled_worker_ends_by_that_signal(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     results = tmp_path / "runs"
     selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"], modes=["full"], seeds=[0])
     (group,) = prepare(Request(selection, tasks_dirs=[tasks], data_dir=tasks, results=results)).plan.groups
     options = RunOptions(results, data_dir=tasks, checkpoint_seconds=0.001)
     worker = [sys.executable, "-m", "sparsebench.executors.worker"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(worker, env=ENV, stdin=pipe, stdout=pipe, text=True) as process:
+    with running(worker, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:  # its input stays open
         assert process.stdin is not None
         process.stdin.write(encode_job(group, options, wait=True) + "\n")
         process.stdin.flush()
         until(lambda: states(results))
         process.send_signal(number)
-        process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
     assert process.returncode == -number, "its command sees that it may try the run again"
     assert_given_back(results, 1)
