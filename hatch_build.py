@@ -12,7 +12,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = Path("benchmark", "sparsebench")
-BUILDER = PACKAGE / "native" / "build.py"
+BUILDER = PACKAGE / "common" / "native" / "build.py"
 
 
 def load_builder(root: Path) -> ModuleType:

@@ -20,8 +20,8 @@ from torchvision import transforms
 
 from common import run_script
 from sparsebench.bench.work import photographs
-from sparsebench.datasets.decode import read_pixels, read_rgb
-from sparsebench.datasets.transforms import Transform
+from sparsebench.datasets.images.decode import read_pixels, read_rgb
+from sparsebench.datasets.images.transforms import Transform
 from sparsebench.schema import Preprocess
 
 

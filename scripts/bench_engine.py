@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from common import run_script
-from sparsebench import backbones, masks
 from sparsebench.engines import prepare
 from sparsebench.engines.memory import keep_pages
 from sparsebench.engines.sparse import SparseEngine
 from sparsebench.engines.sparse.roofline import table
+from sparsebench.models import backbones, masks
 from sparsebench.pruning.distributions import erk_masks, global_masks, uniform_masks
 from sparsebench.schema import Numerics
 

@@ -22,8 +22,8 @@ def peak(method: str, settings: dict[str, float], connection: Connection) -> Non
     """Prune once; send the bytes that the estimate should take and the process's peak in bytes."""
     import torch
 
-    from sparsebench import backbones
-    from sparsebench.masks import prunable
+    from sparsebench.models import backbones
+    from sparsebench.models.masks import prunable
     from sparsebench.pruning.methods import get_method
     from sparsebench.pruning.obs import OBS
     from sparsebench.pruning.state import TrainState

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"--jobs {jobs}: {statistics.median(taken):.1f} s (from {min(taken):.1f} to {max(taken):.1f})")
     ratios = [two / one for one, two in zip(times[1], times[2], strict=True)]
     print(f"ratio: {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f})")
-    imports = timed([sys.executable, "-c", "import sparsebench.executors.worker"])
+    imports = timed([sys.executable, "-c", "import sparsebench.runs.executors.worker"])
     print(f"a worker's imports: {imports:.1f} s, once each")
     return 0
 

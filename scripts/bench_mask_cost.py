@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 
 from common import run_script
-from sparsebench import backbones, masks
 from sparsebench.bench.work import step_times
 from sparsebench.engines.memory import keep_pages
+from sparsebench.models import backbones, masks
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,15 +20,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from common import run_script
-from sparsebench.probes.convergence import solve
-from sparsebench.probes.heads import fit_heads
-from sparsebench.probes.quasi_newton import PATH_TOLERANCE, TOLERANCE, SoftmaxRegression
-from sparsebench.probes.rotation import RotatedFeatures, Rotation, rotate
-from sparsebench.probes.rows import Rows
-from sparsebench.probes.sgd import fit
-from sparsebench.probes.softmax import CrossEntropy
 from sparsebench.registry import builtin_protocols
 from sparsebench.schema import Protocol
+from sparsebench.transfer.probes.convergence import solve
+from sparsebench.transfer.probes.heads import fit_heads
+from sparsebench.transfer.probes.quasi_newton import PATH_TOLERANCE, TOLERANCE, SoftmaxRegression
+from sparsebench.transfer.probes.rotation import RotatedFeatures, Rotation, rotate
+from sparsebench.transfer.probes.rows import Rows
+from sparsebench.transfer.probes.sgd import fit
+from sparsebench.transfer.probes.softmax import CrossEntropy
 
 SEEDS = (0, 1, 2, 3, 4)
 REACHES = 1e-1  # tolerance at which L-BFGS is stopped to be compared with where SGD ends

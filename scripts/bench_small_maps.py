@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common import run_script
-from sparsebench import backbones
 from sparsebench.engines.memory import keep_pages
+from sparsebench.models import backbones
 from sparsebench.pruning.small_maps import use_matrix_products, weight_gradient
 
 LAYERS = ((64, 64, 8, 3, 1), (64, 128, 8, 3, 2), (128, 128, 4, 3, 1), (128, 256, 4, 3, 2), (256, 256, 2, 3, 1))

@@ -40,7 +40,7 @@ compile() { # compile OUTPUT LIBRARY MACHINE COMPILER FLAG...: a library and its
     local output=$1 library=$2 machine=$3 csrc common check
     case $library in
     KERNELS) csrc="$package/engines/sparse/csrc" common=team check=check ;;
-    RESIZE) csrc="$package/datasets/csrc" common=select check=resize ;;
+    RESIZE) csrc="$package/datasets/images/csrc" common=select check=resize ;;
     esac
     local cc=("$4" -std=gnu11 -ffp-contract=fast -Wall -Wextra -I "$csrc" "${@:5}")
     local name line job jobs=() objects=("$output.common.o")

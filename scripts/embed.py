@@ -17,10 +17,10 @@ from typing import Any
 import yaml
 
 from common import ROOT, run_script, shown
-from sparsebench.files import sha256_file, write_bytes, write_text
-from sparsebench.formats import sparse_file
-from sparsebench.loading import entry_for_file, load_entry
-from sparsebench.names import method_names
+from sparsebench.common.files import sha256_file, write_bytes, write_text
+from sparsebench.models.formats import sparse_file
+from sparsebench.models.loading import entry_for_file, load_entry
+from sparsebench.registry.names import method_names
 from sparsebench.schema import CheckpointError
 
 REGISTRY = ROOT / "checkpoints.yaml"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common import run_script, shown
-from sparsebench.files import write_text
+from sparsebench.common.files import write_text
 from sparsebench.pruning.methods import methods
 from sparsebench.pruning.schedules import drops_text
 from sparsebench.pruning.settings import shown as value_text

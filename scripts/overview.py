@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import CURATED, run_script
-from sparsebench.names import method_title
+from sparsebench.registry.names import method_title
 from sparsebench.report.aggregate import aggregate
 from sparsebench.report.style import method_order, percent
 from sparsebench.store import read_results

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import CURATED, PUBLISHED, run_script, shown
-from sparsebench import files
-from sparsebench.report.figures import figures
+from sparsebench.common import files
+from sparsebench.report.figures.over_sparsity import figures
 from sparsebench.store import ensure_writable, read_results
 
 

@@ -1,7 +1,7 @@
 """Write results/published/runs.csv, the paper's results as a tidy table, from the raw numbers beside it.
 
 ``raw/results.csv`` holds the numbers as published, with file and line of each; ``raw/datasets.csv`` the data sets and
-their metrics; ``raw/models.csv`` what is known about the models. ``sparsebench.names`` makes names ids.
+their metrics; ``raw/models.csv`` what is known about the models. ``sparsebench.registry.names`` makes names ids.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from common import PUBLISHED, run_script, shown
-from sparsebench import files
-from sparsebench.names import method_and_variant, method_names, task_id
+from sparsebench.common import files
+from sparsebench.registry.names import method_and_variant, method_names, task_id
 from sparsebench.schema import ResultsError
 from sparsebench.store import COLUMNS
 from sparsebench.store.csvfile import read_csv, to_csv

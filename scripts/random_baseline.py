@@ -19,10 +19,10 @@ from torch import nn
 
 import sparsebench
 from common import run_script
-from sparsebench import backbones
 from sparsebench.datasets import open_task
-from sparsebench.datasets.loading import evaluation_batches
-from sparsebench.datasets.transforms import Transform
+from sparsebench.datasets.images.batches import evaluation_batches
+from sparsebench.datasets.images.transforms import Transform
+from sparsebench.models import backbones
 from sparsebench.registry import load_registry
 
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from common import run_script
+from sparsebench.common.paths import package_file
 from sparsebench.registry import load_registry
 from sparsebench.report.style import percent
-from sparsebench.resources import package_file
 from sparsebench.schema import Checkpoint
 
 

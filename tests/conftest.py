@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from sparsebench import backbones, masks
+from sparsebench.models import backbones, masks
 from sparsebench.pruning.distributions import global_masks
 
 # a machine under load takes longer now and then: that is no failure

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sparsebench import masks as masking
 from sparsebench.datasets.base import Split, TaskData
-from sparsebench.datasets.transforms import Transform
+from sparsebench.datasets.images.transforms import Transform
+from sparsebench.models import masks as masking
+from sparsebench.models.sparsity import SparsityReport, measure
 from sparsebench.schema import Augment, Preprocess, Protocol, Task
-from sparsebench.sparsity import SparsityReport, measure
 
 SIZE = 8
 CLASSES = 3

@@ -9,17 +9,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .common.version import __version__
 from .schema.errors import SparsebenchError
-from .version import __version__
 
 if TYPE_CHECKING:
-    from . import engines, probes, pruning, store
+    from . import engines, pruning, store
     from .api import load, results, run
+    from .transfer import probes
 
 __all__ = ["SparsebenchError", "__version__", "engines", "load", "probes", "pruning", "results", "run", "store"]
 
 _FUNCTIONS = {"load": ".api", "results": ".api", "run": ".api"}
-_PACKAGES = {"engines": ".engines", "probes": ".probes", "pruning": ".pruning", "store": ".store"}
+_PACKAGES = {"engines": ".engines", "probes": ".transfer.probes", "pruning": ".pruning", "store": ".store"}
 """Documented names, and the modules that have them or are them; each is imported when it is first used."""
 
 

@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import torch
 
-from . import interruption
 from .caching import cache_limit
+from .common import interruption
+from .common.paths import datasets_dir
+from .common.progress import tell
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
-from .executors import make_executor
-from .executors.estimate import Estimator
-from .executors.packing import arranged
-from .executors.slurm import SlurmSettings
-from .executors.submission import check_slurm
-from .loading import Backbone, find_entry, load_entry
-from .plan import Places, Plan, Selection, make_plan
-from .progress import tell
-from .protocols import given_settings
+from .models.loading import Backbone, find_entry, load_entry
 from .registry import load_registry
-from .request import Request, check_request, options_of, request_of, several
-from .resources import datasets_dir
-from .runner import Emit, Event, RunOptions
+from .registry.protocols import given_settings
+from .runs.claiming import lacks_weights
+from .runs.executors import make_executor
+from .runs.executors.estimate import Estimator
+from .runs.executors.packing import arranged
+from .runs.executors.slurm import SlurmSettings
+from .runs.executors.submission import check_slurm
+from .runs.plan import Places, Plan, Selection, make_plan
+from .runs.prefetch import Supplies, fetch_command, fetch_missing
+from .runs.request import Request, check_request, options_of, request_of, several
+from .runs.runner import Emit, Event, RunOptions
 from .schema import CheckpointError, PlanFile, RunError, RunRecord, RunSpec
 from .store import Store, frame, read_results
 from .store.plans import write_plan
-from .supplies import Supplies, fetch_command, fetch_missing
-from .turns import lacks_weights
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .executors.base import Executor
+    from .runs.executors.base import Executor
 
 __all__ = ["Prepared", "Request", "execute", "load", "make_supplies", "prepare", "results", "run"]
 

@@ -17,7 +17,7 @@ from sparsebench.bench import BenchOptions, engines, figures, run, run_bench, wo
 from sparsebench.bench.engines import engines_here
 from sparsebench.bench.timing import Spread, in_turns, ratios
 from sparsebench.cli import main
-from sparsebench.loading import load_entry
+from sparsebench.models.loading import load_entry
 from sparsebench.registry import load_registry
 from sparsebench.report import bench_beside, read_bench, write_report
 from sparsebench.report.speed import ENGINE_COLUMNS, SPEED_COLUMNS

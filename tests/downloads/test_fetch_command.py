@@ -10,8 +10,8 @@ from file_server import FileServer, file, page, status
 import sparsebench
 from sparsebench import datasets
 from sparsebench.cli import main
-from sparsebench.files import sha256_file
-from sparsebench.resources import package_file
+from sparsebench.common.files import sha256_file
+from sparsebench.common.paths import package_file
 from sparsebench.schema import CheckpointError, DatasetError
 from sparsebench.store import Store
 
@@ -172,13 +172,13 @@ class FakeDownload:
     """A data set that is not here until it is downloaded: then the digits task's."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from sparsebench import supplies
+        from sparsebench.runs import prefetch
 
         self.here, self.calls = False, 0
         real = datasets.open_task
-        monkeypatch.setattr(supplies, "can_download", lambda task: task.id == "digits")
-        monkeypatch.setattr(supplies, "download_task", self.download)
-        monkeypatch.setattr(supplies, "open_task", lambda task, *a: real(task, *a) if self.here else self.missing())
+        monkeypatch.setattr(prefetch, "can_download", lambda task: task.id == "digits")
+        monkeypatch.setattr(prefetch, "download_task", self.download)
+        monkeypatch.setattr(prefetch, "open_task", lambda task, *a: real(task, *a) if self.here else self.missing())
 
     def download(self, task: object, folder: Path) -> None:
         self.here, self.folder = True, folder

@@ -12,10 +12,10 @@ from entries import SHA, Notes, entry
 from file_server import BODY, FileServer, cut, file, page, status
 from test_archive_members import GOOD, tar
 
+from sparsebench.common.paths import installed_file
 from sparsebench.downloads import Fetcher, FetchError, checkpoint_path, find_state, locate
 from sparsebench.downloads.part import Part
 from sparsebench.downloads.words import host, public, shown
-from sparsebench.resources import installed_file
 from sparsebench.schema import CheckpointError, FileSource, RegistryError
 
 

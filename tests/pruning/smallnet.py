@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsebench import masks
+from sparsebench.models import masks
 from sparsebench.pruning.base import PruningMethod
 from sparsebench.pruning.state import TrainState
 

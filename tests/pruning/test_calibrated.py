@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
-from sparsebench import masks
+from sparsebench.models import masks
 from sparsebench.pruning.base import PruningMethod
 from sparsebench.pruning.calibrated import Calibrated
 from sparsebench.pruning.layerwise import columns, matrix, unmatrix

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from smallnet import pruned, small_state, train
 
-from sparsebench.names import method_names
 from sparsebench.pruning.base import PruningMethod
 from sparsebench.pruning.methods import get_method, methods
 from sparsebench.pruning.methods.acdc import ACDC
@@ -15,6 +14,7 @@ from sparsebench.pruning.methods.gmp import GMP
 from sparsebench.pruning.methods.magnitude import Magnitude
 from sparsebench.pruning.methods.rigl import RigL
 from sparsebench.pruning.methods.soft_threshold import STR
+from sparsebench.registry.names import method_names
 from sparsebench.schema import InputError, UnknownNameError
 
 

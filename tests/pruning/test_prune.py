@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sparsebench
-from sparsebench import backbones, masks
-from sparsebench.files import sha256_file
-from sparsebench.formats import RawCheckpoint, read_checkpoint
+from sparsebench.common.files import sha256_file
+from sparsebench.models import backbones, masks
+from sparsebench.models.formats import RawCheckpoint, read_checkpoint
 from sparsebench.pruning.initial import Initial
 from sparsebench.pruning.methods import get_method, methods
 from sparsebench.pruning.methods.acdc import ACDC

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from smallnet import small_state, train
 from torch import nn
 
-from sparsebench.extensions import ExtensionWarning
-from sparsebench.formats import read_checkpoint
+from sparsebench.common.extensions import ExtensionWarning
+from sparsebench.models.formats import read_checkpoint
 from sparsebench.pruning import methods as table
 from sparsebench.pruning.base import PruningMethod
 from sparsebench.pruning.methods import methods
@@ -184,7 +184,9 @@ class Taken(PruningMethod):
 @pytest.fixture
 def entry_points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     found: list[EntryPoint] = []
-    monkeypatch.setattr("sparsebench.extensions.entry_points", lambda group: found if group == table.GROUP else [])
+    monkeypatch.setattr(
+        "sparsebench.common.extensions.entry_points", lambda group: found if group == table.GROUP else []
+    )
     table.methods.cache_clear()
     yield found
     table.methods.cache_clear()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsebench import backbones
+from sparsebench.models import backbones
 from sparsebench.pruning.small_maps import use_matrix_products, weight_gradient
 
 

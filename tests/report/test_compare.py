@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from sparsebench.analysis.metrics import Sample
 from sparsebench.cli import main
-from sparsebench.metrics import Sample
 from sparsebench.report.compare import COLUMNS, compare, difference_interval, verdict
 from sparsebench.report.comparison import comparison_csv, comparison_tables, outcome, render_comparison
 from sparsebench.report.tables import latex, markdown

@@ -9,10 +9,10 @@ import pytest
 
 import sparsebench
 from sparsebench.cli import main
-from sparsebench.names import method_and_variant
+from sparsebench.registry.names import method_and_variant
 from sparsebench.report.aggregate import aggregate
+from sparsebench.report.figures.series import build_series
 from sparsebench.report.leaderboard import leaderboard_of
-from sparsebench.report.series import build_series
 from sparsebench.report.tables import markdown
 from sparsebench.report.write import all_tables
 from sparsebench.schema import ResultsError

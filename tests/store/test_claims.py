@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsebench import files
+from sparsebench.common import files
 from sparsebench.schema import RunError
 from sparsebench.store import Claims, Store, claims, read_claims
 
@@ -153,7 +153,7 @@ claims = Claims(Path(sys.argv[1]))
 print(claims.take(sys.argv[2]) is not None, flush=True)
 time.sleep(60)
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[2])}
     command = [sys.executable, "-c", program, str(tmp_path), KEY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
         assert holder.stdout is not None

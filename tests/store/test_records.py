@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsebench import files
+from sparsebench.common import files
+from sparsebench.common.filenames import safe_name
 from sparsebench.schema import SCHEMA_VERSION, ResultsError, RunError
 from sparsebench.store import DamagedRecordWarning, Predictions, Store, ensure_writable
-from sparsebench.store.names import safe_name
 from sparsebench.store.recordfile import to_json
 
 
@@ -287,7 +287,7 @@ for i in range(40):
     logits = np.full((2, 2), float(sys.argv[2]))
     Store(Path(sys.argv[1])).write(record, Predictions.of(("a", "b"), np.array([0, 1]), logits))
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", program, str(tmp_path)]
     writers = []
     for number in range(2):
@@ -387,7 +387,7 @@ def test_odd_names_change_and_stay_in_their_folder(tmp_path, ok, name):
 
 def test_importing_the_store_is_light():
     program = "import sys, sparsebench.store; print(sorted({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
-    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(files.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..names import method_title
+from ..common.filenames import safe_name
+from ..registry.names import method_title
 from ..report.aggregate import Aggregate, aggregate
-from ..report.canvas import Canvas, Picture, paper_style
-from ..report.labels import place_labels
-from ..report.panel import Dot, Panel, handle
-from ..report.series import Axis, Series, build_series
+from ..report.figures.canvas import Canvas, Picture, paper_style
+from ..report.figures.labels import place_labels
+from ..report.figures.panel import Dot, Panel, handle
+from ..report.figures.series import Axis, Series, build_series
 from ..report.style import DENSE_COLOUR, panel_title, percent, sentences
-from ..store.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from ..environment import environment
+from ..runs.environment import environment
 
 _SIDE = {"cpu": 1024, "cuda": 8192}  # of the matrices of the yardstick
 

@@ -110,7 +110,7 @@ def _growth(job: dict[str, object]) -> int:
     import torch
 
     from ..engines import prepare
-    from ..loading import load_entry
+    from ..models.loading import load_entry
 
     numerics = Numerics.model_validate(job["numerics"])
     torch.set_num_threads(numerics.threads)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files
+from ..common import files
 from ..registry import Registry
 from ..report.speed import ENGINE_COLUMNS, ENGINES_FILE, read_bench
 from ..schema import Checkpoint, InputError, ResultsError, UnknownNameError

@@ -14,15 +14,16 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from .. import masks, probes
 from ..datasets.base import Split
-from ..datasets.loading import evaluation_batches
-from ..datasets.transforms import Transform
+from ..datasets.images.batches import evaluation_batches
+from ..datasets.images.transforms import Transform
 from ..engines.choice import torch_threads
-from ..finetune.model import Classifier, make_optimizer
-from ..loading import load_entry
+from ..models import masks
+from ..models.loading import load_entry
 from ..registry import builtin_protocols
 from ..schema import Checkpoint, Preprocess
+from ..transfer import probes
+from ..transfer.finetune.model import Classifier, make_optimizer
 from .timing import Spread, in_turns, ratios, seconds_of
 
 Row = dict[str, Any]
@@ -86,7 +87,7 @@ def photographs(folder: Path, count: int) -> list[Path]:
 
 def measure_decoding(threads: int, turns: int, count: int = 64) -> list[Row]:
     """Return a row a decoder: JPEG files to crops of 224 pixels, on one thread, and the fast one on several."""
-    from ..datasets.decode import read_rgb
+    from ..datasets.images.decode import read_rgb
 
     with tempfile.TemporaryDirectory() as folder, torch_threads(1):
         paths = photographs(Path(folder), count)

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..files import read_regular
+from ..common.files import read_regular
 from ..schema import canonical_json, digest
 from .limit import ARRAY, META, hold, remove
 

@@ -28,9 +28,9 @@ def main(arguments: argparse.Namespace) -> int:
     from ..bench import PARTS, BenchOptions, run_bench
     from ..bench.machine import cores
     from ..bench.run import check
-    from ..plan import select_checkpoints
     from ..registry import load_registry
-    from ..supplies import fetch_missing
+    from ..runs.plan import select_checkpoints
+    from ..runs.prefetch import fetch_missing
     from .display import Bar
 
     devices = tuple(arguments.device) or (("cpu", "cuda") if torch.cuda.is_available() else ("cpu",))

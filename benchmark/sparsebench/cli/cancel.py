@@ -7,7 +7,7 @@ import argparse
 
 def main(arguments: argparse.Namespace) -> int:
     """Cancel the submissions of a results folder, or those that are named."""
-    from ..executors.cancelling import cancel
+    from ..runs.executors.cancelling import cancel
 
     cancelled = cancel(arguments.results, arguments.submission)
     if not cancelled:

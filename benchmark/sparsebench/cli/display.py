@@ -11,7 +11,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..runner import Event
+from ..runs.runner import Event
 from ..schema import Mode, RunRecord, RunSpec
 
 _PRIOR_SECONDS: dict[Mode, float] = {"linear": 1.0, "full": 20.0}

@@ -13,14 +13,14 @@ from .run import make_selection
 
 if TYPE_CHECKING:
     from ..downloads import Limits
-    from ..supplies import Supplies
+    from ..runs.prefetch import Supplies
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Fetch what was selected; 0 if everything is here at the end, so that the same selection runs offline; else 1."""
     from ..api import Request, make_supplies
     from ..downloads import TransferDisplay
-    from ..plan import Places, select_checkpoints, select_tasks
+    from ..runs.plan import Places, select_checkpoints, select_tasks
 
     request = Request(
         selection=make_selection(arguments),
@@ -136,7 +136,7 @@ def render(needs: list[Need], supplies: Supplies) -> str:
 
 def summary(needs: list[Need], failed: int | None, supplies: Supplies) -> str:
     """Return one line on how much is here; ``failed`` is None before anything was fetched."""
-    from ..resources import checkpoints_dir
+    from ..common.paths import checkpoints_dir
 
     before = sum(n.state == "here" for n in needs)
     if failed is None:

@@ -12,10 +12,10 @@ from .listing import columns
 
 def main(arguments: argparse.Namespace) -> int:
     """Print a checkpoint's description, as text or JSON."""
-    from ..inspection import describe
-    from ..loading import find_entry
+    from ..models.describe import describe
+    from ..models.loading import find_entry
     from ..registry import load_registry
-    from ..supplies import fetch_missing
+    from ..runs.prefetch import fetch_missing
 
     registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
     entry = find_entry(arguments.checkpoint, registry, arguments.arch)

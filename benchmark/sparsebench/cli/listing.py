@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ..names import method_names, method_title
 from ..registry import Registry, load_registry
+from ..registry.names import method_names, method_title
 
 
 def main(arguments: argparse.Namespace) -> int:

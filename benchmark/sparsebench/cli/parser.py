@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
+from ..common.version import __version__
 from ..pruning.methods import methods
 from ..pruning.schedules import Drops, read_drops
 from ..schema.errors import nearest
-from ..version import __version__
 from .cluster_options import add_cluster
 
 

@@ -22,8 +22,8 @@ def main(arguments: argparse.Namespace) -> int:
     keep_pages()
     import torch
 
-    from ..backbones import find
     from ..engines.context import emulated
+    from ..models.backbones import find
     from ..pruning.methods import get_method
     from ..pruning.prune import make_recipe, preprocess_of, prune
     from ..pruning.trainer import Hardware

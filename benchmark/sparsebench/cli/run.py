@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.progress import telling
 from ..engines.memory import keep_pages
-from ..progress import telling
 from ..schema import InputError
 from .cluster_options import cluster_of
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..api import Prepared
-    from ..plan import Selection
-    from ..request import Request
+    from ..runs.plan import Selection
+    from ..runs.request import Request
 
 _SHOWN_FAILURES = 5
 
@@ -89,14 +89,14 @@ def _at_once(request: Request, runs: int) -> int:
 
 
 def _hints(request: Request) -> str:
-    from ..executors.slurm import hints
+    from ..runs.executors.slurm import hints
 
     return hints(request.results)
 
 
 def make_request(arguments: argparse.Namespace) -> Request:
     """Return the request that the arguments make."""
-    from ..request import Request
+    from ..runs.request import Request
     from ..schema import Numerics
 
     numerics = Numerics(
@@ -134,8 +134,8 @@ def make_request(arguments: argparse.Namespace) -> Request:
 
 def make_selection(arguments: argparse.Namespace) -> Selection:
     """Return the selection that the arguments make."""
-    from ..plan import Selection
-    from ..protocols import parse_settings
+    from ..registry.protocols import parse_settings
+    from ..runs.plan import Selection
 
     return Selection(
         suite=arguments.suite,
@@ -194,7 +194,7 @@ def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
     import pandas as pd
 
     from ..report.terminal import render_terminal
-    from ..request import reference_command
+    from ..runs.request import reference_command
     from ..store import gather
 
     keys = set(table["record_key"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .listing import columns
 
 if TYPE_CHECKING:
-    from ..watching import Overview
+    from ..runs.status import Overview
 
 _SHOWN = 10
 """Failed and lost runs that are named."""
@@ -17,7 +17,7 @@ _SHOWN = 10
 
 def main(arguments: argparse.Namespace) -> int:
     """Show how far the plans of a results folder are; 1 if a run has failed or was lost."""
-    from ..watching import look_over
+    from ..runs.status import look_over
     from .watch import watch
 
     if arguments.watch:
@@ -40,7 +40,7 @@ def display(overview: Overview, results: Path, height: int | None = None) -> lis
     height : int, optional
         Lines that there are; where not all cells can be shown, those that aren't done come first.
     """
-    from ..watching import STATES
+    from ..runs.status import STATES
 
     counts = overview.counts
     shown = [state for state in STATES if counts[state] or state in ("done", "failed", "missing")]
@@ -58,7 +58,7 @@ def display(overview: Overview, results: Path, height: int | None = None) -> lis
 
 def summary(overview: Overview, results: Path) -> str:
     """Return one line: the number of runs in each state, and the estimate to the end."""
-    from ..watching import STATES
+    from ..runs.status import STATES
 
     counts = overview.counts
     parts = [f"{counts[s]} {s}" for s in STATES if counts[s] or s in ("done", "failed", "missing")]

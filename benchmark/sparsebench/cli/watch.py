@@ -16,7 +16,7 @@ from ..schema import SparsebenchError
 from .status import display, summary
 
 if TYPE_CHECKING:
-    from ..watching import Overview
+    from ..runs.status import Overview
 
 _IDLE_LOOKS = 2
 """Between two groups or jobs nothing may seem to run, for a moment."""
@@ -27,7 +27,7 @@ def watch(results: Path, interval: float) -> Overview:
 
     While Slurm should be asked and can't be, that isn't known, and watching goes on.
     """
-    from ..watching import look_over
+    from ..runs.status import look_over
 
     overview = look_over(results)
     shown = _Screen(results) if sys.stdout.isatty() else _Lines(results)

@@ -9,21 +9,21 @@ from pathlib import Path
 from ..schema import Task, UnknownNameError
 from .base import Split, TaskData, concatenate
 from .checks import assert_task
-from .fetching import can_download, download_task
-from .layouts import LAYOUTS
-from .lock import assert_locked
+from .sources.fetching import can_download, download_task
+from .sources.layouts import LAYOUTS
+from .splits.lock import assert_locked
 
 __all__ = ["LOADERS", "Split", "TaskData", "can_download", "concatenate", "download_task", "open_task"]
 
 Loader = Callable[[Task, Path | None, Path | None], TaskData]
 
 LOADERS: dict[str, tuple[str, str]] = {
-    "digits": ("digits", "open_digits"),
-    "glyphs": ("glyphs", "open_glyphs"),
-    "textures": ("textures", "open_textures"),
-    "imagefolder": ("imagefolder", "open_imagefolder"),
-    "torchvision": ("torchvision_sets", "open_torchvision"),
-    **dict.fromkeys(LAYOUTS, ("published", "open_published")),
+    "digits": ("sources.embedded.digits", "open_digits"),
+    "glyphs": ("sources.embedded.glyphs", "open_glyphs"),
+    "textures": ("sources.embedded.textures", "open_textures"),
+    "imagefolder": ("sources.imagefolder", "open_imagefolder"),
+    "torchvision": ("sources.torchvision_sets", "open_torchvision"),
+    **dict.fromkeys(LAYOUTS, ("sources.published", "open_published")),
 }
 """What a task's ``loader`` may be: the module here and its function, imported when first used."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..progress import Progress
+from ..common.progress import Progress
 from ..schema import Checkpoint, CheckpointError
 from .archive import extract
 from .errors import ByHandError, DiskError, FetchError, TransferError, disk, foreign

@@ -10,7 +10,7 @@ import requests
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
-from ..version import __version__
+from ..common.version import __version__
 from .addresses import Wanted
 from .errors import TransferError
 from .limits import Limits

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from ..files import sha256_file
-from ..resources import checkpoints_dir, installed_file, package_file
+from ..common.files import sha256_file
+from ..common.paths import checkpoints_dir, installed_file, package_file
 from ..schema import Checkpoint, CheckpointError, FileSource
 from .pins import Pin, new_pin, pins_path, read_pin, write_pin
 from .words import innermost, printable, public, shown

@@ -14,11 +14,11 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
-from ..files import write_text
-from ..resources import checkpoints_dir
+from ..common.files import write_text
+from ..common.paths import checkpoints_dir
 from ..schema import Strict
 from ..schema.checkpoint import Sha256
-from ..yamlfile import read_mapping, validate
+from ..schema.yamlfile import read_mapping, validate
 
 NAME = "sparsebench.lock.yaml"
 

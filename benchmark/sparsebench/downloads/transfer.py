@@ -12,7 +12,7 @@ from itertools import chain
 
 import requests
 
-from ..progress import Progress, Throttle
+from ..common.progress import Progress, Throttle
 from .addresses import Wanted, resolve
 from .archive import most_of
 from .errors import DiskError, TransferError, foreign

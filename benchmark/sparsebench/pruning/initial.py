@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from .. import backbones
-from ..files import sha256_file
-from ..fitting import mismatch
-from ..formats import RawCheckpoint, architectures_of, read_checkpoint, readings_of
+from ..common.files import sha256_file
+from ..models import backbones
+from ..models.fitting import mismatch
+from ..models.formats import RawCheckpoint, architectures_of, read_checkpoint, readings_of
 from ..schema import CheckpointError, Preprocess
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import backbones
-from ..files import write_bytes, write_text
-from ..formats import sparse_file
-from ..masks import prunable
+from ..common.files import write_bytes, write_text
+from ..models import backbones
+from ..models.formats import sparse_file
+from ..models.masks import prunable
 from ..schema import CheckpointError, InputError, Preprocess, RunError
 from .base import PruningMethod
 from .initial import Initial

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..masks import MaskHolder, apply
+from ..models.masks import MaskHolder, apply
 
 Sampler = Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]
 """``sample(count, size)``: batches (images, labels) of training images as they are, without augmentation."""

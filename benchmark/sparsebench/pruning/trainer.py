@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..engines.context import find_device
-from ..masks import prove, prunable
+from ..models.masks import prove, prunable
 from ..schema import InputError, RunError, UnknownNameError
 from .base import PruningMethod
 from .schedules import Drops, LearningRate

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..metrics import Sample, mean, relative_error_increase_interval
+from ..analysis.metrics import Sample, mean, relative_error_increase_interval
 from ..registry import load_tasks
 from ..schema import MODES, UNDERFIT
 from .contents import by_content

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..metrics import Sample, student_t_quantile
+from ..analysis.metrics import Sample, student_t_quantile
 from .aggregate import aggregate
 from .doubts import Doubts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ..metrics import mean
+from ..analysis.metrics import mean
 from .compare import COLUMNS
 from .style import SEED_CAPTION, percent, signed_percent
 from .tables import NOTHING, Field, Table

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..resources import root_file
+from ..common.paths import root_file
 from ..schema import ResultsError
 from ..store.csvfile import read_csv
 from ..store.frame import PUBLISHED

@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files
+from ..common import files
 from ..schema import ResultsError
 from .aggregate import LABELS, Aggregate, aggregate, mode_order
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..names import method_title, variant_title
+from ..registry.names import method_title, variant_title
 from .aggregate import GROUP, Aggregate, mode_order
 from .style import method_order, percent, signed_percent
 from .tables import NOTHING, Field, Table, mark_best, rank_text, sparsity_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..common.timings import STAGES
 from ..schema import Numerics, RunRecord
-from ..stages import STAGES
 
 OTHER = "other"
 """The stage of what no other covers: files, scores, the first epoch's allocation."""
@@ -64,7 +64,7 @@ def render_profile(records: Sequence[RunRecord], workers: int | None = None, job
     records : sequence of RunRecord
         Of the runs that were done now.
     workers : int or None
-        Decoding threads they had (see :class:`sparsebench.runner.RunOptions`).
+        Decoding threads they had (see :class:`sparsebench.runs.runner.RunOptions`).
     jobs : int
         How many ran at once; seconds are summed over them.
     """

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from ..names import method_names
+from ..common.filenames import safe_name
+from ..registry.names import method_names
 from ..schema import UNDERFIT
-from ..store.names import safe_name
 
 SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
 _DRAWS_CAPTION: Final = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..metrics import Sample
+from ..analysis.metrics import Sample
 from .aggregate import Aggregate
 from .style import UNDERFIT_CAPTION, group_title, metric_sentence, percent, seed_caption, signed_percent
 

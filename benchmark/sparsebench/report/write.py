@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
+from ..common import files
 from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
 from .comparison import comparison_csv, comparison_tables
-from .figures import figures_of
+from .figures.over_sparsity import figures_of
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
 from .speed import speed_csv, speed_tables

@@ -230,8 +230,9 @@ class RunRecord(Lenient):
     """What one run leaves on disk.
 
     ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the
-    seconds that passed in each stage (:data:`sparsebench.stages.STAGES`). What the runs of a group
-    share counts for the run that did it, but fits that served several runs for each of them equally, as in ``seconds``.
+    seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
+    runs of a group share counts for the run that did it, but fits that served several runs for each of them equally, as
+    in ``seconds``.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -24,9 +24,9 @@ from types import TracebackType
 
 from pydantic import AwareDatetime, ValidationError
 
-from ..files import read_regular
+from ..common.filenames import safe_name
+from ..common.files import read_regular
 from ..schema import Lenient, RunError
-from .names import safe_name
 from .servertime import server_time_ns
 
 LEASE_SECONDS = 180.0

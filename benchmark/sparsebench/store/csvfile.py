@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import read_regular
+from ..common.files import read_regular
 from ..schema import ResultsError
 
 

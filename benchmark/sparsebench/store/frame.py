@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files
-from ..resources import root_file
+from ..common import files
+from ..common.paths import root_file
 from ..schema import MODES, ResultsError, RunRecord
 from .columns import COLUMNS, FRACTIONS, KINDS, REQUIRED, SORT_KEYS, Kind, row
 from .csvfile import read_csv, to_csv

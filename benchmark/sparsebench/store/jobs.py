@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from .. import files
+from ..common import files
 from ..schema import RunError
 from ..schema.base import SCHEMA_VERSION, Lenient
 

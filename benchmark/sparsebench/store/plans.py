@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .. import files
+from ..common import files
 from ..schema import PlanFile, RunError, digest
 from ..schema.upgrade import upgrade_plan
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..files import read_regular
+from ..common.files import read_regular
 from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
 from ..schema.upgrade import upgrade_record
 

@@ -21,12 +21,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import files
+from ..common import files
+from ..common.filenames import safe_name
 from ..schema import ResultsError, RunError, RunRecord, RunSpec, Status
 from .claims import Claims
 from .gathering import Rows, gather
 from .listing import Listing
-from .names import safe_name
 from .predictions import Predictions
 from .recordfile import load, predictions_named_by, preference, to_json
 from .servertime import server_time_ns

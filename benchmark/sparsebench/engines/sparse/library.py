@@ -10,8 +10,8 @@ from enum import IntEnum
 from functools import cache
 from typing import Any
 
-from ...native.build import KERNELS
-from ...native.loading import load
+from ...common.native.build import KERNELS
+from ...common.native.loading import load
 
 ABI = 4
 PATH = KERNELS.path

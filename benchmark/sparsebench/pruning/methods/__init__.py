@@ -14,8 +14,8 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from ...extensions import ExtensionWarning, installed, modules
-from ...names import method_id
+from ...common.extensions import ExtensionWarning, installed, modules
+from ...registry.names import method_id
 from ...schema import InputError, UnknownNameError
 from ..base import PruningMethod
 

@@ -61,7 +61,7 @@ class CrAM(PruningMethod):
         """Fill the gradients with CrAM+'s for a given sparsity of the compression; return the loss at the weights."""
         import torch
 
-        from ...masks import apply
+        from ...models.masks import apply
         from ..batch_norm import frozen_statistics
 
         loss = super().gradients(state, images, labels)

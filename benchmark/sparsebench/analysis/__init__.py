@@ -1,0 +1,1 @@
+"""Arrays and tables in, statistics out; nothing here needs torch."""

@@ -1,0 +1,1 @@
+"""What any program needs: atomic files, progress, stop requests, retries, timings, memory maps, native builds."""

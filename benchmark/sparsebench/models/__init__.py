@@ -1,0 +1,1 @@
+"""A checkpoint to a backbone: architectures, formats, masks, loading, description, FLOPs."""

@@ -1,0 +1,127 @@
+"""Upstream data from files: an ``.npz`` of JPEG bytes, or a folder with ``train/`` and ``val/``."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...datasets.images.decode import is_image, read_rgb
+from ...datasets.sources.folders import list_images
+from ...schema import DatasetError
+from .images import Part, decode_bytes
+
+Parts = tuple[tuple[str, ...], Part, Part]
+"""The names of the classes, the training split, the validation split."""
+
+
+def open_npz(path: Path) -> Parts:
+    """Read an ``.npz`` of JPEGs (see :func:`~sparsebench.pruning.upstream.open_upstream`).
+
+    Raises
+    ------
+    DatasetError
+        If it can't be read, an array is missing, or the arrays don't fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays: dict[str, Any] = {key: archive[key] for key in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError) as error:
+        raise DatasetError(f"{path} is not a readable .npz: {error}", "get the file again") from error
+    try:
+        train, val = (_npz_part(path, split, arrays) for split in ("train", "val"))
+        if arrays["classes"].ndim != 1:
+            raise DatasetError(f"{path}: classes is not a row of names", "store it as an array of names")
+        return tuple(map(str, arrays["classes"])), train, val
+    except KeyError as error:
+        raise DatasetError(
+            f"{path} has no array {error}",
+            "it needs classes and train_jpeg, train_offset, train_label and the same three for val",
+        ) from error
+
+
+def _npz_part(path: Path, split: str, arrays: dict[str, Any]) -> Part:
+    jpeg, offset, label = (arrays[f"{split}_{part}"] for part in ("jpeg", "offset", "label"))
+    if jpeg.dtype != np.uint8 or jpeg.ndim != 1:
+        raise DatasetError(f"{path}: {split}_jpeg is not a row of bytes", "store the JPEGs' bytes as uint8")
+    for name, array in ((f"{split}_offset", offset), (f"{split}_label", label)):
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            raise DatasetError(f"{path}: {name} is not a row of integers", "store it as an integer array")
+    offset = offset.astype(np.int64)
+    if len(offset) != len(label) + 1:
+        raise DatasetError(
+            f"{path}: {split}_offset has {len(offset)} positions for {len(label)} labels",
+            "there is one more than labels",
+        )
+    if offset[0] < 0 or offset[-1] > len(jpeg) or (np.diff(offset) <= 0).any():
+        raise DatasetError(
+            f"{path}: {split}_offset doesn't fit {split}_jpeg, which has {len(jpeg)} bytes",
+            "offsets rise from 0 to the number of bytes",
+        )
+
+    def load(i: int) -> Image.Image:
+        return decode_bytes(jpeg[offset[i] : offset[i + 1]].tobytes(), f"{path}: {split} image {i}")
+
+    return Part(torch.from_numpy(label.astype(np.int64)), load)
+
+
+def open_folder(path: Path) -> Parts:
+    """List the images of ``train/`` and ``val/``, each with one folder a class, nested or not.
+
+    Raises
+    ------
+    DatasetError
+        If a folder is missing, a class has no images, or the two differ in classes.
+    """
+    for split in ("train", "val"):
+        if not (path / split).is_dir():
+            raise DatasetError(f"{path} has no {split}/ folder", "put each split's classes into train/ and val/")
+    found = {split: list_images(path / split) for split in ("train", "val")}
+    by_split = {split: {entry.label for entry in entries} for split, entries in found.items()}
+    for split, other in (("train", "val"), ("val", "train")):
+        lacking = sorted(by_split[other] - by_split[split])
+        if lacking:
+            raise DatasetError(
+                f"{path / split} has no class {', '.join(map(repr, lacking[:10]))}, which {other}/ has",
+                "every class needs train and val images",
+            )
+    classes = sorted(by_split["train"])
+    number = {name: i for i, name in enumerate(classes)}
+
+    def part(split: str) -> Part:
+        entries = found[split]
+        files = [entry.name for entry in entries]
+        labels = torch.tensor([number[entry.label] for entry in entries])
+        return Part(labels, partial(_read, path / split, files))
+
+    return tuple(classes), part("train"), part("val")
+
+
+def is_split(path: Path) -> bool:
+    """Return whether a folder has ``train/`` and ``val/``."""
+    return (path / "train").is_dir() and (path / "val").is_dir()
+
+
+def open_images(path: Path) -> Parts:
+    """Read all images in and below a folder, whatever they show, for calibration: no classes, nothing to validate on.
+
+    Raises
+    ------
+    DatasetError
+        If there is none.
+    """
+    files = sorted(str(f.relative_to(path)) for f in path.rglob("*") if is_image(f.name) and f.is_file())
+    if not files:
+        raise DatasetError(f"there is no image in or below {path}", "give a folder of photographs")
+    read = partial(_read, path, files)
+    return (), Part(torch.zeros(len(files), dtype=torch.int64), read), Part(torch.zeros(0, dtype=torch.int64), read)
+
+
+def _read(root: Path, files: list[str], i: int) -> Image.Image:
+    return read_rgb(root / files[i])

@@ -1,0 +1,48 @@
+"""What else a number may depend on: versions and processor, recorded beside it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from ..common.version import __version__
+from ..datasets.images.resize import resize_version
+
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
+VERSIONED = (*PACKAGES, "resize")
+"""What must be equal, beside numerics, for equal numbers on equal processors."""
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Return what else the numbers may depend on: versions, what resizes, processor (no names of people or hosts)."""
+    found = {"sparsebench": __version__, **{name: version(name) for name in PACKAGES}}
+    found["python"] = platform.python_version()
+    found["resize"] = resize_version()
+    found["processor"] = _processor()
+    found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    """Return the processor's name in print."""
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in _lines(cpuinfo):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or os.name
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        yield from path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return

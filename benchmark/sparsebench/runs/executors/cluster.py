@@ -1,0 +1,109 @@
+"""What a site's Slurm asks of a job: a small YAML profile, and what of it the command line replaces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from ...schema import Numerics
+from ...schema.base import Strict
+from ...schema.yamlfile import read_mapping, validate
+
+Text = Annotated[str, StringConstraints(strict=True, min_length=1, pattern=r"^[^\n\x00]+$")]
+Count = Annotated[int, Field(strict=True, gt=0)]
+_OURS = {
+    "array", "dependency", "error", "input", "job-name", "no-requeue", "nodes", "ntasks", "ntasks-per-node",
+    "open-mode", "output", "parsable", "requeue", "signal", "test-only", "wait", "wrap",
+}  # fmt: skip
+_KEYS = {"time": "time_minutes", "mem": "memory_gb", "cpus-per-task": "cpus", "gpus-per-node": "gpus"}
+
+
+class Cluster(Strict):
+    """The options of the jobs of a submission; what is None is left to the site.
+
+    ``cpus`` defaults to the threads of a run and the image-decoding workers beside it, ``gpus`` to 1 where runs compute
+    on CUDA and to none elsewhere. ``array_size`` is the most elements of one array, ``max_parallel`` the most jobs at a
+    time; short runs share a job of about ``bundle_minutes``. ``setup`` are lines of shell before the work (``module
+    load cuda``); ``extra`` are further options of sbatch, without their dashes; True is an option without a value.
+
+    Slurm signals a job ``signal_seconds`` before its time limit (120, or a quarter of a shorter limit): the run then
+    writes down how far it is and the job queues again, ``max_timeouts`` times at most.
+    """
+
+    partition: Text | None = None
+    account: Text | None = None
+    qos: Text | None = None
+    constraint: Text | None = None
+    time_minutes: Count = 240
+    memory_gb: float | None = Field(strict=True, default=None, gt=0)
+    cpus: Count | None = None
+    gpus: int | None = Field(strict=True, default=None, ge=0)
+    array_size: Count = 1000
+    bundle_minutes: float = Field(strict=True, default=5.0, ge=0)
+    max_parallel: Count | None = None
+    setup: tuple[Text, ...] = ()
+    extra: dict[Text, bool | int | float | Text] = Field(default_factory=dict)
+    signal_seconds: Count | None = None
+    max_timeouts: int = Field(strict=True, default=20, ge=0)
+
+    def for_runs(self, numerics: Numerics, workers: int) -> Cluster:
+        """Return the profile with the numbers that follow from how runs compute filled in."""
+        gpus = int(numerics.device.startswith("cuda")) if self.gpus is None else self.gpus
+        return self.model_copy(update={"cpus": self.cpus or numerics.threads + workers, "gpus": gpus})
+
+    @property
+    def warning_seconds(self) -> int:
+        """Seconds before its time limit at which a job is signalled."""
+        return self.signal_seconds or min(120, 15 * self.time_minutes)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Cluster:
+        for name in self.extra:
+            if name.startswith("-"):
+                raise ValueError(f"options in 'extra' are written without dashes: {name.lstrip('-')}")
+            if (option := name.replace("_", "-")) in _OURS:
+                raise ValueError(f"sparsebench sets the option {name!r} itself")
+            if option in _KEYS:
+                raise ValueError(f"give {_KEYS[option]!r} instead of the option {name!r}")
+        if self.warning_seconds >= 60 * self.time_minutes:
+            raise ValueError(f"'signal_seconds' {self.warning_seconds} is no less than the time limit")
+        return self
+
+    def sbatch_options(self) -> dict[str, str | int | float | bool]:
+        """Return the options of sbatch that ask for resources; True is an option without a value."""
+        memory = None if self.memory_gb is None else f"{round(self.memory_gb * 1024)}M"
+        asked = {
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "time": self.time_minutes,
+            "nodes": 1,
+            "ntasks": 1,
+            "cpus-per-task": self.cpus,
+            "gpus-per-node": self.gpus or None,
+            "mem": memory,
+        }
+        known = {name: value for name, value in asked.items() if value is not None}
+        return known | {name.replace("_", "-"): value for name, value in self.extra.items()}
+
+
+def read_cluster(path: Path | None, **replaced: Any) -> Cluster:
+    """Return a profile, with those fields replaced whose value is not None; ``extra`` is added to.
+
+    Raises
+    ------
+    RegistryError
+        If the file can't be read, or says what a profile can't say.
+    """
+    document = None if path is None else read_mapping(path)
+    fields = dict(document or {})
+    fields |= {name: value for name, value in replaced.items() if value is not None and name != "extra"}
+    if more := replaced.get("extra"):
+        before = fields.get("extra", {})
+        fields["extra"] = {**before, **more} if isinstance(before, dict) else before
+    return validate(
+        Cluster, fields, path=document.place if document is not None else Path("the command line"), entry="cluster"
+    )

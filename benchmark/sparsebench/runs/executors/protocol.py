@@ -1,0 +1,68 @@
+"""How executors and their workers talk: JSON documents, for local workers a line each over their standard streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from ...schema import Group, RunRecord, RunSpec
+from ..runner import Event, RunOptions
+
+AFFINITY = "SPARSEBENCH_WORKER_CPUS"
+"""Environment variable that names the processors of a worker, by number."""
+
+_OPTIONS = TypeAdapter(RunOptions)
+
+
+def job_document(groups: Sequence[Group], options: RunOptions) -> dict[str, Any]:
+    """Return what a worker or a job needs, as plain values."""
+    return {
+        "groups": [group.model_dump(mode="json") for group in groups],
+        "options": _OPTIONS.dump_python(options, mode="json"),
+    }
+
+
+def read_job(document: dict[str, Any]) -> tuple[list[Group], RunOptions]:
+    """Return the groups and options of a document of :func:`job_document`."""
+    groups = [Group.model_validate(group) for group in document["groups"]]
+    return groups, _OPTIONS.validate_python(document["options"])
+
+
+def encode_job(group: Group, options: RunOptions, wait: bool) -> str:
+    """Return the line that asks a worker to run a group, and says whether to ``wait`` for what others hold of it."""
+    return json.dumps({**job_document([group], options), "wait": wait})
+
+
+def decode_job(line: str) -> tuple[Group, RunOptions, bool]:
+    """Return what :func:`encode_job` was given."""
+    document = json.loads(line)
+    (group,), options = read_job(document)
+    return group, options, document["wait"]
+
+
+def encode_idle(left: Sequence[RunSpec]) -> str:
+    """Return the line by which a worker tells that it has done a group, but for the runs that others hold."""
+    return json.dumps({"kind": "idle", "left": [spec.record_key for spec in left]})
+
+
+def encode_event(event: Event) -> str:
+    """Return the line that tells an event."""
+    record = None if event.record is None else event.record.model_dump(mode="json")
+    return json.dumps(
+        {"kind": event.kind, "key": event.key, "done": event.done, "total": event.total, "record": record}
+    )
+
+
+def decode_event(document: dict[str, Any]) -> Event:
+    """Return the event of a worker's output line."""
+    record = document["record"]
+    return Event(
+        document["kind"],
+        document["key"],
+        document["done"],
+        document["total"],
+        None if record is None else RunRecord.model_validate(record),
+    )

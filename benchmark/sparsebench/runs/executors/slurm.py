@@ -1,0 +1,210 @@
+"""Run a plan as arrays of jobs of a Slurm cluster, and watch until it has ended.
+
+The jobs need nothing of the command that submitted them: what they run, and which of them holds which run, is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ...common.files import read_regular
+from ...schema import Group, RunError, RunRecord, RunSpec
+from ...store import Store
+from ..plan import Plan
+from ..runner import Emit, Event, RunOptions
+from .cluster import Cluster
+from .estimate import Estimator
+from .packing import Limits, arrays, bundles, duration
+from .queued import ask, queued_runs, settle, wait_for_earlier
+from .submission import drop_submission, open_submission, submit
+
+_POLL_SECONDS = (1.0, 15.0)  # at first and after some minutes
+_LOST_SECONDS = 10.0
+"""A run whose job has left the queue is lost if its record doesn't appear within so many seconds."""
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """How a plan goes to a cluster: the jobs' options, the plan's name, whether to wait, and who is told."""
+
+    cluster: Cluster
+    plan: str
+    threads: int = 1
+    wait: bool = True
+    say: Callable[[str], None] = print
+
+
+class SlurmExecutor:
+    """Runs groups as jobs of a Slurm cluster."""
+
+    def __init__(self, settings: SlurmSettings) -> None:
+        self._settings = settings
+
+    def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
+        """Submit all groups of ``plan`` that no job holds yet, and wait for their records unless told not to.
+
+        An interrupt ends the waiting alone: the jobs go on.
+        """
+        watch = _Watch(plan.runs, options.results, emit, self._settings.say)
+        self._submit(plan, options, watch)
+        if not self._settings.wait:
+            return
+        try:
+            watch.until_done()
+        except KeyboardInterrupt:
+            self._settings.say(hints(options.results))
+            raise
+
+    def _submit(self, plan: Plan, options: RunOptions, watch: _Watch) -> None:
+        say, cluster, results = self._settings.say, self._settings.cluster, options.results
+        submission = open_submission(results, self._settings.plan, cluster)
+        try:
+            wait_for_earlier(results, submission)
+            known = ask(results)
+            settle(results, known)
+            held = queued_runs(known)
+            watch.collect()  # what others have done since the plan was made
+            groups = _only(plan.groups, watch.waiting - held.keys())
+        except BaseException:
+            drop_submission(results, submission)
+            raise
+        here = sum(run.record_key in held for run in plan.runs)
+        if here:
+            say(f"{here} of {len(plan.runs)} runs are queued already")
+        if not groups:
+            drop_submission(results, submission)
+            return
+        limits = Limits(
+            cluster.array_size, cluster.max_parallel, 60.0 * cluster.time_minutes, 60.0 * cluster.bundle_minutes
+        )
+        estimator = Estimator(Store(results).read())
+        made = bundles(groups, estimator.group, limits)
+        cut = arrays(made, limits)
+        submit(submission, cut, options, cluster, self._settings.threads)
+        at_once = min(cluster.max_parallel or len(made), len(made))
+        seconds = duration((bundle.seconds for bundle in made), at_once)
+        ran = sum(len(group.runs) for group in groups)
+        say(
+            f"submitted {_count(ran, 'run')} in {_count(len(made), 'job')} ({_count(len(cut), 'array')}), up to"
+            f" {at_once} at once: about {max(1, round(seconds / 60))} min of work once they start;"
+            f" submission {submission.submission}"
+        )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def hints(results: Path) -> str:
+    """Return how to watch and cancel what was submitted."""
+    where = shlex.quote(_shown(results))
+    return (
+        f"the jobs go on; watch them: sparsebench status --watch --results {where}\n"
+        f"cancel them: sparsebench cancel --results {where}"
+    )
+
+
+def _shown(results: Path) -> str:
+    try:
+        return str(results.relative_to(Path.cwd()))
+    except ValueError:
+        return str(results)
+
+
+def _only(groups: Sequence[Group], wanted: Set[str]) -> list[Group]:
+    """Return groups with those of their runs that are wanted."""
+    left = []
+    for group in groups:
+        runs = tuple(run for run in group.runs if run.record_key in wanted)
+        if runs:
+            left.append(group.model_copy(update={"runs": runs}))
+    return left
+
+
+class _Watch:
+    """Waits for the records of runs; what it compares with is how the results folder is when it is made."""
+
+    def __init__(self, runs: Sequence[RunSpec], results: Path, emit: Emit, say: Callable[[str], None]) -> None:
+        self._results, self._emit, self._say = results, emit, say
+        store = Store(results)
+        self._paths = {spec.record_key: store.path_of(RunRecord(status="ok", spec=spec, started="")) for spec in runs}
+        self._before = {key: _identity(path) for key, path in self._paths.items()}
+        self._gone: dict[str, float] = {}  # run to when its job was first seen to have left the queue
+
+        self._deaf = False
+
+    def until_done(self) -> None:
+        """Wait until every run has a new record, or no job that could write it."""
+        began = time.monotonic()
+        while self._paths:
+            held = self._ask()
+            self.collect()
+            if held is not None:
+                self._give_up(held)
+            if self._paths:
+                first, last = _POLL_SECONDS
+                time.sleep(min(last, first + (time.monotonic() - began) / 20))
+
+    def _ask(self) -> dict[str, str] | None:
+        """Return the runs that the queue holds; None if it can't be asked now."""
+        try:
+            found = queued_runs(ask(self._results))
+        except RunError as error:
+            if not self._deaf:
+                self._say(f"{error}; waiting goes on")
+            self._deaf = True
+            return None
+        self._deaf = False
+        return found
+
+    @property
+    def waiting(self) -> Set[str]:
+        """The keys of the runs whose records haven't come."""
+        return self._paths.keys()
+
+    def collect(self) -> None:
+        """Tell the records that have come."""
+        for folder in {path.parent for path in self._paths.values()}:
+            _look_into(folder)
+        for key, path in list(self._paths.items()):
+            if _identity(path) == self._before[key]:
+                continue
+            try:
+                record = RunRecord.model_validate_json(read_regular(path))
+            except (OSError, ValidationError):  # being replaced, or damaged: the next one counts
+                continue
+            del self._paths[key]
+            self._emit(Event("done", key, record=record))
+
+    def _give_up(self, held: dict[str, str]) -> None:
+        """Forget the runs that no job holds any more."""
+        now = time.monotonic()
+        for key in list(self._paths):
+            if key in held:
+                self._gone.pop(key, None)
+            elif now - self._gone.setdefault(key, now) >= _LOST_SECONDS:
+                del self._paths[key]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _look_into(folder: Path) -> None:
+    """List a folder, so that a network file system asks its server what is there now."""
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+    except OSError:
+        return

@@ -1,0 +1,86 @@
+"""A worker process: reads groups from standard input, runs them, and tells events on standard output.
+
+It ends when its input ends. A watching thread reads the input, so that a worker whose parent has died stops soon
+instead of finishing a group that nobody waits for: a training writes down how far it is first, and claims are given
+back. A signal to the worker is answered alike, and then ends it, so that its parent sees by which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+
+from ...common import interruption
+from ...engines.memory import keep_pages
+from ..runner import run_group
+from .protocol import AFFINITY, decode_job, encode_event, encode_idle
+
+GRACE_SECONDS = 60.0
+"""How long a worker that is to end may take for its step in progress and its state; then it ends all the same."""
+
+_LOST_PARENT = 3
+
+
+class _Parent:
+    """The command that started this worker: it asks by lines on standard input, and is told of events."""
+
+    def __init__(self) -> None:
+        self.jobs: queue.Queue[str] = queue.Queue()
+        self.gone = threading.Event()
+        self.busy = threading.Event()
+        self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is not an event
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def tell(self, line: str) -> None:
+        """Tell a line; a parent that has died doesn't hear it, which the end of the input says too."""
+        with contextlib.suppress(OSError):
+            self._out.write(line + "\n")
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            self.jobs.put(line)
+        self.gone.set()
+        if self.busy.is_set():
+            signal.raise_signal(signal.SIGTERM)  # the main thread answers it
+            time.sleep(GRACE_SECONDS)
+        os._exit(_LOST_PARENT)
+
+
+def main() -> None:
+    """Work until standard input ends."""
+    if cpus := os.environ.get(AFFINITY):
+        with contextlib.suppress(OSError):  # processors taken away since: then the system chooses
+            os.sched_setaffinity(0, [int(cpu) for cpu in cpus.split(",")])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    keep_pages()
+    parent = _Parent()
+    try:
+        with interruption.handled():
+            parent.tell('{"kind": "ready"}')
+            while True:
+                _serve(parent)
+    except (interruption.Stopped, KeyboardInterrupt) as stop:
+        if isinstance(stop, interruption.Interrupted) and not parent.gone.is_set():
+            signal.signal(stop.number, signal.SIG_DFL)
+            signal.raise_signal(stop.number)
+        os._exit(_LOST_PARENT)
+
+
+def _serve(parent: _Parent) -> None:
+    """Run the next group."""
+    group, options, wait = decode_job(parent.jobs.get())
+    parent.busy.set()
+    left = run_group(group, options, lambda event: parent.tell(encode_event(event)), wait=wait)
+    parent.busy.clear()
+    parent.tell(encode_idle(left))
+
+
+if __name__ == "__main__":
+    main()

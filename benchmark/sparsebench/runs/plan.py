@@ -1,0 +1,398 @@
+"""From a selection to a plan: checked inputs, runs with stable ids in groups, and which of them are still to do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..datasets.base import TaskData
+from ..datasets.images.transforms import resolve_transform
+from ..engines import check_choice
+from ..engines.choice import pinned
+from ..models.loading import Backbone, BackboneInfo, entry_for_file, is_file_name, load_entry, split_choice
+from ..models.masks import DENSE_BELOW
+from ..registry import CheckpointFilter, Registry, read_task
+from ..registry.names import plain_id
+from ..schema import (
+    MODES,
+    SEEDED_PROBES,
+    Checkpoint,
+    Group,
+    InputError,
+    Mode,
+    Numerics,
+    Preprocess,
+    Protocol,
+    RunSpec,
+    Suite,
+    Task,
+    UnknownNameError,
+    digest,
+)
+from ..transfer.probes import PROBES
+from .prefetch import Supplies
+
+Overwrite = Literal["never", "failed", "always"]
+PredictionKind = Literal["logits", "classes"]
+_BATCH = 256
+"""Images a batch that an engine is chosen for."""
+
+OVERWRITE: tuple[Overwrite, ...] = ("never", "failed", "always")
+PREDICTIONS: tuple[PredictionKind, ...] = ("logits", "classes")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user asked for; an empty field means all that the suite selects.
+
+    ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
+    files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
+    the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
+    :mod:`.protocols`); ``microbatch`` changes full mode's.
+    """
+
+    suite: str = "mini"
+    methods: Sequence[str] = ()
+    sparsities: Sequence[float] = ()
+    archs: Sequence[str] = ()
+    checkpoints: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    modes: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    variants: Sequence[str] = ()
+    probes: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    microbatch: int | None = None
+
+
+PROBE_PROTOCOLS = {
+    "sgd": "cvpr22-linear",
+    "lbfgs": "lbfgs-linear",
+    "ridge": "ridge-linear",
+    "knn": "knn-linear",
+    "fewshot": "fewshot-linear",
+}
+"""Probe to the protocol that it is run with where the suite's own linear protocol has another probe."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where data sets and caches are."""
+
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a selection, grouped by checkpoint, task and mode."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def runs(self) -> list[RunSpec]:
+        """All runs, in the order of the groups."""
+        return [run for group in self.groups for run in group.runs]
+
+    def remaining(self, statuses: dict[str, str], overwrite: Overwrite) -> Plan:
+        """Return the plan without what is done; statuses are by record key.
+
+        ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
+        """
+        done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
+        groups = []
+        for group in self.groups:
+            runs = tuple(run for run in group.runs if statuses.get(run.record_key) not in done)
+            if runs:
+                groups.append(group.model_copy(update={"runs": runs}))
+        return replace(self, groups=tuple(groups))
+
+    def with_engines_of(self, done: Collection[RunSpec]) -> Plan:
+        """Return the plan with the engine of each run that is done, whatever engine that was: for engine ``auto``."""
+        found = {(spec.run_id, _but_engine(spec.numerics)): spec.numerics for spec in done}
+        planned = {run.record_key for run in self.runs} & {spec.record_key for spec in done}
+        groups = []
+        for group in self.groups:
+            runs = tuple(
+                run
+                if run.record_key in planned
+                else run.model_copy(
+                    update={"numerics": found.get((run.run_id, _but_engine(run.numerics)), run.numerics)}
+                )
+                for run in group.runs
+            )
+            groups.append(group.model_copy(update={"runs": runs}))
+        return replace(self, groups=tuple(groups))
+
+
+def _but_engine(numerics: Numerics) -> str:
+    """Return the key of numerics whatever their engine."""
+    return numerics.model_copy(update={"engine": "auto"}).key
+
+
+def make_plan(
+    selection: Selection,
+    registry: Registry,
+    numerics: Numerics,
+    places: Places,
+    note: Callable[[str], None] | None = None,
+    supplies: Supplies | None = None,
+) -> Plan:
+    """Check everything that can be checked, and expand a selection to runs.
+
+    Every selected checkpoint is loaded and every selected task opened, so that what would fail for certain fails now.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was asked for.
+    registry : Registry
+        What there is.
+    numerics : Numerics
+        Device, precision, engine and threads. Engine ``auto`` is replaced, checkpoint by checkpoint, by the one that is
+        fastest here; full finetuning is always computed in torch.
+    places : Places
+        Where data sets and caches are.
+    note : callable, optional
+        Told what is being checked, a line at a time.
+    supplies : Supplies, optional
+        Fetches what is missing.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a selection is empty, or a checkpoint, task or protocol can't be used.
+    """
+    tell = note or (lambda _: None)
+    check_choice(numerics.engine)
+    suite = registry.suite(selection.suite)
+    modes = select_modes(selection.modes or (["linear"] if selection.probes else []), suite)
+    if selection.settings and len(modes) > 1:
+        both = " and ".join(modes)
+        raise InputError(f"--set changes the protocol of one mode, not of {both}", "add --mode linear or --mode full")
+    if selection.probes and "linear" not in modes:
+        raise InputError("--probe is for linear mode", "add --mode linear, or leave --probe out")
+    checkpoints = select_checkpoints(selection, registry, suite)
+    tasks = select_tasks(selection.tasks, registry, suite, places)
+    protocols = {
+        (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
+    }
+    opened = (supplies or Supplies(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, tell)
+    infos: list[tuple[BackboneInfo, Preprocess]] = []
+    computed: dict[tuple[str, Mode], Numerics] = {}
+    for checkpoint in checkpoints:
+        tell(f"checking checkpoint {checkpoint.id}")
+        backbone = load_entry(checkpoint)
+        twice = next((other for other, _ in infos if _same(other, backbone.info)), None)
+        if twice is not None:
+            text = f"checkpoint {checkpoint.id} holds the same weights and mask as {twice.id}: run once, as {twice.id}"
+            warnings.warn(text, stacklevel=2)
+            continue
+        _say_unheld(backbone.info)
+        infos.append((backbone.info, backbone.preprocess))
+        for mode in modes:
+            computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
+    context = _Context(suite, computed, tuple(selection.seeds))
+    groups = [
+        _group(context, protocol, *loaded, data)
+        for mode in modes
+        for of_tasks in zip(*(protocols[mode, data.task.id] for data in opened), strict=True)
+        for loaded in infos
+        for data, protocol in zip(opened, of_tasks, strict=True)
+    ]
+    return Plan(tuple(groups))
+
+
+def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, tell: Callable[[str], None]) -> Numerics:
+    """Return how a checkpoint's runs of a mode are computed, with the engine that will run."""
+    if mode == "full" or asked.engine == "torch":
+        return asked.model_copy(update={"engine": "torch"})
+    size = backbone.preprocess.input_size
+    found = pinned(backbone.module, asked, (_BATCH, 3, size, size))
+    if found.engine != asked.engine:
+        tell(f"engine for {backbone.info.id}: {found.engine}")
+    return found
+
+
+def _say_unheld(info: BackboneInfo) -> None:
+    """Warn of more zeros than chance leaves in a sparse checkpoint, where no mask holds them."""
+    report = info.sparsity
+    if info.checkpoint.method != "dense" and report.unheld_fraction >= DENSE_BELOW:
+        share = f"{report.unheld:,} weights are zero ({report.unheld_fraction:.1%} of those kept)"
+        text = f"checkpoint {info.id}: {share} that no mask holds, and full mode trains them; inspect shows where"
+        warnings.warn(text, stacklevel=3)
+
+
+def _same(one: BackboneInfo, other: BackboneInfo) -> bool:
+    """Return whether two checkpoints are the same by content, so that their runs would have the same ids."""
+    return (one.arch, one.weights_sha256, one.mask_sha256) == (other.arch, other.weights_sha256, other.mask_sha256)
+
+
+def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
+    """Return the modes of a selection: all of the suite's, or those named."""
+    for name in names:
+        if name not in MODES:
+            raise UnknownNameError("mode", name, MODES)
+        if name not in suite.modes:
+            raise InputError(f"suite {suite.id!r} has no mode {name!r}", f"it has: {', '.join(suite.modes)}")
+    return [mode for mode in MODES if mode in (names or suite.modes)]
+
+
+def task_protocols(mode: Mode, task: Task, selection: Selection, registry: Registry, suite: Suite) -> list[Protocol]:
+    """Return a task's protocols with its overrides and the asked-for settings: one, or one per probe asked for."""
+    own = suite.protocol_of(mode, own_task=task.id in suite.tasks and task == registry.tasks[task.id])
+    names = select_protocols(mode, selection.probes, registry, own)
+    overrides, settings = task.overrides.get(mode, {}), selection.settings
+    if mode == "full" and selection.microbatch is not None:
+        settings = {**settings, "microbatch": selection.microbatch}
+    return [registry.protocol(name, mode, overrides, f"task {task.id}", settings) for name in names]
+
+
+def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, own: str) -> list[str]:
+    """Return the names of a mode's protocols: the suite's ``own``, or in linear mode one per probe asked for."""
+    if mode != "linear" or not probes:
+        return [own]
+    for name in probes:
+        if name not in PROBES:
+            raise UnknownNameError("probe", name, PROBES)
+    suits = registry.protocol(own, mode).probe
+    return [own if name == suits else PROBE_PROTOCOLS[name] for name in dict.fromkeys(probes)]
+
+
+def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -> list[Checkpoint]:
+    """Return the checkpoints of a selection: registered ones, then the user's files."""
+    files = [name for name in dict.fromkeys(selection.checkpoints) if is_file_name(name, registry)]
+    ids = [name for name in selection.checkpoints if name not in files]
+    if files and len(selection.archs) > 1:
+        raise InputError("a checkpoint file has one architecture", "give --arch once")
+    if files and not ids and (selection.methods or selection.sparsities):
+        raise InputError("--method and --sparsity don't select among checkpoint files", "leave them out")
+    own = [_entry(name, selection.archs[0] if selection.archs else None) for name in files]
+    selected: list[Checkpoint] = []
+    if ids or not files:
+        archs = () if files else selection.archs
+        selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs, selection.variants).select(
+            registry, suite
+        )
+    taken = {checkpoint.id for checkpoint in selected}
+    for file, checkpoint in zip(files, own, strict=True):
+        name = _apart("checkpoint", checkpoint.id, split_choice(file)[0], taken)
+        selected.append(checkpoint.model_copy(update={"id": name}))
+        taken.add(name)
+    return selected
+
+
+def _apart(what: str, name: str, path: Path, taken: Collection[str]) -> str:
+    """Return the name of a user's file or folder, with its folder's before it where another has the name already."""
+    if name not in taken:
+        return name
+    path = path.resolve()
+    longer = plain_id(f"{path.parent.name}-{name}", what)
+    if longer in taken:
+        longer = f"{name}-{digest(str(path))[:8]}"
+    warnings.warn(f"two {what}s are called {name!r}: {str(path)!r} is called {longer!r} here", stacklevel=3)
+    return longer
+
+
+def _entry(name: str, arch: str | None) -> Checkpoint:
+    """Return the entry of a user's file, ``FILE`` or ``FILE#WEIGHTS``."""
+    path, weights = split_choice(name)
+    return entry_for_file(path, arch, weights)
+
+
+def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, places: Places) -> list[Task]:
+    """Return the tasks of a selection: registered ones by id, task files, and image folders."""
+    if not names:
+        return [registry.task(name) for name in suite.tasks]
+    tasks: dict[str, Task] = {}
+    for name in dict.fromkeys(names):
+        if name in registry.tasks or not _is_path(name):
+            task = registry.task(name)
+        else:
+            path = _own_path(name)
+            task = read_task(path, places.data_dir) if path.suffix in (".yaml", ".yml") else folder_task(path)
+            task = task.model_copy(update={"id": _apart("task", task.id, path, tasks)})
+        if task.id in tasks:
+            raise InputError(f"two tasks are called {task.id!r}", "give one of them another id")
+        tasks[task.id] = task
+    return list(tasks.values())
+
+
+def folder_task(path: Path) -> Task:
+    """Return the task of an image folder, named after it."""
+    return Task(id=plain_id(path.resolve().name, "folder"), loader="imagefolder", root=str(path.resolve()))
+
+
+def _own_path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"task {name!r}: {error}", "correct the path") from error
+
+
+def _is_path(name: str) -> bool:
+    """Return whether a task's name is meant as a path: an existing folder, or written like one."""
+    return "/" in name or "\\" in name or Path(name).suffix in (".yaml", ".yml") or Path(name).is_dir()
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What all groups of a plan share."""
+
+    suite: Suite
+    numerics: dict[tuple[str, Mode], Numerics]
+    seeds: tuple[int, ...]
+
+
+def _group(context: _Context, protocol: Protocol, info: BackboneInfo, preprocess: Preprocess, data: TaskData) -> Group:
+    task, mode = data.task, protocol.mode
+    if protocol.grid is not None and len(data.val) == 0:
+        raise InputError(
+            f"protocol {protocol.name!r} chooses hyperparameters on val, but task {task.id!r} has no val images",
+            "add a val/ folder, or use another suite",
+        )
+    transform = resolve_transform(preprocess, task, protocol)
+    first = _first_spec(context, info, data, protocol, transform.sha256)
+    seeds: Sequence[int] = context.seeds or context.suite.modes[mode].seeds
+    if mode == "linear" and protocol.probe not in SEEDED_PROBES:
+        seeds = (0,)  # every seed would give the same numbers
+    runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(seeds))
+    return Group(checkpoint=info.checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
+
+
+def _first_spec(
+    context: _Context, info: BackboneInfo, data: TaskData, protocol: Protocol, transform_sha256: str
+) -> RunSpec:
+    """Return the run of seed 0; the others differ in their seed alone."""
+    checkpoint, task = info.checkpoint, data.task
+    return RunSpec(
+        arch=info.arch,
+        family=checkpoint.family,
+        weights_sha256=info.weights_sha256,
+        mask_sha256=info.mask_sha256,
+        split_sha256=data.split_sha256,
+        transform_sha256=transform_sha256,
+        mode=protocol.mode,
+        probe=protocol.probe,
+        protocol=protocol.resolved(task.metric),
+        seed=0,
+        checkpoint=checkpoint.id,
+        method=checkpoint.method,
+        variant=checkpoint.variant,
+        sparsity=checkpoint.sparsity,
+        sparsity_measured=info.sparsity_measured,
+        sparsity_scope=checkpoint.sparsity_scope,
+        distribution=checkpoint.distribution,
+        nm=checkpoint.nm,
+        reference=checkpoint.reference,
+        twin_of=checkpoint.twin_of,
+        replicate=checkpoint.replicate,
+        upstream_top1=checkpoint.upstream.top1 if checkpoint.upstream else None,
+        task=task.id,
+        protocol_name=protocol.name,
+        metric=task.metric,
+        numerics=context.numerics[checkpoint.id, protocol.mode],
+    )

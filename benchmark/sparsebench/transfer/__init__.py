@@ -1,0 +1,1 @@
+"""How a backbone is transferred: features, probes, finetuning, grid search, scores."""

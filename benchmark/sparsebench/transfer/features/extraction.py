@@ -1,0 +1,238 @@
+"""Run a frozen backbone over a split, in its order, and return one float32 array; a cached one if its key is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...caching import Stream, read
+from ...caching.entries import MAPPED_ABOVE
+from ...common import interruption
+from ...common.progress import Progress, Throttle
+from ...common.timings import stage, waiting
+from ...datasets.base import Split
+from ...datasets.images.crops import evaluation_views
+from ...datasets.images.resize import resize_version
+from ...engines import check_name, prepare, signature
+from ...schema import SCHEMA_VERSION, Numerics, RunError, digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...datasets.images.transforms import Transform
+    from ...models.loading import Backbone, BackboneInfo
+
+EXTRACTOR_VERSION = 1
+"""Raised when a change of this module or of an engine can change the numbers; old cache entries are then not used."""
+
+_PACKAGES = ("torch", "torchvision", "timm")
+_OWN_PACKAGES = {"onnxruntime": ("onnxruntime", "onnx")}  # of an engine
+
+FEATURE_POINT = "head_input"
+"""Where features are read: the input of the classifier that was taken off."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of a split, in its order.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (n, d), C-contiguous
+        One row an image; mapped from the cache, and read-only, where it is large.
+    y : ndarray of int64, shape (n,)
+        Class indices.
+    ids : tuple of str
+        The images' names.
+    seconds : float
+        Time of the extraction itself, also where the array came out of the cache.
+    cached : bool
+        Whether it did.
+    """
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.int64]
+    ids: tuple[str, ...]
+    seconds: float
+    cached: bool
+
+
+def extract(
+    backbone: Backbone,
+    split: Split,
+    transform: Transform,
+    numerics: Numerics,
+    *,
+    cache_dir: Path | None,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+    workers: int | None = 0,
+) -> Features:
+    """Return the features of every image of ``split``.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The frozen network, its architecture, dimension and hashes.
+    split : Split
+        The images, in the order of the result.
+    transform : Transform
+        Decoded image to the network's input; it holds the preprocessing of the checkpoint.
+    numerics : Numerics
+        Engine, device, precision, threads (which the caller has set).
+    cache_dir : Path or None
+        The root of the caches; None neither reads nor writes one.
+    batch_size : int
+        Images a batch; memory grows with it.
+    progress : callable, optional
+        ``progress(images done, images)``.
+    workers : int or None
+        Threads that decode the next batch while the backbone runs on this one; with 0, images are decoded in between.
+        None: one where images are files. They change the speed, never the numbers.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no engine of this name.
+    RunError
+        If a feature isn't finite, or the backbone doesn't give ``feature_dim`` numbers an image.
+    """
+    check_name(numerics.engine)
+    shape = (len(split), backbone.info.feature_dim)
+    key = cache_key(backbone.info, split, transform, numerics, batch_size)
+    if cache_dir is not None:
+        with stage("cache"):
+            entry = read(cache_dir, "features", key, shape, np.float32)
+        if entry is not None:
+            return Features(entry.array, split.labels, split.ids, entry.seconds, cached=True)
+    started = time.perf_counter()
+    images = evaluation_views(
+        split,
+        transform,
+        batch_size,
+        decoder=numerics.decoder,
+        decoder_version=_decoder(split, numerics),
+        cache_dir=cache_dir,
+        workers=workers,
+    )
+    rows = _forward(backbone, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
+    if cache_dir is None:
+        x = _in_memory(rows, shape)
+        return Features(x, split.labels, split.ids, time.perf_counter() - started, cached=False)
+    with Stream(cache_dir, "features", key, shape, np.float32) as stream:
+        held = _collected(rows, shape, stream)
+        seconds = time.perf_counter() - started
+        with stage("cache"):
+            mapped = stream.finish(seconds)
+        if held is None:
+            held = np.array(stream.written()) if mapped is None else mapped
+    return Features(held, split.labels, split.ids, seconds, cached=False)
+
+
+def _collected(
+    rows: Iterable[npt.NDArray[np.float32]], shape: tuple[int, int], stream: Stream
+) -> npt.NDArray[np.float32] | None:
+    """Write rows to the cache; return them where they are few, or where the disk doesn't take them all."""
+    x = np.empty(shape, np.float32) if 4 * shape[0] * shape[1] <= MAPPED_ABOVE else None
+    row = 0
+    for part in rows:
+        stream.append(part)
+        if x is None and not stream.open:
+            x = np.empty(shape, np.float32)
+            x[:row] = stream.written()
+        if x is not None:
+            x[row : row + len(part)] = part
+        row += len(part)
+    return x
+
+
+def _in_memory(rows: Iterable[npt.NDArray[np.float32]], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    x = np.empty(shape, dtype=np.float32)
+    row = 0
+    for part in rows:
+        x[row : row + len(part)] = part
+        row += len(part)
+    return x
+
+
+def cache_key(
+    info: BackboneInfo, split: Split, transform: Transform, numerics: Numerics, batch_size: int
+) -> Mapping[str, Any]:
+    """Return all that the numbers depend on, by content and never by a name that could mean something else tomorrow."""
+    from ...engines.context import device_class, device_of
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "extractor": EXTRACTOR_VERSION,
+        "arch": info.arch,
+        "weights": info.weights_sha256,
+        "mask": info.mask_sha256,
+        "feature_point": FEATURE_POINT,
+        "split": split.sha256,
+        "samples": digest(list(split.hashes)),
+        "transform": transform.sha256,
+        "decoder": _decoder(split, numerics),
+        "device_class": device_class(device_of(numerics)),
+        "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder", "processes"}),
+        "engine": signature(numerics.engine),
+        "batch_norm": "folded",
+        "batch_size": batch_size,
+        "packages": {name: version(name) for name in (*_PACKAGES, *_OWN_PACKAGES.get(numerics.engine, ()))},
+    }
+
+
+def _decoder(split: Split, numerics: Numerics) -> str:
+    """Return what images are decoded and resized with; images that aren't files are as they are."""
+    pillow = f"pillow {version('pillow')}"
+    fast = numerics.decoder == "fast" and split.file is not None
+    return f"torchvision {version('torchvision')}, {resize_version()}, {pillow}" if fast else pillow
+
+
+def _forward(
+    backbone: Backbone, batches: Iterable[Tensor], transform: Transform, numerics: Numerics, report: Throttle
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Run the backbone over batches of uint8 images and yield their features, each batch's checked."""
+    import torch
+
+    from ...engines.context import device_of
+
+    dimension = backbone.info.feature_dim
+    device = device_of(numerics)
+    run = None
+    for images in batches:
+        with stage("backbone"):
+            batch = transform.normalise(
+                images, device=device, dtype=torch.float32, channels_last=numerics.channels_last
+            )
+        if run is None:
+            with stage("load"):
+                run = prepare(backbone.module, numerics, tuple(batch.shape))
+        with stage("backbone"):
+            features = run(batch).cpu()
+        if features.shape != (len(images), dimension):
+            raise RunError(
+                f"{backbone.info.arch} gave features of shape {tuple(features.shape)} for {len(images)} images, "
+                f"not ({len(images)}, {dimension})",
+                "the backbone must pool its output to one vector an image",
+            )
+        found: npt.NDArray[np.float32] = features.numpy()
+        _require_finite(found, backbone.info.arch)
+        yield found
+        interruption.check()
+        report.advance(len(images))
+
+
+def _require_finite(x: npt.NDArray[np.float32], arch: str) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(x)))
+    if bad:
+        raise RunError(
+            f"{bad} of {x.size} features of {arch} are not finite",
+            "check the checkpoint for NaN or huge weights (`sparsebench inspect`), or use --precision fp32",
+        )

@@ -1,0 +1,6 @@
+"""Full finetuning: every weight of a backbone and a new head trained on a task, the sparsity mask held fixed."""
+
+from .training import EpochReport, FinetuneResult, finetune
+from .training_state import MidRun
+
+__all__ = ["EpochReport", "FinetuneResult", "MidRun", "finetune"]

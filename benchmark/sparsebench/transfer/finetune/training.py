@@ -1,0 +1,332 @@
+"""Finetune a backbone on a task, mask fixed, and score it on test: one seed of one cell of the benchmark."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...common import interruption
+from ...common.progress import Progress, Throttle
+from ...common.timings import stage, waiting
+from ...datasets.base import Split, TaskData, partition
+from ...datasets.images.batches import EpochBatches, evaluation_batches
+from ...engines.context import autocast, device_of, repeatable
+from ...models import masks as masking
+from ...models import sparsity
+from ...schema import MaskProof, Numerics, Protocol, RunError
+from ..probes.base import Accuracy, evaluate
+from .batches import Batch, batch_sizes, join_lone_last, parts_of, to_device, to_network
+from .model import Classifier, make_optimizer, require_finite
+from .randomness import own_randomness
+from .training_state import MidRun, Position, Training
+
+if TYPE_CHECKING:
+    from ...datasets.images.transforms import Transform
+    from ...models.loading import Backbone
+
+EVALUATION_BATCH = 256
+_CHECK_EVERY = 32  # steps between two looks at the loss: looking makes a GPU's host wait
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What finetuning gives.
+
+    Parameters
+    ----------
+    test_logits : ndarray of float32, shape (n_test, C)
+        At the end of the last epoch, in the order of the test split.
+    val_logits : ndarray of float32, shape (n_val, C), or None
+        The same for the validation split; None where the protocol trains on it or there is none.
+    train_loss : float
+        Mean cross-entropy (nats) over the images of the last epoch, as they were trained on.
+    best_test : float or None
+        The best test accuracy (the task's metric) of any epoch; None unless the protocol evaluates each epoch.
+    mask_proof : MaskProof
+        That no masked weight has moved from zero, and that the masks held what the backbone's description reports.
+    state_dict : dict of str to Tensor
+        The finetuned weights under the backbone's names, and the head's; on the CPU.
+    """
+
+    test_logits: npt.NDArray[np.float32]
+    val_logits: npt.NDArray[np.float32] | None
+    train_loss: float
+    best_test: float | None
+    mask_proof: MaskProof
+    state_dict: dict[str, Tensor] = field(repr=False)
+
+
+def finetune(
+    backbone: Backbone,
+    data: TaskData,
+    transform: Transform,
+    protocol: Protocol,
+    seed: int,
+    *,
+    numerics: Numerics,
+    progress: Progress | None = None,
+    workers: int | None = 0,
+    resume: MidRun | None = None,
+    observe: Observe | None = None,
+) -> FinetuneResult:
+    """Train all of a backbone and a new head, with the backbone's masked weights held at zero.
+
+    SGD over every parameter by the protocol; batch normalisation in train mode; weights and momentum are masked after
+    each step, and at the end the mask is proved. The head is dense. A last batch of one image is joined to the one
+    before it. With equal arguments and threads the result is equal bit for bit, whatever ``workers`` and whatever ran
+    before; the backbone passed in and torch's global generators are left as they were.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Module, masks and description; copied, so that seeds can share it.
+    data : TaskData
+        The task's splits. The test split is scored once, after the last epoch, unless the protocol says each epoch.
+    transform : Transform
+        Augmentation, evaluation and normalisation.
+    protocol : Protocol
+        Every hyperparameter.
+    seed : int
+        Of the head, the order, the augmentation, and layers that draw random numbers.
+    numerics : Numerics
+        Device, precision (mixed for bf16 and fp16), memory format, compilation.
+    progress : callable, optional
+        ``progress(images seen, images to see)``.
+    workers : int or None
+        Threads that decode; they change the speed, never the numbers. None: one where images are files.
+    resume : MidRun, optional
+        Where the training writes down how far it is, from time to time and when it is asked to stop, and from where it
+        goes on if there is a state of it: to the same numbers, bit for bit, on the same hardware.
+    observe : callable, optional
+        Told what each epoch gave.
+
+    Raises
+    ------
+    RunError
+        If the loss or a logit isn't finite.
+    Stopped, Interrupted
+        If a stop was asked for (see :mod:`sparsebench.common.interruption`); the state is then on disk.
+    MaskError
+        If a masked weight isn't zero at the end, or the sparsity reported isn't the one held.
+    """
+    cell = _Cell(backbone, data, transform, protocol, seed, numerics)
+    device = device_of(numerics)
+    with own_randomness(seed, device), repeatable(device), interruption.deferred():
+        run = _Run(cell, device, progress, workers, _Watch(resume, observe))
+        return run.result()
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch gave: mean loss (nats), the test score where the protocol evaluates each epoch, and seconds."""
+
+    epoch: int
+    lr: float
+    loss: float
+    seconds: float
+    test: float | None = None
+
+
+Observe = Callable[[EpochReport], None]
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Who follows a training: what keeps its state, and who is told of its epochs."""
+
+    resume: MidRun | None
+    observe: Observe | None
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What defines the numbers of one finetuning."""
+
+    backbone: Backbone
+    data: TaskData
+    transform: Transform
+    protocol: Protocol
+    seed: int
+    numerics: Numerics
+
+    @property
+    def train(self) -> Split:
+        """The images to train on."""
+        return partition(self.data, self.protocol.train_on)[0]
+
+    @property
+    def val(self) -> Split | None:
+        """The images held out, where the protocol holds any out."""
+        return partition(self.data, self.protocol.train_on)[1]
+
+    @property
+    def each_epoch(self) -> bool:
+        return self.protocol.eval_test == "each_epoch"
+
+
+class _Run:
+    """One finetuning in progress: model, optimizer, mask, loader."""
+
+    def __init__(
+        self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int | None, watch: _Watch
+    ) -> None:
+        self._cell, self._device, self._workers, self._watch = cell, device, workers, watch
+        backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
+        model = Classifier(backbone, len(cell.data.classes), cell.seed)
+        masking.apply(model.features, backbone.masks)
+        layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
+        self._model = model.to(device).to(memory_format=layout)
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(self._model) if numerics.compile else self._model
+        self._optimizer = make_optimizer(self._model, protocol)
+        self._holder = masking.MaskHolder(self._model.features, backbone.masks, self._optimizer)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
+        train = cell.train
+        self._batches = EpochBatches(
+            train, cell.transform, protocol.batch_size, cell.seed, workers=workers, decoder=cell.numerics.decoder
+        )
+        tests = protocol.epochs if cell.each_epoch else 1
+        evaluated = tests * len(cell.data.test) + (0 if cell.val is None else len(cell.val))
+        self._report = Throttle(progress, protocol.epochs * len(train) + evaluated)
+        self._training = Training(self._model, self._optimizer, self._scaler, device)
+        self._at = Position()
+
+    def result(self) -> FinetuneResult:
+        """Train, prove the mask, and score."""
+        cell = self._cell
+        self._go_on()
+        test = None
+        for epoch in range(self._at.epoch, cell.protocol.epochs):
+            began = time.perf_counter()
+            losses, score = self._train_epoch(epoch), None
+            sizes = batch_sizes(len(cell.train), cell.protocol.batch_size)
+            loss = float(np.average(losses, weights=sizes))
+            self._at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
+            if cell.each_epoch:
+                test = self._logits(cell.data.test, "test")
+                score = self._score(test)
+            best = self._at.best if score is None else max(self._at.best or 0.0, score)
+            self._at = Position(epoch + 1, 0, (), best, loss)
+            if self._watch.observe is not None:
+                lr, seconds = cell.protocol.lr_at(epoch), time.perf_counter() - began
+                self._watch.observe(EpochReport(epoch, lr, loss, seconds, score))
+        proof = sparsity.prove(self._model.features, cell.backbone.masks, cell.backbone.info.sparsity)
+        return FinetuneResult(
+            test_logits=self._logits(cell.data.test, "test") if test is None else test,
+            val_logits=None if cell.val is None else self._logits(cell.val, "val"),
+            train_loss=self._at.loss,
+            best_test=self._at.best,
+            mask_proof=proof,
+            state_dict=self._model.named_state(self._cell.backbone.info.head_name),
+        )
+
+    def _go_on(self) -> None:
+        """Go on from the state on disk, if there is one."""
+        if self._watch.resume is None:
+            return
+        found = self._watch.resume.restore(self._training)
+        if found is not None:
+            self._at = found
+            seen = found.epoch * len(self._cell.train) + found.step * self._cell.protocol.batch_size
+            self._report.advance(min(seen, self._cell.protocol.epochs * len(self._cell.train)))
+
+    def _train_epoch(self, epoch: int) -> list[float]:
+        """Take the steps of an epoch that are left; return the loss of each of its steps."""
+        protocol = self._cell.protocol
+        for group in self._optimizer.param_groups:
+            group["lr"] = protocol.lr_at(epoch)
+        self._model.train()
+        first, losses = self._at.step, list(self._at.losses)
+        pending: list[Tensor] = []
+        sizes = batch_sizes(len(self._cell.train), protocol.batch_size)
+        batches = self._batches.epoch(epoch, first) if first < len(sizes) else ()
+        for batch in join_lone_last(waiting("data", batches)):
+            with stage("train"):
+                pending.append(self._step(batch))
+            self._report.advance(len(batch[1]))
+            stopping = interruption.stop_requested()
+            if len(pending) == _CHECK_EVERY or stopping or self._due():
+                losses += self._look(pending, epoch, len(losses))
+                pending.clear()
+                self._at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
+                self._keep(stopping)
+        return losses + self._look(pending, epoch, len(losses))
+
+    def _due(self) -> bool:
+        return self._watch.resume is not None and self._watch.resume.due()
+
+    def _keep(self, stopping: bool) -> None:
+        """Write the state down if it is time, and stop if that was asked for."""
+        resume = self._watch.resume
+        if resume is not None and (stopping or resume.due()):
+            resume.save(self._training, self._at)
+        if stopping:
+            interruption.check()
+
+    def _look(self, losses: list[Tensor], epoch: int, first: int) -> list[float]:
+        """Return the losses as numbers; a GPU's host waits for its steps here."""
+        with stage("train"):
+            return require_finite(losses, epoch, first, self._cell.protocol)
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Take one optimizer step and hold the mask; return the loss before it."""
+        self._optimizer.zero_grad(set_to_none=True)
+        parts = parts_of(batch, self._cell.protocol.microbatch)
+        losses = [self._backward(part, len(part[1]) / len(batch[1])) for part in parts]
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._holder.hold()
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+    def _backward(self, batch: Batch, share: float) -> Tensor:
+        """Add a part's gradients, weighted by its share of the step's images; return its weighted loss."""
+        images = to_network(batch[0], self._cell.transform, self._device, self._cell.numerics)
+        labels = to_device(batch[1], self._device)
+        with autocast(self._cell.numerics):
+            logits = self._forward(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        if share < 1.0:
+            loss = loss * share
+        self._scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _logits(self, split: Split, name: str) -> npt.NDArray[np.float32]:
+        """Return the logits (n, C) of a split, in eval mode."""
+        self._model.eval()
+        out = np.empty((len(split), len(self._cell.data.classes)), dtype=np.float32)
+        row = 0
+        with torch.inference_mode():
+            batches = evaluation_batches(
+                split,
+                self._cell.transform,
+                EVALUATION_BATCH,
+                workers=self._workers,
+                decoder=self._cell.numerics.decoder,
+            )
+            for images in waiting("data", batches):
+                with stage("train"):
+                    batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
+                    with autocast(self._cell.numerics):
+                        logits = self._forward(batch)
+                    out[row : row + len(images)] = logits.float().cpu().numpy()
+                row += len(images)
+                if interruption.stop_requested():
+                    self._keep(stopping=True)
+                self._report.advance(len(images))
+        if not np.isfinite(out).all():
+            bad = int(np.count_nonzero(~np.isfinite(out).all(axis=1)))
+            raise RunError(
+                f"{bad} of {len(out)} {name} images have logits that aren't finite", "try a lower learning rate"
+            )
+        return out
+
+    def _score(self, logits: npt.NDArray[np.float32]) -> float:
+        accuracy: Accuracy = evaluate(logits, self._cell.data.test.labels, len(self._cell.data.classes))
+        return accuracy.mean_per_class if self._cell.data.task.metric == "mean_per_class" else accuracy.top1

@@ -1,0 +1,66 @@
+"""What a run's logits are worth: its scores, and the predictions that are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..datasets import TaskData
+from ..schema import Scores
+from ..store import Predictions
+from .grid_search import with_choice
+from .probes.base import evaluate
+from .probes.data import Fitted, ProbeData
+from .probes.fitting import accuracies
+
+
+def predictions_of(logits: Any, data: TaskData) -> Predictions:
+    """Return the test images' ids, labels, predicted classes and logits."""
+    return Predictions.of(data.test.ids, data.test.labels, logits)
+
+
+def probe_scores(fitted: Fitted, probed: ProbeData, data: TaskData) -> Scores:
+    """Return the scores of a probe's fit; those on validation where it wasn't trained on."""
+    classes = len(data.classes)
+    top1, per_class = accuracies(fitted, probed)
+    val = None if fitted.val_logits is None else evaluate(fitted.val_logits, data.val.labels, classes)
+    scores = Scores(
+        top1=top1,
+        mean_per_class=per_class,
+        val_top1=val.top1 if val else None,
+        val_mean_per_class=val.mean_per_class if val else None,
+        train_loss=fitted.train_loss,
+        few_shot=tuple(fitted.few_shot),
+        convergence=fitted.convergence,
+        n_train=fitted.n_train,
+        n_val=len(data.val) if val else 0,
+        n_test=len(data.test),
+        n_classes=classes,
+    )
+    return with_choice(scores, fitted.chosen, int((~probed.fitted).sum()))
+
+
+def finetuned_scores(
+    test_logits: Any,
+    data: TaskData,
+    *,
+    n_train: int,
+    val_logits: Any | None,
+    train_loss: float,
+    best_test: float | None = None,
+) -> Scores:
+    """Return the scores of a finetuned network; ``best_test`` is the best epoch's, where each was scored."""
+    classes = len(data.classes)
+    test = evaluate(test_logits, data.test.labels, classes)
+    val = None if val_logits is None else evaluate(val_logits, data.val.labels, classes)
+    return Scores(
+        top1=test.top1,
+        mean_per_class=test.mean_per_class,
+        val_top1=val.top1 if val else None,
+        val_mean_per_class=val.mean_per_class if val else None,
+        best_test=best_test,
+        train_loss=train_loss,
+        n_train=n_train,
+        n_val=len(data.val) if val else 0,
+        n_test=len(data.test),
+        n_classes=classes,
+    )

@@ -1,0 +1,140 @@
+"""Figures: what is drawn where, and that drawing changes nothing but the file."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+import sparsebench
+from sparsebench.report import aggregate, write_report
+from sparsebench.report.figures.over_sparsity import accuracy_figure, figures, relative_error_figure
+from sparsebench.report.figures.series import Axis, build_series
+from sparsebench.report.style import method_colour, percent, signed_percent
+from sparsebench.schema import ResultsError, RunError
+from sparsebench.store import read_results
+
+
+def test_percent():
+    assert percent(0.85456) == "85.46"
+    assert percent(-0.00001) == "0.00"
+    assert signed_percent(-0.0319) == "−3.2"
+    assert signed_percent(0.0319) == "+3.2"
+    assert signed_percent(-0.0001) == "0.0"
+
+
+def test_a_method_has_one_colour():
+    methods = ["dense", "magnitude", "gmp", "acdc", "rigl", "str", "lth", "woodfisher", "mfac", "cram"]
+    assert len({method_colour(m) for m in methods}) == 10
+    assert method_colour("my own") == method_colour("my own")
+
+
+def test_axis_counts_halvings_of_the_density():
+    axis = Axis.of([0.95, 0.9, 0.0, 0.5, 0.9])
+    assert axis.levels == (0.0, 0.5, 0.9, 0.95)
+    assert axis.at(0.95) - axis.at(0.9) == pytest.approx(1.0)
+    assert axis.at(0.5) - axis.at(0.0) == pytest.approx(1.0)
+    assert axis.labels(0.1) == {axis.at(s): t for s, t in ((0.0, "0"), (0.5, "50"), (0.9, "90"), (0.95, "95"))}
+    assert list(Axis.of([0.89, 0.9]).labels(0.5).values()) == ["90"]
+    assert math.isfinite(Axis.of([]).room)
+
+
+def test_series_are_methods_twins_and_patterns(rows, table):
+    cells = {"a": [0.5, 0.6]}
+    frame = table(
+        rows("mini.dense", "dense", cells),
+        rows("mini.acdc_s90", "acdc", cells),
+        rows("mini.acdc_s95", "acdc", cells, sparsity=0.95),
+        rows("mini.acdc_twin", "dense", cells, twin_of="mini.acdc_s90"),
+        rows("mini.acdc_2to4", "acdc", cells, sparsity=0.5, nm="2:4", distribution="nm"),
+        rows("mini.rigl_1x", "rigl", cells, variant="erk_1x"),
+        rows("mini.rigl_5x", "rigl", cells, variant="erk_5x"),
+    )
+    series = build_series(aggregate(frame))
+    assert [s.label for s in series] == ["AC/DC", "RigL ERK 1x", "RigL ERK 5x", "AC/DC 2:4", "AC/DC, dense twin"]
+    by_label = {s.label: s for s in series}
+    assert [line["checkpoint"] for line in by_label["AC/DC"].lines] == ["mini.acdc_s90", "mini.acdc_s95"]
+    assert len({by_label[n].colour for n in ("AC/DC", "AC/DC 2:4", "AC/DC, dense twin")}) == 1
+    assert by_label["RigL ERK 1x"].stroke != by_label["RigL ERK 5x"].stroke
+    assert by_label["RigL ERK 1x"].fill != by_label["RigL ERK 5x"].fill
+    assert by_label["RigL ERK 1x"].colour == by_label["RigL ERK 5x"].colour
+
+
+def test_two_checkpoints_at_one_place_are_two_series(rows, table):
+    cells = {"a": [0.5, 0.6]}
+    frame = table(rows("one", "mine", cells), rows("two", "mine", cells), rows("mini.dense", "dense", cells))
+    assert [s.label for s in build_series(aggregate(frame))] == ["one", "two"]
+    frame = table(rows("one", "mine", cells), rows("two", "mine", cells, distribution="erk"))
+    assert [s.label for s in build_series(aggregate(frame))] == ["mine erk", "mine global"]
+
+
+def test_drawing_is_repeatable_and_leaves_no_state(small):
+    before = dict(mpl.rcParams)
+    statistics = aggregate(small)
+    first, second = (relative_error_figure(statistics) for _ in range(2))
+    assert (first.png, first.pdf) == (second.png, second.pdf)
+    assert dict(mpl.rcParams) == before
+    assert first.png.startswith(b"\x89PNG")
+    assert b"CreationDate" not in first.pdf
+    assert b"/FontFile2" in first.pdf
+    assert b"/Type3" not in first.pdf
+
+
+def test_nothing_to_draw(rows, table):
+    only_dense = aggregate(table(rows("mini.dense", "dense", {"a": [0.5, 0.6]})))
+    assert relative_error_figure(only_dense) is None
+    assert accuracy_figure(only_dense) is None
+    no_reference = aggregate(table(rows("mini.acdc_s90", "acdc", {"a": [0.5, 0.6]})))
+    assert relative_error_figure(no_reference) is None
+    assert figures(table(rows("mini.dense", "dense", {"a": [None]}))) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_write_report(small, tmp_path):
+    linear = small[small["mode"] == "linear"]
+    written = write_report(linear, tmp_path / "report")
+    names = [path.name for path in written]
+    assert names == [
+        "runs.csv",
+        "leaderboard.csv",
+        "methods.csv",
+        "tables.md",
+        "tables.tex",
+        "relative_error.png",
+        "relative_error.pdf",
+        "accuracy-linear.png",
+        "accuracy-linear.pdf",
+    ]
+    assert sorted(p.name for p in (tmp_path / "report").iterdir()) == sorted(names)
+    assert len(read_results(tmp_path / "report")) == len(linear)
+
+
+def test_a_part_that_fails_costs_no_other(small, tmp_path, monkeypatch):
+    def broken(_):
+        raise ValueError("no ink")
+
+    monkeypatch.setattr("sparsebench.report.write.figures_of", broken)
+    with pytest.raises(RunError, match=r"lacks the figures \(no ink\).*tables\.tex"):
+        write_report(small, tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "runs.csv",
+        "leaderboard.csv",
+        "methods.csv",
+        "tables.md",
+        "tables.tex",
+    }
+
+
+def test_a_report_that_cannot_be_written(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match="can't write"):
+        write_report(small, tmp_path / "file" / "report")
+
+
+def test_reports_need_no_torch():
+    program = "import sys, sparsebench.report, sparsebench.report.figures.over_sparsity; print('torch' in sys.modules)"
+    root = str(Path(sparsebench.__file__).parents[1])
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r}); {program}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"

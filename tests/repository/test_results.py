@@ -1,0 +1,62 @@
+"""What is committed in results/ agrees with itself, and the README shows it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import sparsebench
+from sparsebench.registry import load_registry
+from sparsebench.report.aggregate import aggregate
+from sparsebench.report.leaderboard import leaderboard, to_csv
+from sparsebench.report.tables import markdown
+from sparsebench.report.write import all_tables
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return sparsebench.results(ROOT / "results" / "mini")
+
+
+def test_the_grid_is_whole(runs: pd.DataFrame) -> None:
+    suite = load_registry().suite("mini")
+    checkpoints = [c for c in load_registry().checkpoints.values() if c.arch in suite.archs]
+    found = set(runs[["checkpoint", "task", "mode", "seed"]].itertuples(index=False, name=None))
+    for checkpoint in checkpoints:
+        for mode, settings in suite.modes.items():
+            cells = {(checkpoint.id, task, mode, seed) for task in suite.tasks for seed in settings.seeds}
+            assert cells <= found
+    assert (runs["status"] == "ok").all()
+    assert runs["accuracy"].between(0, 1).all()
+
+
+def test_full_runs_proved_their_masks(runs: pd.DataFrame) -> None:
+    sparse = runs[(runs["mode"] == "full") & (runs["sparsity"] > 0)]
+    assert (sparse["masked"] > 0).all()
+    assert (runs.loc[runs["mode"] == "full", "masked_nonzero"] == 0).all()
+
+
+def test_leaderboard_and_tables_follow_from_the_runs(runs: pd.DataFrame) -> None:
+    assert (ROOT / "results" / "leaderboard.csv").read_text() == to_csv(leaderboard(runs))
+    assert (ROOT / "results" / "mini" / "tables.md").read_text() == markdown(all_tables(aggregate(runs)))
+
+
+def lines_of(script: str, *arguments: str) -> list[str]:
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+    assert len(lines) > 3
+    return lines
+
+
+def test_the_readme_shows_the_committed_results() -> None:
+    assert "\n".join(lines_of("overview")) in (ROOT / "README.md").read_text()
+
+
+def test_the_model_card_shows_the_registered_checkpoints() -> None:
+    assert "\n".join(lines_of("zoo_table")) in (ROOT / "docs" / "model_card.md").read_text()

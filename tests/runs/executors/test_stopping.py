@@ -1,0 +1,151 @@
+"""Commands and workers that are told to stop keep what they have computed, and hold nothing."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sparsebench.api import Request, prepare
+from sparsebench.runs.executors.protocol import encode_job
+from sparsebench.runs.plan import Selection
+from sparsebench.runs.runner import RunOptions
+from tasks_quick import quick_suite
+
+ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+PATIENCE = 300.0
+
+
+def rarely(number: signal.Signals) -> Any:
+    """Try this one with the slow tests: each starts processes."""
+    return pytest.param(number, marks=pytest.mark.slow)
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """A suite whose trainings are too long to end."""
+    folder = quick_suite(tmp_path / "tasks")
+    protocols = folder / "protocols.yaml"
+    protocols.write_text(protocols.read_text().replace("epochs: 2,", "epochs: 100000,"))
+    suites = folder / "suites.yaml"
+    suites.write_text(suites.read_text().replace("seeds: [0]}", "seeds: [0, 1]}"))
+    return folder
+
+
+def command(tasks: Path, results: Path, *more: str) -> list[str]:
+    line = [sys.executable, "-m", "sparsebench", "run", "--suite", "quick", "--tasks-dir", str(tasks)]
+    line += ["--data", str(tasks), "--checkpoint", "mini.acdc_s90", "--mode", "full", "--results", str(results)]
+    return [*line, "--checkpoint-every", "0.001", *more]
+
+
+@contextmanager
+def running(line: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that doesn't outlive the test."""
+    with subprocess.Popen(line, env=ENV, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "nothing has happened"
+        time.sleep(0.02)
+
+
+def states(results: Path) -> list[Path]:
+    return list(results.glob("unfinished/*/training.pt"))
+
+
+def assert_given_back(results: Path, count: int) -> None:
+    assert len(states(results)) == count
+    assert list(results.glob("claims/*.json")) == []
+    assert list(results.glob("records/**/*.json")) == []
+    assert list(results.rglob(".*.tmp")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, rarely(signal.SIGHUP), rarely(signal.SIGQUIT)])
+def test_a_command_that_is_signalled_keeps_its_state(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
+    results = tmp_path / "runs"
+    with running(command(tasks, results), stderr=subprocess.PIPE) as process:
+        until(lambda: states(results))
+        for _ in range(2):  # a shell and the kernel both announce a closed terminal
+            process.send_signal(number)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}; the same command goes on from here" in said
+    assert_given_back(results, 1)
+
+
+def test_a_command_whose_terminal_is_closed_keeps_its_state(tasks: Path, tmp_path: Path) -> None:
+    results = tmp_path / "runs"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, command(tasks, results), ENV)
+    try:
+        until(lambda: states(results))
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        raise
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert_given_back(results, 1)
+
+
+def test_a_command_that_outlives_its_terminal_goes_on(tasks: Path, tmp_path: Path) -> None:
+    """As under nohup: its messages are lost, its runs are not."""
+    results = tmp_path / "runs"
+    line = command(tasks, results, "--retries", "0")[:-4]
+    line[line.index("full")] = "linear"
+    reader, writer = os.pipe()
+    with running(line, stdout=subprocess.DEVNULL, stderr=writer) as process:
+        os.close(writer)
+        os.close(reader)
+        process.wait(PATIENCE)
+    assert process.returncode == 0
+    assert len(list(results.glob("records/*/*/*.json"))) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, rarely(signal.SIGTERM)])
+def test_workers_whose_command_has_ended_keep_their_states(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
+    results = tmp_path / "runs"
+    quiet = subprocess.DEVNULL
+    line = command(tasks, results, "--jobs", "2")
+    with running(line, stdout=quiet, stderr=quiet, start_new_session=True) as process:
+        until(lambda: len(states(results)) == 2)
+        process.send_signal(number)
+        process.wait(PATIENCE)
+    until(lambda: not list(results.glob("claims/*.json")))
+    assert_given_back(results, 2)
+    logs = [path.read_text() for path in results.glob("logs/*.jsonl")]
+    assert all('"stopped"' in log and '"failed"' not in log for log in logs)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, rarely(signal.SIGHUP)])
+def test_a_signalled_worker_ends_by_that_signal(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
+    results = tmp_path / "runs"
+    selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"], modes=["full"], seeds=[0])
+    (group,) = prepare(Request(selection, tasks_dirs=[tasks], data_dir=tasks, results=results)).plan.groups
+    options = RunOptions(results, data_dir=tasks, checkpoint_seconds=0.001)
+    worker = [sys.executable, "-m", "sparsebench.runs.executors.worker"]
+    with running(worker, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:  # its input stays open
+        assert process.stdin is not None
+        process.stdin.write(encode_job(group, options, wait=True) + "\n")
+        process.stdin.flush()
+        until(lambda: states(results))
+        process.send_signal(number)
+        process.wait(PATIENCE)
+    assert process.returncode == -number, "its command sees that it may try the run again"
+    assert_given_back(results, 1)
