@@ -13,7 +13,7 @@ import torch
 from .caching import cache_limit
 from .common import interruption
 from .common.paths import datasets_dir
-from .common.progress import tell
+from .common.progress import notify
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from .models.loading import Backbone, find_entry, load_entry
 from .registry import load_registry
@@ -25,7 +25,7 @@ from .runs.executors.packing import arranged
 from .runs.executors.slurm import SlurmSettings
 from .runs.executors.submission import check_slurm
 from .runs.plan import Places, Plan, Selection, make_plan
-from .runs.prefetch import Supplies, fetch_command, fetch_missing
+from .runs.prefetch import Prefetch, fetch_command, fetch_missing
 from .runs.request import Request, check_request, options_of, request_of, several
 from .runs.runner import Emit, Event, RunOptions
 from .schema import CheckpointError, PlanFile, RunError, RunRecord, RunSpec
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from .runs.executors.base import Executor
 
-__all__ = ["Prepared", "Request", "execute", "load", "make_supplies", "prepare", "results", "run"]
+__all__ = ["Prepared", "Request", "execute", "load", "make_prefetch", "prepare", "results", "run"]
 
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Sequence[T] | None
@@ -83,8 +83,8 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
         forbidden = offline_reason(request.offline) or ("--dry-run" if dry_run else None)
         if forbidden is None and request.kind == "slurm":
             forbidden = "--executor slurm"
-        supplies = make_supplies(request, display, forbidden=forbidden)
-        plan = make_plan(request.selection, registry, request.numerics, places, note, supplies)
+        prefetch = make_prefetch(request, display, forbidden=forbidden)
+        plan = make_plan(request.selection, registry, request.numerics, places, note, prefetch)
     records = store.read([run.run_id for run in plan.runs])
     if request.numerics.engine == "auto":
         plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
@@ -97,11 +97,11 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     return Prepared(request, plan, todo, done_otherwise)
 
 
-def make_supplies(
+def make_prefetch(
     request: Request, display: TransferDisplay, *, limits: Limits | None = None, forbidden: str | None = None
-) -> Supplies:
+) -> Prefetch:
     """Return what fetches a request's files: ``forbidden`` says what forbids it, if anything does."""
-    return Supplies(
+    return Prefetch(
         data_dir=request.data_dir,
         cache_dir=request.cache_dir,
         fetcher=Fetcher(limits or Limits(), display.update, display.line),
@@ -168,7 +168,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
 
 def _executor(request: Request, plan: str) -> Executor:
     threads = request.numerics.threads
-    slurm = SlurmSettings(request.asked_cluster, plan, threads, request.wait, say=tell)
+    slurm = SlurmSettings(request.asked_cluster, plan, threads, request.wait, say=notify)
     return make_executor(request.kind, request.jobs, threads, slurm)
 
 
@@ -191,7 +191,7 @@ def _labelled(record: RunRecord, planned: RunSpec, store: Store) -> RunRecord:
         try:
             store.write(record)
         except RunError as error:
-            tell(f"{error.message}: its labels stay as they were")
+            notify(f"{error.message}: its labels stay as they were")
     return record
 
 

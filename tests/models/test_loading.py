@@ -82,7 +82,7 @@ def test_an_embedded_file_loads_by_its_path_as_by_its_id(name: str) -> None:
 @pytest.mark.parametrize("arch", ["mini", "timm/resnet18", "torchvision/mobilenet_v2"])
 def test_a_network_whose_weights_are_loaded_is_built_without_drawing_any(arch: str) -> None:
     before = torch.get_rng_state()
-    with backbones.Undrawn():
+    with backbones.skip_init():
         model = backbones.build(backbones.find(arch)[0], 3)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(bool((value == 1).all()) for name, value in model.named_buffers() if name.endswith("running_var"))

@@ -146,7 +146,7 @@ def test_a_full_search_never_looks_at_test(monkeypatch: pytest.MonkeyPatch) -> N
         return original(network, inner, *args, **kwargs)
 
     monkeypatch.setattr(grid_search, "finetune", watched)
-    trials = grid_search.search_full(backbone(sparsity=0.5), data, transform(), protocol, 0, numerics=Numerics())
+    trials = grid_search.search_grid(backbone(sparsity=0.5), data, transform(), protocol, 0, numerics=Numerics())
     assert [t.settings["lr"] for t in trials] == [0.02, 0.05]
     assert all(t.val_top1 is not None for t in trials)
 

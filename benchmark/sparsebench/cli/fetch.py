@@ -13,12 +13,12 @@ from .run import make_selection
 
 if TYPE_CHECKING:
     from ..downloads import Limits
-    from ..runs.prefetch import Supplies
+    from ..runs.prefetch import Prefetch
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Fetch what was selected; 0 if everything is here at the end, so that the same selection runs offline; else 1."""
-    from ..api import Request, make_supplies
+    from ..api import Request, make_prefetch
     from ..downloads import TransferDisplay
     from ..runs.plan import Places, select_checkpoints, select_tasks
 
@@ -34,25 +34,25 @@ def main(arguments: argparse.Namespace) -> int:
     places = Places(request.data_dir, request.cache_dir)
     tasks = [] if arguments.checkpoints_only else select_tasks(request.selection.tasks, registry, suite, places)
     with TransferDisplay() as display:
-        supplies = make_supplies(request, display, limits=make_limits(arguments))
+        prefetch = make_prefetch(request, display, limits=make_limits(arguments))
         needs = [checkpoint_need(c) for entry in checkpoints for c in entry.files()] + [
-            task_need(t, supplies) for t in tasks
+            task_need(t, prefetch) for t in tasks
         ]
         if arguments.dry_run:
-            print(render(needs, supplies))
+            print(render(needs, prefetch))
             return 0
         _check_network(needs)
         failures: list[SparsebenchError] = []
         for need in needs:
             try:
-                need.get(supplies)
+                need.get(prefetch)
             except SparsebenchError as error:
                 failures.append(error)
                 display.line(f"{need.name}: failed")
             else:
                 if need.state != "here":
                     display.line(f"{need.name}: here now")
-    print(summary(needs, len(failures), supplies))
+    print(summary(needs, len(failures), prefetch))
     for failure in failures:
         print(_words(failure), file=sys.stderr)
     if failures:
@@ -78,14 +78,14 @@ class Need:
         """What it is, for people."""
         return f"{'checkpoint' if isinstance(self.subject, Checkpoint) else 'task'} {self.subject.id}"
 
-    def get(self, supplies: Supplies) -> None:
+    def get(self, prefetch: Prefetch) -> None:
         """Fetch it if it isn't here, and check it, or raise :class:`SparsebenchError`."""
         if isinstance(self.subject, Checkpoint):
-            supplies.fetch(self.subject)
+            prefetch.fetch(self.subject)
         elif self.state != "here":
             if self.state == "fetchable":
-                supplies.download(self.subject)
-            supplies.open(self.subject)
+                prefetch.download(self.subject)
+            prefetch.open(self.subject)
 
 
 def checkpoint_need(checkpoint: Checkpoint) -> Need:
@@ -104,13 +104,13 @@ def checkpoint_need(checkpoint: Checkpoint) -> Need:
     )
 
 
-def task_need(task: Task, supplies: Supplies) -> Need:
+def task_need(task: Task, prefetch: Prefetch) -> Need:
     """Return what is needed of a task; its data is opened to see whether it is all there."""
     try:
-        supplies.open(task)
+        prefetch.open(task)
     except DatasetError as error:
         here = isinstance(error, DifferentDataError)
-        state = "fetchable" if supplies.can_download(task) and not here else "by hand"
+        state = "fetchable" if prefetch.can_download(task) and not here else "by hand"
         return Need(task, state, None, task.source or "", _words(error))
     return Need(task, "here", None, task.source or "")
 
@@ -124,17 +124,17 @@ def make_limits(arguments: argparse.Namespace) -> Limits:
     return Limits(connect=min(stall, standard.connect), stall=stall, tries=arguments.tries or standard.tries)
 
 
-def render(needs: list[Need], supplies: Supplies) -> str:
+def render(needs: list[Need], prefetch: Prefetch) -> str:
     """Return the table of a dry run, and below it what has to be done by hand."""
     words = {"fetchable": "to fetch"}
     rows = [["WHAT", "STATE", "BYTES", "FROM"]]
     rows += [[n.name, words.get(n.state, n.state), "?" if n.size is None else f"{n.size:,}", n.source] for n in needs]
-    lines = [columns(rows), summary(needs, None, supplies)]
+    lines = [columns(rows), summary(needs, None, prefetch)]
     lines += [f"{n.name}: {n.remedy}" for n in needs if n.state in ("by hand", "missing")]
     return "\n".join(lines)
 
 
-def summary(needs: list[Need], failed: int | None, supplies: Supplies) -> str:
+def summary(needs: list[Need], failed: int | None, prefetch: Prefetch) -> str:
     """Return one line on how much is here; ``failed`` is None before anything was fetched."""
     from ..common.paths import checkpoints_dir
 
@@ -145,7 +145,7 @@ def summary(needs: list[Need], failed: int | None, supplies: Supplies) -> str:
         text += f" ({known:,} bytes of known size)" if known else ""
     else:
         text = f"{len(needs)} needed, {len(needs) - failed} here"
-    return f"{text}; checkpoints in {checkpoints_dir()}, data sets in {supplies.data_root}"
+    return f"{text}; checkpoints in {checkpoints_dir()}, data sets in {prefetch.data_root}"
 
 
 def _words(error: SparsebenchError) -> str:

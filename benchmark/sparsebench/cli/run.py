@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common.progress import telling
+from ..common.progress import listening
 from ..engines.memory import keep_pages
 from ..schema import InputError
 from .cluster_options import cluster_of
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
         raise InputError("--json prints a plan", "add --dry-run")
     request = make_request(arguments)
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
-    with telling(lambda text: print(text, file=sys.stderr, flush=True)):
+    with listening(lambda text: print(text, file=sys.stderr, flush=True)):
         prepared = prepare(request, note, dry_run=arguments.dry_run)
     runs, todo = prepared.plan.runs, prepared.todo.runs
     if arguments.dry_run:
@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
             " precision, engine, threads or decoder); both records are kept",
             file=sys.stderr,
         )
-    with RunDisplay(todo, _at_once(request, len(todo))) as display, telling(display.line):
+    with RunDisplay(todo, _at_once(request, len(todo))) as display, listening(display.line):
         records = execute(prepared, display.emit)
     if not request.wait:
         print(_hints(request), file=sys.stderr)

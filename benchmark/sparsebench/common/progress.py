@@ -16,8 +16,8 @@ _listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", def
 
 
 @contextmanager
-def telling(listener: Callable[[str], None]) -> Iterator[None]:
-    """Have ``listener`` called with what :func:`tell` is told in the block, a line at a time."""
+def listening(listener: Callable[[str], None]) -> Iterator[None]:
+    """Have ``listener`` called with each line that :func:`notify` is given in the block."""
     token = _listener.set(listener)
     try:
         yield
@@ -25,8 +25,8 @@ def telling(listener: Callable[[str], None]) -> Iterator[None]:
         _listener.reset(token)
 
 
-def tell(line: str) -> None:
-    """Tell whoever listens what long work is being done."""
+def notify(line: str) -> None:
+    """Give whoever listens a line on the long work that is being done."""
     listener = _listener.get()
     if listener is not None:
         listener(line)

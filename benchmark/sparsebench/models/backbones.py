@@ -18,7 +18,6 @@ from .architectures import OWN
 
 __all__ = [
     "Architecture",
-    "Undrawn",
     "build",
     "feature_dim",
     "find",
@@ -28,6 +27,7 @@ __all__ = [
     "known",
     "preprocess_of",
     "remove_head",
+    "skip_init",
 ]
 
 LIBRARIES = ("timm", "torchvision")
@@ -93,7 +93,7 @@ _RANDOM = frozenset(
 )
 
 
-class Undrawn(TorchFunctionMode):
+class skip_init(TorchFunctionMode):  # noqa: N801 - called like a function, as torch's own is
     """Within it, networks are built without drawing weights: theirs are to be loaded. It saves most of the time.
 
     What isn't random (zeros, ones, tables of positions) is set as always.
@@ -111,7 +111,7 @@ class Undrawn(TorchFunctionMode):
 def build(arch: Architecture, num_classes: int) -> nn.Module:
     """Build an architecture without weights from anywhere; 0 classes leave the head out.
 
-    The initialisation draws from torch's global generator, except within :class:`Undrawn`.
+    The initialisation draws from torch's global generator, except within :class:`skip_init`.
     """
     if arch.library == "timm":
         return timm.create_model(arch.name, pretrained=False, num_classes=num_classes)
@@ -212,7 +212,7 @@ def feature_dim(arch: Architecture, size: int) -> int:
     CheckpointError
         If it doesn't take images of this size, or its output is not one vector an image.
     """
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), Undrawn():
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), skip_init():
         model = build(arch, 2)
     remove_head(model, arch)
     model.eval()

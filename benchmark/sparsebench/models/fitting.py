@@ -183,7 +183,7 @@ def _tensors(architecture: Architecture, classes: int) -> dict[str, Tensor]:
 
 
 def _built(architecture: Architecture, classes: int, device: str) -> nn.Module:
-    with torch.random.fork_rng(devices=[]), torch.device(device), backbones.Undrawn():
+    with torch.random.fork_rng(devices=[]), torch.device(device), backbones.skip_init():
         return backbones.build(architecture, classes)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.progress import tell
+from ..common.progress import notify
 from ..common.retry import wait
 from ..schema import ResultsError, RunError, RunRecord, RunSpec
 from ..store import Claims, Found, Held, Store
@@ -33,7 +33,7 @@ class Taken:
         return bool(self.done or self.mine or self.refused)
 
 
-class Turns:
+class Claiming:
     """Takes the runs of a group in turns with whatever other processes work on the same results folder.
 
     Parameters
@@ -87,7 +87,7 @@ class Turns:
     def pause(self, label: str, count: int) -> None:
         """Wait a little for runs that others hold; longer from time to time, and said once."""
         if self._pause == _FIRST_PAUSE:
-            tell(f"{label}: waiting for {count} run(s) that another process is doing")
+            notify(f"{label}: waiting for {count} run(s) that another process is doing")
         wait(self._pause)
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
 

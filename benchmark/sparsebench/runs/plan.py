@@ -33,7 +33,7 @@ from ..schema import (
     digest,
 )
 from ..transfer.probes import PROBES
-from .prefetch import Supplies
+from .prefetch import Prefetch
 
 Overwrite = Literal["never", "failed", "always"]
 PredictionKind = Literal["logits", "classes"]
@@ -139,7 +139,7 @@ def make_plan(
     numerics: Numerics,
     places: Places,
     note: Callable[[str], None] | None = None,
-    supplies: Supplies | None = None,
+    prefetch: Prefetch | None = None,
 ) -> Plan:
     """Check everything that can be checked, and expand a selection to runs.
 
@@ -158,7 +158,7 @@ def make_plan(
         Where data sets and caches are.
     note : callable, optional
         Told what is being checked, a line at a time.
-    supplies : Supplies, optional
+    prefetch : Prefetch, optional
         Fetches what is missing.
 
     Raises
@@ -166,7 +166,7 @@ def make_plan(
     InputError
         If a name is unknown, a selection is empty, or a checkpoint, task or protocol can't be used.
     """
-    tell = note or (lambda _: None)
+    notify = note or (lambda _: None)
     check_choice(numerics.engine)
     suite = registry.suite(selection.suite)
     modes = select_modes(selection.modes or (["linear"] if selection.probes else []), suite)
@@ -180,11 +180,11 @@ def make_plan(
     protocols = {
         (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
     }
-    opened = (supplies or Supplies(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, tell)
+    opened = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     infos: list[tuple[BackboneInfo, Preprocess]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
-        tell(f"checking checkpoint {checkpoint.id}")
+        notify(f"checking checkpoint {checkpoint.id}")
         backbone = load_entry(checkpoint)
         twice = next((other for other, _ in infos if _same(other, backbone.info)), None)
         if twice is not None:
@@ -194,7 +194,7 @@ def make_plan(
         _say_unheld(backbone.info)
         infos.append((backbone.info, backbone.preprocess))
         for mode in modes:
-            computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, tell)
+            computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, notify)
     context = _Context(suite, computed, tuple(selection.seeds))
     groups = [
         _group(context, protocol, *loaded, data)
@@ -206,14 +206,14 @@ def make_plan(
     return Plan(tuple(groups))
 
 
-def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, tell: Callable[[str], None]) -> Numerics:
+def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, notify: Callable[[str], None]) -> Numerics:
     """Return how a checkpoint's runs of a mode are computed, with the engine that will run."""
     if mode == "full" or asked.engine == "torch":
         return asked.model_copy(update={"engine": "torch"})
     size = backbone.preprocess.input_size
     found = pinned(backbone.module, asked, (_BATCH, 3, size, size))
     if found.engine != asked.engine:
-        tell(f"engine for {backbone.info.id}: {found.engine}")
+        notify(f"engine for {backbone.info.id}: {found.engine}")
     return found
 
 

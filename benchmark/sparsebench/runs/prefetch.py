@@ -19,7 +19,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Supplies:
+class Prefetch:
     """Makes sure that everything a plan reads is there.
 
     Parameters

@@ -13,13 +13,13 @@ from typing import Literal, TypeVar
 import torch
 
 from ..common import interruption
-from ..common.progress import tell
+from ..common.progress import notify
 from ..common.retry import is_infrastructure, pause_before, wait
 from ..common.timings import measuring
 from ..schema import Failure, Group, RunError, RunRecord, RunSpec
 from ..store import Claims, Predictions
-from ..transfer.finetune import MidRun
-from .claiming import Turns
+from ..transfer.finetune import TrainingState
+from .claiming import Claiming
 from .environment import VERSIONED, environment
 from .logs import RunLogs
 from .session import Kept, Outcome, RunOptions, Session
@@ -72,10 +72,10 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
     session = Session(group, options)
     left = group.runs
     with Claims(options.results, options.lease_seconds) as claims:
-        turns = Turns(session.store, claims, options.overwrite, options.since, options.save_weights)
+        claiming = Claiming(session.store, claims, options.overwrite, options.since, options.save_weights)
         while left:
             # the seeds of a probe are fitted together, so they are claimed together
-            taken = turns.take(left, at_once=len(left) if group.mode == "linear" else 1)
+            taken = claiming.take(left, at_once=len(left) if group.mode == "linear" else 1)
             for record in taken.done:
                 emit(Event("done", record.record_key, record=record))
             for spec, error in taken.refused:
@@ -91,7 +91,7 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
             if left and not taken.moved:
                 if not wait:
                     break
-                turns.pause(group.label, len(left))
+                claiming.pause(group.label, len(left))
     return left
 
 
@@ -110,7 +110,7 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
         emit(Event("progress", spec.record_key, done, total))
 
     logs = RunLogs(session.options.results, spec, session.options.logger)
-    resume = _midrun(session.options, spec)
+    resume = _training_state(session.options, spec)
     outcome: Outcome | None = None
     failure: Failure | None = None
     with measuring() as stages:
@@ -147,11 +147,11 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
     return written
 
 
-def _midrun(options: RunOptions, spec: RunSpec) -> MidRun:
+def _training_state(options: RunOptions, spec: RunSpec) -> TrainingState:
     """Return where a run keeps how far it is; the processor may be another one when it goes on."""
     versions = {name: found for name, found in environment().items() if name in VERSIONED}
     identity = {"run": spec.run_id, "numerics": spec.numerics.model_dump(mode="json"), "versions": versions}
-    return MidRun(options.results / "unfinished" / spec.record_key, identity, options.checkpoint_seconds)
+    return TrainingState(options.results / "unfinished" / spec.record_key, identity, options.checkpoint_seconds)
 
 
 def _persist(session: Session, logs: RunLogs, act: Callable[[], T]) -> T:
@@ -166,7 +166,7 @@ def _persist(session: Session, logs: RunLogs, act: Callable[[], T]) -> T:
             seconds = pause_before(attempt, options.retry_seconds)
             text = f"{type(error).__name__}: {error}"
             logs.event("retry", attempt=attempt, of=options.retries, error=text, pause=seconds)
-            tell(f"{session.group.label}: {text}; try {attempt} of {options.retries} in {seconds:g} s")
+            notify(f"{session.group.label}: {text}; try {attempt} of {options.retries} in {seconds:g} s")
             session.forget()
         wait(seconds)
     return act()

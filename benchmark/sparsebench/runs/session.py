@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from ..common.files import write_bytes
-from ..common.progress import Progress, part, tell
+from ..common.progress import Progress, notify, part
 from ..common.retry import RETRIES, RETRY_SECONDS
 from ..common.timings import stage
 from ..datasets import TaskData, open_task
@@ -23,9 +23,9 @@ from ..schema import Group, MaskProof, RunError, RunSpec, Scores, Trial, canonic
 from ..store import LEASE_SECONDS, Predictions, Store
 from ..transfer import probes
 from ..transfer.features import Features, extract
-from ..transfer.finetune import EpochReport, MidRun, finetune
+from ..transfer.finetune import EpochReport, TrainingState, finetune
 from ..transfer.finetune.training_state import EVERY_SECONDS
-from ..transfer.grid_search import search_full, search_progress, with_choice
+from ..transfer.grid_search import grid_progress, search_grid, with_choice
 from ..transfer.probes.base import LinearHead
 from ..transfer.probes.choice import at_best, choose
 from ..transfer.probes.data import Fitted, ProbeData
@@ -68,7 +68,7 @@ class RunOptions:
 class Kept:
     """Where a run keeps how far it is, and who is told of its epochs."""
 
-    resume: MidRun
+    resume: TrainingState
     logs: RunLogs
 
     def observe(self, report: EpochReport) -> None:
@@ -203,7 +203,9 @@ class Session:
                 try:
                     self._fitted = dict(zip(seeds, fit(data, self.group.protocol, seeds, **options), strict=True))
                 except Exception as error:
-                    tell(f"{self.group.label}: {type(error).__name__} with {len(seeds)} seeds at once; now one by one")
+                    notify(
+                        f"{self.group.label}: {type(error).__name__} with {len(seeds)} seeds at once; now one by one"
+                    )
                     self._alone = True
             if spec.seed not in self._fitted:
                 (self._fitted[spec.seed],) = fit(data, self.group.protocol, [spec.seed], **options)
@@ -216,8 +218,8 @@ class Session:
         chosen: Trial | None = None
         fixed = (loaded.backbone, data, loaded.transform)
         if protocol.grid is not None:
-            searching, progress = search_progress(protocol, progress)
-            trials = search_full(
+            searching, progress = grid_progress(protocol, progress)
+            trials = search_grid(
                 *fixed,
                 protocol,
                 spec.seed,

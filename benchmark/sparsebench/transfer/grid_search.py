@@ -21,13 +21,13 @@ from .probes.choice import scored
 if TYPE_CHECKING:
     from ..datasets.images.transforms import Transform
     from ..models.loading import Backbone
-    from .finetune.training_state import MidRun
+    from .finetune.training_state import TrainingState
 
 
 _TRIALS = "trials"
 
 
-def search_full(
+def search_grid(
     backbone: Backbone,
     data: TaskData,
     transform: Transform,
@@ -37,7 +37,7 @@ def search_full(
     numerics: Numerics,
     progress: Progress | None = None,
     workers: int | None = 0,
-    resume: MidRun | None = None,
+    resume: TrainingState | None = None,
 ) -> tuple[Trial, ...]:
     """Finetune at every point of the protocol's grid on train, and score each on val, which stands where test would.
 
@@ -73,7 +73,7 @@ def search_full(
     return tuple(trials)
 
 
-def search_progress(protocol: Protocol, progress: Progress) -> tuple[Progress, Progress]:
+def grid_progress(protocol: Protocol, progress: Progress) -> tuple[Progress, Progress]:
     """Return the progress of a search, and of the training after it: each point is as long as that, about."""
     share = 1 - 1 / (len(protocol.points()) + 1)
     return part(progress, 0.0, share), part(progress, share, 1.0)

@@ -16,7 +16,7 @@ from torchvision.datasets import utils
 from sparsebench.datasets import LOADERS, TaskData, open_task
 from sparsebench.datasets.sources.layouts import LAYOUTS, layout_of
 from sparsebench.registry import load_registry
-from sparsebench.runs.prefetch import Supplies
+from sparsebench.runs.prefetch import Prefetch
 from sparsebench.schema import DatasetError, DifferentDataError, RegistryError, Task
 
 BUILD: dict[str, Callable[[Path], Path]] = {name: getattr(disk, name) for name in LAYOUTS}
@@ -351,7 +351,7 @@ def test_cifar_of_other_bytes_is_said_to_differ(tmp_path):
         open_task(cifar, tmp_path)
     assert "checksums: false" in e.value.hint
     with pytest.raises(DifferentDataError, match="checksum"):  # not "not here", and nothing is fetched over it
-        Supplies(tmp_path, None, forbidden="--offline").provide([], [cifar], lambda _: None)
+        Prefetch(tmp_path, None, forbidden="--offline").provide([], [cifar], lambda _: None)
     (root / "data_batch_3").unlink()
     with pytest.raises(DatasetError, match=r"is not complete: data_batch_3 missing from .*cifar-10-batches-py") as e:
         open_task(cifar, tmp_path)

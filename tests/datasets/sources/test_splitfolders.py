@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsebench.common.progress import telling
+from sparsebench.common.progress import listening
 from sparsebench.datasets import open_task
 from sparsebench.datasets.sources.splitnames import split_of
 from sparsebench.schema import DatasetError, Task
@@ -79,7 +79,7 @@ def test_two_splits_are_read(tmp_path, splits):
 
 def test_three_splits_are_read_and_told(tmp_path):
     lines: list[str] = []
-    with telling(lines.append):
+    with listening(lines.append):
         data = opened(two(tmp_path, "Training", "valid", "test"))
     assert [len(split) for split in data.splits.values()] == [6, 6, 6]
     assert data.val.ids[0].startswith("valid/")
@@ -202,7 +202,7 @@ def test_an_archive_is_no_folder(tmp_path):
 
 def test_nested_folders_are_told(tmp_path):
     lines: list[str] = []
-    with telling(lines.append):
+    with listening(lines.append):
         opened(build(tmp_path, "animal/cat", "animal/dog", "plant"))
     assert "6 of 9 images lie in folders inside class folders" in lines[0]
 

@@ -20,7 +20,7 @@ from sparsebench.common import interruption
 from sparsebench.common.interruption import Stopped
 from sparsebench.schema import Numerics
 from sparsebench.transfer import grid_search
-from sparsebench.transfer.finetune import FinetuneResult, MidRun, finetune, training, training_state
+from sparsebench.transfer.finetune import FinetuneResult, TrainingState, finetune, training, training_state
 from sparsebench.transfer.finetune.batches import batch_sizes, join_lone_last
 from sparsebench.transfer.finetune.training_state import Training, UnsavedStateWarning, UnusableStateWarning
 
@@ -34,7 +34,7 @@ def no_request() -> Iterator[None]:
     interruption.clear()
 
 
-def train(resume: MidRun | None = None, *, n_train: int = 33, **protocol: Any) -> FinetuneResult:
+def train(resume: TrainingState | None = None, *, n_train: int = 33, **protocol: Any) -> FinetuneResult:
     """33 images in batches of 16: the last, lone one belongs to the step before it. Dropout draws random numbers."""
     return finetune(
         world.backbone(sparsity=0.7, dropout=0.2),
@@ -80,14 +80,14 @@ def test_stopped_at_any_step_it_ends_in_the_same_bits(
     steps: int, eval_test: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = train(eval_test=eval_test)
-    resume = MidRun(tmp_path / "run", IDENTITY)
+    resume = TrainingState(tmp_path / "run", IDENTITY)
     with monkeypatch.context() as patch:
         stop_after(steps, patch)
         with pytest.raises(Stopped, match="test"):
             train(resume, eval_test=eval_test)
     interruption.clear()
     torch.manual_seed(99)  # what the process has drawn before makes no difference
-    assert_same(train(MidRun(tmp_path / "run", IDENTITY), eval_test=eval_test), expected)
+    assert_same(train(TrainingState(tmp_path / "run", IDENTITY), eval_test=eval_test), expected)
 
 
 def test_states_written_on_the_way_serve_a_killed_training_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_states_written_on_the_way_serve_a_killed_training_too(tmp_path: Path, m
     with monkeypatch.context() as patch:
         patch.setattr(training._Run, "_step", step)
         with pytest.raises(KeyboardInterrupt):
-            train(MidRun(tmp_path, IDENTITY, every=0.0))
+            train(TrainingState(tmp_path, IDENTITY, every=0.0))
     again = 0
 
     def count(self: Any, batch: Any) -> Any:
@@ -114,7 +114,7 @@ def test_states_written_on_the_way_serve_a_killed_training_too(tmp_path: Path, m
         return original(self, batch)
 
     monkeypatch.setattr(training._Run, "_step", count)
-    assert_same(train(MidRun(tmp_path, IDENTITY, every=0.0)), expected)
+    assert_same(train(TrainingState(tmp_path, IDENTITY, every=0.0)), expected)
     assert again == 2  # of six steps: four were done and written down
 
 
@@ -122,11 +122,11 @@ def test_a_stopped_search_trains_no_point_twice(tmp_path: Path, monkeypatch: pyt
     grid = {"lr": [0.02, 0.05], "weight_decay": [0.0]}
     protocol = world.full_protocol(grid=grid, weight_decay=0.0)
     fixed = (world.backbone(sparsity=0.5), world.task_data(), world.transform(), protocol, 0)
-    expected = grid_search.search_full(*fixed, numerics=Numerics())
+    expected = grid_search.search_grid(*fixed, numerics=Numerics())
     with monkeypatch.context() as patch:
         stop_after(11, patch)  # nine steps a point: in the middle of the second
         with pytest.raises(Stopped):
-            grid_search.search_full(*fixed, numerics=Numerics(), resume=MidRun(tmp_path, IDENTITY))
+            grid_search.search_grid(*fixed, numerics=Numerics(), resume=TrainingState(tmp_path, IDENTITY))
     interruption.clear()
     steps = 0
     original = training._Run._step
@@ -137,12 +137,12 @@ def test_a_stopped_search_trains_no_point_twice(tmp_path: Path, monkeypatch: pyt
         return original(self, batch)
 
     monkeypatch.setattr(training._Run, "_step", count)
-    assert grid_search.search_full(*fixed, numerics=Numerics(), resume=MidRun(tmp_path, IDENTITY)) == expected
+    assert grid_search.search_grid(*fixed, numerics=Numerics(), resume=TrainingState(tmp_path, IDENTITY)) == expected
     assert steps == 7
 
 
-def stopped_state(folder: Path, monkeypatch: pytest.MonkeyPatch) -> MidRun:
-    resume = MidRun(folder, IDENTITY)
+def stopped_state(folder: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingState:
+    resume = TrainingState(folder, IDENTITY)
     with monkeypatch.context() as patch:
         stop_after(3, patch)
         with pytest.raises(Stopped):
@@ -172,9 +172,9 @@ def test_stopped_while_it_is_scored_it_trains_no_step_again(
     with monkeypatch.context() as patch:
         patch.setattr(training, "evaluation_batches", stop)
         with pytest.raises(Stopped):
-            train(MidRun(tmp_path, IDENTITY), eval_test=eval_test)
+            train(TrainingState(tmp_path, IDENTITY), eval_test=eval_test)
     interruption.clear()
-    assert_same(train(MidRun(tmp_path, IDENTITY), eval_test=eval_test), expected)
+    assert_same(train(TrainingState(tmp_path, IDENTITY), eval_test=eval_test), expected)
     assert taken == 6
 
 
@@ -187,20 +187,20 @@ def test_a_state_that_cant_be_written_is_a_warning(kind: str, tmp_path: Path, mo
         error = OSError(28, "No space left on device") if kind == "full disk" else MemoryError()
         monkeypatch.setattr(training_state, "write_bytes", lambda *_: (_ for _ in ()).throw(error))
     with pytest.warns(UnsavedStateWarning, match="can't be written"):
-        found = train(MidRun(tmp_path / "run", IDENTITY, every=0.0))
+        found = train(TrainingState(tmp_path / "run", IDENTITY, every=0.0))
     assert_same(found, expected)
     stop_after(2, monkeypatch)
     with pytest.warns(UnsavedStateWarning), pytest.raises(Stopped):
-        train(MidRun(tmp_path / "run", IDENTITY))
+        train(TrainingState(tmp_path / "run", IDENTITY))
     with pytest.warns(UnsavedStateWarning):
-        MidRun(tmp_path / "run", IDENTITY).write_json("trials", [])
+        TrainingState(tmp_path / "run", IDENTITY).write_json("trials", [])
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
 def test_what_isnt_a_file_is_no_state(put: Any, tmp_path: Path) -> None:
     put(tmp_path / "training.pt")
     put(tmp_path / "trials.json")
-    resume = MidRun(tmp_path, IDENTITY)
+    resume = TrainingState(tmp_path, IDENTITY)
     with pytest.warns(UnusableStateWarning):
         assert_same(train(resume), train())
     with pytest.warns(UnusableStateWarning):
@@ -220,7 +220,7 @@ def test_a_damaged_or_foreign_state_is_passed_over(
     elif damage == "noise":
         resume.path.write_bytes(bytes(range(256)))
     elif damage == "foreign":
-        resume = MidRun(tmp_path, IDENTITY | {"run": "another"})
+        resume = TrainingState(tmp_path, IDENTITY | {"run": "another"})
     else:
         state = torch.load(resume.path, weights_only=True)
         if damage == "other keys":
@@ -256,7 +256,7 @@ def test_the_loss_scale_of_half_precision_is_part_of_the_state(tmp_path: Path) -
     before = fresh()
     before.scaler.scale(torch.tensor(1.0))  # makes the scale
     before.scaler.update(2.0)
-    resume = MidRun(tmp_path, IDENTITY)
+    resume = TrainingState(tmp_path, IDENTITY)
     resume.save(before, training.Position(1, 2, (0.5,), None, 0.7))
     after = fresh()
     assert resume.restore(after) == training.Position(1, 2, (0.5,), None, 0.7)
@@ -282,11 +282,11 @@ def test_a_first_ctrl_c_writes_the_state_and_a_second_does_not_wait(
     with monkeypatch.context() as patch:
         patch.setattr(training._Run, "_step", step)
         with pytest.raises(KeyboardInterrupt):
-            train(MidRun(tmp_path, IDENTITY))
+            train(TrainingState(tmp_path, IDENTITY))
     assert signal.getsignal(signal.SIGINT) is before
     assert not interruption.stop_requested()
     assert (tmp_path / "training.pt").exists()
-    assert_same(train(MidRun(tmp_path, IDENTITY)), train())
+    assert_same(train(TrainingState(tmp_path, IDENTITY)), train())
     with pytest.raises(KeyboardInterrupt):
         interrupt_twice()
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ...common.files import write_text
-from ...common.progress import tell
+from ...common.progress import notify
 from ...schema import DatasetError, canonical_json, digest
 from .decode import check_image
 
@@ -64,7 +64,7 @@ def _check_all(root: Path, paths: Sequence[Path]) -> list[str]:
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for result in pool.map(attempt, paths):
             if len(paths) > _MANY and len(results) % step == 0:
-                tell(f"checking images in {root}, once: {len(results):,} of {len(paths):,}")
+                notify(f"checking images in {root}, once: {len(results):,} of {len(paths):,}")
             results.append(result)
     broken = [result for result in results if isinstance(result, DatasetError)]
     if broken:

@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...common.progress import tell
+from ...common.progress import notify
 from ...schema import DatasetError
 from ..images.decode import SUFFIXES, is_image
 from ..splits.splitting import SplitName
@@ -48,7 +48,7 @@ def list_images(root: Path) -> list[Entry]:
     left.warn(root)
     deep = sum(entry.name.count("/") > (1 if entry.split is None else 2) for entry in entries)
     if deep:
-        tell(f"{root}: {deep} of {len(entries)} images lie in folders inside class folders, and count for the class")
+        notify(f"{root}: {deep} of {len(entries)} images lie in folders inside class folders, and count for the class")
     return entries
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ...common.progress import tell
+from ...common.progress import notify
 from ...schema import DatasetError
 from ..splits.splitting import SplitName
 from .splitnames import split_of
@@ -78,11 +78,13 @@ def _complete(root: Path, found: Splits, folders: Mapping[str, Path], below: Map
             hint="add one, or give the folder of classes as the root",
         )
     if "test" not in found:
-        tell(f"{root}: there is no test/, so {found['val'].name}/ is the test set, and nothing is left for validation")
+        notify(
+            f"{root}: there is no test/, so {found['val'].name}/ is the test set, and nothing is left for validation"
+        )
         return {"train": found["train"], "test": found["val"]}
     other = {folder.name: split for split, folder in found.items() if folder.name.lower() != split}
     if other:
-        tell(f"{root}: " + ", ".join(f"{name}/ is read as {split}" for name, split in other.items()))
+        notify(f"{root}: " + ", ".join(f"{name}/ is read as {split}" for name, split in other.items()))
     order: tuple[SplitName, ...] = ("train", "val", "test")
     return {split: found[split] for split in order if split in found}
 

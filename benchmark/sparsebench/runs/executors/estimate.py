@@ -103,7 +103,7 @@ def flops_of_architecture(name: str) -> float:
         architecture = backbones.find(name)[0]
     except UnknownNameError:  # an old record's
         return _UNKNOWN_FLOPS
-    with backbones.Undrawn():
+    with backbones.skip_init():
         model = backbones.build(architecture, 10)
     size = backbones.preprocess_of(architecture).input_size
     return float(sum(layer.dense for layer in flops.count(model, size)))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from ...common.progress import tell
+from ...common.progress import notify
 from ...schema import Failure, Group, RunError, RunRecord
 from ...store import Store
 from ..environment import environment
@@ -141,7 +141,7 @@ class LocalExecutor:
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         self._deaths[spec.record_key] += 1
         if code < 0 and self._deaths[spec.record_key] <= options.retries:
-            tell(f"a worker process ended with {how} at {worker.group.label}, seed {spec.seed}: tried again")
+            notify(f"a worker process ended with {how} at {worker.group.label}, seed {spec.seed}: tried again")
             waiting.appendleft(worker.group)
             return
         record = RunRecord(
@@ -193,7 +193,7 @@ def _stop(workers: list[_Worker]) -> None:
                     worker.process.wait(max(0.0, end - time.monotonic()))
             left = sum(worker.process.poll() is None for worker in workers)
             if left and patience == _QUICK_SECONDS:
-                tell(f"waiting for {left} worker(s) to write down how far they are; Ctrl-C ends them at once")
+                notify(f"waiting for {left} worker(s) to write down how far they are; Ctrl-C ends them at once")
     finally:
         for worker in workers:
             if worker.process.poll() is None:

@@ -45,10 +45,12 @@ def ask(results: Path) -> Known:
     submissions = read_submissions(results)
     abandoned = frozenset(found.submission for found in submissions if found.is_abandoned())
     queue = queued_jobs()
-    return Known(with_strays(results, submissions, queue), queue, abandoned)
+    return Known(with_untracked(results, submissions, queue), queue, abandoned)
 
 
-def with_strays(results: Path, submissions: Iterable[Submission], queue: Mapping[str, QueuedJob]) -> list[Submission]:
+def with_untracked(
+    results: Path, submissions: Iterable[Submission], queue: Mapping[str, QueuedJob]
+) -> list[Submission]:
     """Return submissions, with the arrays that were queued but aren't noted: not yet, or their command was killed."""
     return [one if one.state == "submitted" else _with_strays(results, one, queue) for one in submissions]
 
@@ -104,17 +106,21 @@ def _under_way(other: Submission, own: Submission) -> bool:
 
 def _with_strays(results: Path, submission: Submission, queue: Mapping[str, QueuedJob]) -> Submission:
     noted = {array.job_id for array in submission.arrays}
-    strays: dict[str, int] = {}
+    untracked: dict[str, int] = {}
     for job in queue.values():
         array, number = job.job_id.partition("_")[0], job.comment.removeprefix("array ")
         if job.name == submission.job_name and array not in noted and number.isdigit():
-            strays[array] = int(number)
+            untracked[array] = int(number)
     folder = jobs_dir(results) / submission.submission
-    found = [_stray(array, _read_array(folder, number), submission, queue) for array, number in sorted(strays.items())]
+    found = [
+        _untracked(array, _read_array(folder, number), submission, queue) for array, number in sorted(untracked.items())
+    ]
     return submission.model_copy(update={"arrays": (*submission.arrays, *found)})
 
 
-def _stray(array: str, runs: list[tuple[str, ...]], submission: Submission, queue: Mapping[str, QueuedJob]) -> JobArray:
+def _untracked(
+    array: str, runs: list[tuple[str, ...]], submission: Submission, queue: Mapping[str, QueuedJob]
+) -> JobArray:
     elements = []
     for index, ids in enumerate(runs):
         job_id = array if array in queue else f"{array}_{index}"

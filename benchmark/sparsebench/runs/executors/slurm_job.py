@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...common import interruption
-from ...common.progress import telling
+from ...common.progress import listening
 
 if TYPE_CHECKING:
     from ..runner import Event
@@ -70,7 +70,7 @@ class ArrayJob:
         document = json.loads((Path(self.folder) / f"{self.array}.json").read_bytes())
         groups, options = read_job(document["elements"][int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))])
         keep_pages()
-        with telling(_say):
+        with listening(_say):
             InlineExecutor().execute(Plan(tuple(groups)), options, _log)
 
 

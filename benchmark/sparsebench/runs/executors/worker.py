@@ -37,7 +37,7 @@ class _Parent:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is not an event
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Tell a line; a parent that has died doesn't hear it, which the end of the input says too."""
         with contextlib.suppress(OSError):
             self._out.write(line + "\n")
@@ -63,7 +63,7 @@ def main() -> None:
     parent = _Parent()
     try:
         with interruption.handled():
-            parent.tell('{"kind": "ready"}')
+            parent.send('{"kind": "ready"}')
             while True:
                 _serve(parent)
     except (interruption.Stopped, KeyboardInterrupt) as stop:
@@ -77,9 +77,9 @@ def _serve(parent: _Parent) -> None:
     """Run the next group."""
     group, options, wait = decode_job(parent.jobs.get())
     parent.busy.set()
-    left = run_group(group, options, lambda event: parent.tell(encode_event(event)), wait=wait)
+    left = run_group(group, options, lambda event: parent.send(encode_event(event)), wait=wait)
     parent.busy.clear()
-    parent.tell(encode_idle(left))
+    parent.send(encode_idle(left))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...common.filenames import safe_name
-from ...common.progress import tell
+from ...common.progress import notify
 from ...schema import RunRecord, RunSpec
 from .loggers import LOGGERS, Logger, described
 
@@ -64,7 +64,7 @@ class RunLogs:
                 file.write((json.dumps(line) + "\n").encode())
         except OSError as error:
             self._deaf = True
-            tell(f"can't write the log {self._path}: {error.strerror or error}; the run goes on without it")
+            notify(f"can't write the log {self._path}: {error.strerror or error}; the run goes on without it")
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         """Tell what an epoch (from 1) gave."""
@@ -105,4 +105,4 @@ class RunLogs:
         self._logger = None
         text = f"{type(error).__name__}: {error}"
         self.event("logger failed", error=text)
-        tell(f"the logger failed, and the run goes on without it: {text}")
+        notify(f"the logger failed, and the run goes on without it: {text}")

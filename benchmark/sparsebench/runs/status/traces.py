@@ -11,7 +11,7 @@ from ...schema import RunError, RunSpec, Status
 from ...store import Claim, Store, read_claims
 from ...store.jobs import read_submissions
 from ...store.plans import read_plans
-from ..executors.queued import held, with_strays
+from ..executors.queued import held, with_untracked
 from ..executors.squeue import QueuedJob, available, queued_jobs
 
 
@@ -81,7 +81,7 @@ def read_traces(results: Path) -> Traces:
     jobs = [
         (element.runs, Job(element.job_id, element.log, datetime.fromisoformat(one.created), one.state == "cancelled",
                            held(queue or {}, one, element)))
-        for one in (submissions if queue is None else with_strays(results, submissions, queue))
+        for one in (submissions if queue is None else with_untracked(results, submissions, queue))
         for element in one.elements
     ]  # fmt: skip
     by_id = {job.job_id: job for _, job in jobs}

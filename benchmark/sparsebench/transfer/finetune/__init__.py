@@ -1,6 +1,6 @@
 """Full finetuning: every weight of a backbone and a new head trained on a task, the sparsity mask held fixed."""
 
 from .training import EpochReport, FinetuneResult, finetune
-from .training_state import MidRun
+from .training_state import TrainingState
 
-__all__ = ["EpochReport", "FinetuneResult", "MidRun", "finetune"]
+__all__ = ["EpochReport", "FinetuneResult", "TrainingState", "finetune"]

@@ -26,7 +26,7 @@ from ..probes.base import Accuracy, evaluate
 from .batches import Batch, batch_sizes, join_lone_last, parts_of, to_device, to_network
 from .model import Classifier, make_optimizer, require_finite
 from .randomness import own_randomness
-from .training_state import MidRun, Position, Training
+from .training_state import Position, Training, TrainingState
 
 if TYPE_CHECKING:
     from ...datasets.images.transforms import Transform
@@ -74,7 +74,7 @@ def finetune(
     numerics: Numerics,
     progress: Progress | None = None,
     workers: int | None = 0,
-    resume: MidRun | None = None,
+    resume: TrainingState | None = None,
     observe: Observe | None = None,
 ) -> FinetuneResult:
     """Train all of a backbone and a new head, with the backbone's masked weights held at zero.
@@ -102,7 +102,7 @@ def finetune(
         ``progress(images seen, images to see)``.
     workers : int or None
         Threads that decode; they change the speed, never the numbers. None: one where images are files.
-    resume : MidRun, optional
+    resume : TrainingState, optional
         Where the training writes down how far it is, from time to time and when it is asked to stop, and from where it
         goes on if there is a state of it: to the same numbers, bit for bit, on the same hardware.
     observe : callable, optional
@@ -142,7 +142,7 @@ Observe = Callable[[EpochReport], None]
 class _Watch:
     """Who follows a training: what keeps its state, and who is told of its epochs."""
 
-    resume: MidRun | None
+    resume: TrainingState | None
     observe: Observe | None
 
 

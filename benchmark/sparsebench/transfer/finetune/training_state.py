@@ -94,7 +94,7 @@ class Training:
 
 
 @dataclass
-class MidRun:
+class TrainingState:
     """Where a run keeps how far it is.
 
     Parameters
@@ -120,9 +120,9 @@ class MidRun:
         """The file of this training's state."""
         return self.folder / f"{self.name}.pt"
 
-    def of(self, name: str) -> MidRun:
+    def of(self, name: str) -> TrainingState:
         """Return where another training of the same run keeps its state."""
-        return MidRun(self.folder, self.identity, self.every, name)
+        return TrainingState(self.folder, self.identity, self.every, name)
 
     def due(self) -> bool:
         """Return whether the last state is old enough for a new one."""
