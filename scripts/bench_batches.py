@@ -24,7 +24,7 @@ from sparsebench.engines.memory import keep_pages
 
 
 def batches(arguments: argparse.Namespace) -> None:
-    """Print a line a batch size: the speeds, and how much faster ``sparse`` is."""
+    """Print a line per batch size: the speeds, and how much faster ``sparse`` is."""
     model = network(arguments.arch, arguments.sparsity, arguments.mask, ("conv1", "conv_stem"))
     for count in arguments.batches:
         shape = (count, 3, arguments.size, arguments.size)

@@ -1,4 +1,4 @@
-"""Measure the engines on a pruned ResNet-50, in turns: images a second, and the ratio to onnxruntime (or to torch).
+"""Measure the engines on a pruned ResNet-50, in turns: images per second, and the ratio to onnxruntime (or to torch).
 
 Torch runs with batch norm folded, channels_last and kept pages; its speed, and onnxruntime's, hardly depend on the
 mask, so they are measured dense. Medians; the ratios are medians of the ratios within a turn, so that what else the

@@ -1,4 +1,4 @@
-"""Compare the wall time of ``--jobs 2`` with that of ``--jobs 1`` on equal groups, one thread a run.
+"""Compare the wall time of ``--jobs 2`` with that of ``--jobs 1`` on equal groups, one thread per run.
 
 The groups are full finetunings of embedded checkpoints on one task, each of one seed. Both commands run as processes of
 their own, in turns, into fresh folders; what every command pays (import, plan) is in their times, as a user would see.

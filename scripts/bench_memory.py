@@ -35,7 +35,7 @@ _BLOCK = 4096
 
 
 def write_features(folder: Path, images: int, dimension: int, classes: int) -> None:
-    """Write features around a centre a class, their labels, and a hundredth as many for testing."""
+    """Write features around a centre per class, their labels, and a hundredth as many for testing."""
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((classes, dimension), dtype=np.float32)
     for name, count in (("train", images), ("test", max(classes, images // 100))):
@@ -83,7 +83,7 @@ def peak() -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line a probe; 1 if one takes more than a GiB."""
+    """Print a line per probe; 1 if one takes more than a GiB."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--images", type=int, default=200_000)
     parser.add_argument("--dimension", type=int, default=2048)

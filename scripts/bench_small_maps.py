@@ -68,7 +68,7 @@ def training_step(model: nn.Module, batch: int) -> Callable[[], None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line a layer, and one for the whole step."""
+    """Print a line per layer, and one for the whole step."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)

@@ -105,7 +105,7 @@ def run_again(sample: pd.DataFrame, results: Path) -> pd.DataFrame:
 
 
 def compare(sample: pd.DataFrame, now: pd.DataFrame) -> list[Outcome]:
-    """Return one outcome a cell of the sample."""
+    """Return one outcome per cell of the sample."""
     again = {_key(row): row for row in now.to_dict("records")}
     outcomes = []
     for old in sample.sort_values(LABEL).to_dict("records"):

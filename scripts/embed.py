@@ -106,7 +106,7 @@ def _steps(log: Path) -> int:
 
 
 def dump(name: str, fields: Mapping[str, Any]) -> str:
-    """Return an entry as YAML: a line a field, small mappings in braces."""
+    """Return an entry as YAML: a line per field, small mappings in braces."""
     lines = [f"{name}:"]
     for key, value in fields.items():
         if key == "training":

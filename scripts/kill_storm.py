@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(given.plan, stormy)
         count = compare(calm, stormy)
         left = len(list(stormy.rglob("*.tmp")))
-        print(f"nothing lost: {count} records, one a run, with the same numbers; {left} temporary files to be swept")
+        print(f"nothing lost: {count} records, one per run, with the same numbers; {left} temporary files to be swept")
     return 0
 
 

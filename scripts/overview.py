@@ -1,4 +1,4 @@
-"""Print the curated results as one short Markdown table: a row a method, upstream and transfer accuracy by sparsity.
+"""Print the curated results as one short Markdown table: a row per method, upstream and transfer accuracy by sparsity.
 
 The README shows it; a test holds the two together.
 """

@@ -1,4 +1,4 @@
-"""Do the embedded tasks tell backbones apart? Linear accuracy of the dense backbone against random weights.
+"""Do the embedded tasks distinguish backbones? Linear accuracy of the dense backbone against random weights.
 
 Random weights come twice: as initialised, and with their batch-norm statistics taken on the task's training images, the
 fairer opponent. Both with several initialisations.

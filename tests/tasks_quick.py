@@ -23,7 +23,7 @@ TASK = "loader: imagefolder\nroot: colours\naugment: {crop: shift, shift: 2}\n"
 
 
 def image_folder(root: Path, classes: int = 3, images: int = 12, size: int = 32) -> Path:
-    """Write noisy images of one colour a class."""
+    """Write noisy images of one colour per class."""
     rng = np.random.default_rng(0)
     for label in range(classes):
         folder = root / f"class{label}"

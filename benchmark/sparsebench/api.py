@@ -64,7 +64,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     request : Request
         What is asked for.
     note : callable, optional
-        Told what is being checked, a line at a time.
+        Called with what is being checked, line by line.
     dry_run : bool
         Fetch nothing: what is missing is an error.
 
@@ -274,7 +274,7 @@ def run(
     microbatch : int, optional
         Full mode: images of a training batch that are computed at once; a part of the protocol.
     emit : callable, optional
-        Told as runs start, progress and end.
+        Called as runs start, progress and end.
     **options
         How to compute: ``threads``, ``device``, ``precision``, ``engine``, ``channels_last``, ``compile``, ``decoder``;
         and the other fields of :class:`Request`: ``data_dir``, ``jobs``, ``executor``, ``cluster`` (a profile's path or
@@ -283,7 +283,7 @@ def run(
     Returns
     -------
     DataFrame
-        One row a run, failed ones included; accuracies are fractions.
+        One row per run, failed ones included; accuracies are fractions.
 
     Raises
     ------
@@ -308,12 +308,12 @@ def run(
 
 
 def results(path: str | Path) -> pd.DataFrame:
-    """Read a results folder or a curated file as one tidy table; the text ``published`` stands for the paper's results.
+    """Read a results folder or a curated file as one tidy table; the text ``published`` means the paper's results.
 
     Returns
     -------
     DataFrame
-        One row a run (columns: ``sparsebench.store.COLUMNS``); accuracies are fractions.
+        One row per run (columns: ``sparsebench.store.COLUMNS``); accuracies are fractions.
 
     Raises
     ------

@@ -323,7 +323,7 @@ def test_prunes_arguments_that_make_no_sense_are_one_line(
 
 
 def upstream_npz(path: Path, classes: int = 3, images: int = 8) -> Path:
-    """Write noisy JPEGs of one colour a class, the same for training and validation."""
+    """Write noisy JPEGs of one colour per class, the same for training and validation."""
     jpegs = []
     for colour in np.random.default_rng(0).uniform(40, 200, (classes, 3)):
         for i in range(images):

@@ -92,14 +92,14 @@ def test_what_fails_says_why_and_leaves_nothing_in_place(
 
 def test_a_stall_that_stays_ends(server: FileServer, fetcher: Fetcher) -> None:
     impatient = replace(fetcher, limits=replace(fetcher.limits, stall=0.4, tries=2))
-    with pytest.raises(FetchError, match=r"fewer than 1,024 bytes a second for 0\.4 s \(2 tries\)"):
+    with pytest.raises(FetchError, match=r"fewer than 1,024 bytes per second for 0\.4 s \(2 tries\)"):
         impatient.fetch(entry(server.on("/r50.pth", stalled(100_000))))
 
 
 def test_a_stall_that_passes_is_tried_again(server: FileServer, fetcher: Fetcher, notes: Notes) -> None:
     patient = replace(fetcher, limits=replace(fetcher.limits, stall=0.4, tries=9))
     assert patient.fetch(entry(server.on("/r50.pth", stalled(100_000), file()))).read_bytes() == BODY
-    assert "fewer than 1,024 bytes a second for 0.4 s; try 2 of 9" in notes[0]
+    assert "fewer than 1,024 bytes per second for 0.4 s; try 2 of 9" in notes[0]
 
 
 def test_a_body_without_length(server: FileServer, fetcher: Fetcher, notes: Notes) -> None:

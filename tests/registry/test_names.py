@@ -1,4 +1,4 @@
-"""Published spellings become ids, and ids what stands on paper."""
+"""Published spellings become ids, and ids what is printed."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def suites(monkeypatch):
 
 @pytest.fixture(scope="session")
 def rows():
-    """``rows(checkpoint, method, {task: accuracies}, **columns)``: dicts, one a run; None is a failed run."""
+    """``rows(checkpoint, method, {task: accuracies}, **columns)``: dicts, one per run; None is a failed run."""
     return _rows
 
 

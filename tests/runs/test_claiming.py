@@ -237,7 +237,7 @@ def racer(plan: Plan, results: Path, start: Any, report: Any) -> None:
 
 
 def race(prepared: Prepared, racers: int, seeds: int) -> None:
-    """Let so many processes loose on a plan, and check what they tell and leave."""
+    """Let so many processes loose on a plan, and check what they report and leave."""
     if "fork" not in multiprocessing.get_all_start_methods():
         pytest.skip("processes can't be forked here")
     forks = multiprocessing.get_context("fork")  # importing torch so many times would be most of the test

@@ -1,4 +1,4 @@
-"""The tidy table: one row a run, and the same again from a file."""
+"""The tidy table: one row per run, and the same again from a file."""
 
 import pandas as pd
 import pytest

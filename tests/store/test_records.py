@@ -1,4 +1,4 @@
-"""Records on disk: whole or not at all, one a run, and damage that stays where it is."""
+"""Records on disk: whole or not at all, one per run, and damage that stays where it is."""
 
 import errno
 import json

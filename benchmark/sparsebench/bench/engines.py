@@ -1,4 +1,4 @@
-"""Engines on checkpoints: images a second, memory, the ratio to torch on the dense network, the share of the peak."""
+"""Engines on checkpoints: images per second, memory, the ratio to torch on the dense network, the share of the peak."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _facts(entry: Checkpoint, dense: Checkpoint, backbone: Backbone, setting: Se
 
 
 def _speed(taken: Sequence[float], base: Sequence[float], setting: Setting) -> dict[str, Any]:
-    """Return rates from seconds a batch."""
+    """Return rates from seconds per batch."""
     seconds, ratio = Spread.of(taken), ratios(base, taken)
     return {
         "images_per_second": setting.batch / seconds.median,

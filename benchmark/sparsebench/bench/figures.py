@@ -122,7 +122,7 @@ def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
 
 
 def best_engine(engines: pd.DataFrame) -> dict[str, float]:
-    """Return each checkpoint's images a second with its fastest engine."""
+    """Return each checkpoint's images per second with its fastest engine."""
     best = engines.groupby("checkpoint")["images_per_second"].max()
     return {str(name): float(value) for name, value in best.items()}
 
@@ -146,7 +146,7 @@ def _steps(front: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
 
 
 def _lines(engines: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return what series are built from, a line a checkpoint."""
+    """Return what series are built from, a line per checkpoint."""
     lines = {}
     for row in engines.fillna(dict.fromkeys(("method", "variant", "nm", "twin_of", "distribution"), "")).to_dict(
         "records"
@@ -197,7 +197,7 @@ def _limits(values: list[float]) -> tuple[float, float]:
 
 
 def _set_throughput(axes: Any) -> None:
-    """Label the horizontal axis, a logarithm of images a second, in images a second."""
+    """Label the horizontal axis, a logarithm of images per second, in images per second."""
     from matplotlib.ticker import FixedLocator, FuncFormatter
 
     low, high = axes.get_xlim()

@@ -1,4 +1,4 @@
-"""Arrays that were costly to make, kept on disk by content and pruned to a limit. A cache may only ever save time."""
+"""Arrays that were costly to make, kept on disk by content, up to a limit. A cache may only ever save time."""
 
 from .entries import CacheWarning, Entry, entry_dir, read
 from .limit import cache_limit, make_room

@@ -1,6 +1,6 @@
 """The size limit of the cache: entries are removed least recently used first, except those that a process has open.
 
-An entry is dated when it is read or written. Whoever maps an entry holds a shared lock on its array; one is removed
+An entry is dated when read or written. Whoever maps an entry holds a shared lock on its array; one is removed
 only under an exclusive lock, by a rename, so that a reader finds it whole or not at all.
 """
 

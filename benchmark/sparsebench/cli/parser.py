@@ -319,7 +319,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--what", nargs="+", choices=parts, default=list(parts), help="parts to measure (default: all)")
     how.add_argument("--engine", action="append", default=[], help="torch, sparse, onnxruntime (default: all here)")
     how.add_argument("--device", action="append", default=[], help="cpu, cuda, ... (default: cpu, and cuda if there)")
-    how.add_argument("--batch", type=_positive, default=64, metavar="N", help="images a batch (default: 64)")
+    how.add_argument("--batch", type=_positive, default=64, metavar="N", help="images per batch (default: 64)")
     how.add_argument("--threads", type=_positive, metavar="T", help="CPU threads (default: all cores)")
     how.add_argument("--turns", type=_positive, default=15, metavar="N", help="measurements of each (default: 15)")
     _add_offline(how)

@@ -160,7 +160,7 @@ def _portable(argument: str) -> str:
 
 
 def render_plan(prepared: Prepared) -> str:
-    """Return the plan as a table: a line a group, with what is still to do."""
+    """Return the plan as a table: a line per group, with what is still to do."""
     from .listing import columns
 
     todo = {run.record_key for run in prepared.todo.runs}

@@ -1,4 +1,4 @@
-"""Progress reports: a callable ``progress(done, total)``, called at most a few times a second."""
+"""Progress reports: a callable ``progress(done, total)``, called at most a few times per second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failures of what a run stands on (disk, network, node) told from its own, and how the former are tried again."""
+"""Failures of what a run depends on (disk, network, node), as against its own, and how the former are tried again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task to its train, val and test images: one loader a kind of source, and the checks that hold for all."""
+"""A task to its train, val and test images: one loader per kind of source, and the checks that hold for all."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Fetcher:
     progress : callable, optional
         ``progress(done, total)`` of the file being fetched, in bytes; the total is infinite where it isn't known.
     note : callable, optional
-        Told, a line at a time, what is tried again and what is waited for.
+        Told, line by line, what is tried again and what is waited for.
     """
 
     limits: Limits = field(default_factory=Limits)

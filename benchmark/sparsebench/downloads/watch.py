@@ -106,7 +106,7 @@ class Watch:
             if now > self._end:
                 self._ended = TransferError(f"the file was not complete within {self._limits.total:g} s")
             elif now - self._window > stall:
-                slow = f"fewer than {SLOWEST:,} bytes a second" if self._answered else "no answer"
+                slow = f"fewer than {SLOWEST:,} bytes per second" if self._answered else "no answer"
                 self._ended = TransferError(f"{slow} for {stall:g} s", again=True)
             else:
                 continue

@@ -210,7 +210,7 @@ def feature_dim(arch: Architecture, size: int) -> int:
     Raises
     ------
     CheckpointError
-        If it doesn't take images of this size, or its output is not one vector an image.
+        If it doesn't take images of this size, or its output is not one vector per image.
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"), skip_init():
         model = build(arch, 2)

@@ -1,1 +1,1 @@
-"""How sparse checkpoints are made: one file a method, one interface, one training loop."""
+"""How sparse checkpoints are made: one file per method, one interface, one training loop."""

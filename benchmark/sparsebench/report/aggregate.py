@@ -1,4 +1,4 @@
-"""Runs to cells (mean and spread over seeds), and cells to one line a checkpoint: means, relative error, ranks.
+"""Runs to cells (mean and spread over seeds), and cells to one line per checkpoint: means, relative error, ranks.
 
 Only like is averaged with like: a *group* is what shares suite, architecture, mode, probe and protocol. Failed runs are
 counted but not averaged. Checkpoints, tasks and protocols are told apart by content (:mod:`.contents`); a suite is
@@ -95,9 +95,9 @@ class Aggregate:
     Parameters
     ----------
     cells : DataFrame
-        :data:`CELL_COLUMNS`, one row a group, checkpoint and task.
+        :data:`CELL_COLUMNS`, one row per group, checkpoint and task.
     summary : DataFrame
-        :data:`SUMMARY_COLUMNS`, one row a group and checkpoint, best first within a group.
+        :data:`SUMMARY_COLUMNS`, one row per group and checkpoint, best first within a group.
     """
 
     cells: pd.DataFrame

@@ -99,7 +99,7 @@ def _mean_row(lines: list[Line]) -> tuple[Field, ...]:
 
 
 def _alone(lines: list[Line]) -> Table:
-    """Return what was run and has no published value, a row a checkpoint, mode and reason."""
+    """Return what was run and has no published value, a row per checkpoint, mode and reason."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for line in lines:
         found.setdefault((line["checkpoint"], line["mode"], line["note"]), []).append(line["task"])

@@ -1,7 +1,7 @@
-"""The leaderboard: one line a checkpoint and group, a pure function of the records, without timings.
+"""The leaderboard: one line per checkpoint and group, a pure function of the records, without timings.
 
 The same runs in any order give the same bytes: columns and rows have one order, numbers six decimals. ``rank`` is
-shared by entries whose intervals of the relative error don't tell them apart (see
+shared by entries whose intervals of the relative error don't separate them (see
 :func:`sparsebench.report.aggregate.aggregate` for the rule); it is empty for an entry that lacks tasks or a reference.
 """
 

@@ -40,7 +40,7 @@ _NAMES = ("mean", "rel. error %", "better", "avg. rank")
 
 
 def methods_csv(statistics: Aggregate) -> str:
-    """Return the summary as CSV, a row an entry and group, accuracies and errors as fractions."""
+    """Return the summary as CSV, a row per entry and group, accuracies and errors as fractions."""
     from ..store.csvfile import to_csv
 
     rows = []
@@ -53,7 +53,7 @@ def methods_csv(statistics: Aggregate) -> str:
 
 
 def overviews(statistics: Aggregate) -> list[Table]:
-    """Return a table a suite and architecture: a row an entry, for each group (mode, protocol) four columns."""
+    """Return a table per suite and architecture: a row per entry, for each group (mode, protocol) four columns."""
     families = dict.fromkeys((line["suite"], line["arch"]) for line in statistics.lines)
     return [_overview(suite, arch, statistics) for suite, arch in families]
 

@@ -57,7 +57,7 @@ def profile(records: Sequence[RunRecord]) -> list[Spent]:
 
 
 def render_profile(records: Sequence[RunRecord], workers: int | None = None, jobs: int = 1) -> str:
-    """Return the profile as text: a line a group, the total, the bottleneck and what to do about it.
+    """Return the profile as text: a line per group, the total, the bottleneck and what to do about it.
 
     Parameters
     ----------

@@ -46,14 +46,14 @@ ENGINE_COLUMNS: tuple[str, ...] = (
     "peak_memory",  # bytes
     "file_bytes",  # of all files that are needed
     "packed_bytes",  # of the backbone, computed alike for every checkpoint (sparsity.packed_bytes)
-    "flops",  # multiply-adds an image, dense
+    "flops",  # multiply-adds per image, dense
     "flops_sparse",  # and with pruned weights left out
     "off",  # largest difference to torch over the largest value
     "turns",
     "error",
     *_MACHINE,
 )
-"""Columns of :data:`ENGINES_FILE`, a row a checkpoint, engine and device."""
+"""Columns of :data:`ENGINES_FILE`, a row per checkpoint, engine and device."""
 
 SPEED_COLUMNS: tuple[str, ...] = (
     "suite",
@@ -77,7 +77,7 @@ SPEED_COLUMNS: tuple[str, ...] = (
     "batch",
     *_MACHINE,
 )
-"""Columns of a report's ``speed.csv``: a row a group, checkpoint, engine and device."""
+"""Columns of a report's ``speed.csv``: a row per group, checkpoint, engine and device."""
 
 
 def bench_beside(results: Path | str) -> Path | None:

@@ -1,4 +1,4 @@
-"""How things are called and drawn on paper: one spelling, colour and marker a method, whatever else is shown."""
+"""How things are called and drawn on paper: one spelling, colour and marker per method, whatever else is shown."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 r"""Tables for papers: Markdown and LaTeX (booktabs), percent ± sd over seeds, the best of each column in bold.
 
-One table a group (suite, architecture, mode, probe, protocol). What a table says is built once, as a :class:`Table`;
+One table per group (suite, architecture, mode, probe, protocol). What a table says is built once, as a :class:`Table`;
 how it is spelled is up to the writers. The LaTeX needs ``\usepackage{booktabs}`` and ``\usepackage{graphicx}``.
 """
 
@@ -39,7 +39,7 @@ class Table:
 
 
 def build_tables(statistics: Aggregate) -> list[Table]:
-    """Return one table a group, checkpoints from best to worst."""
+    """Return one table per group, checkpoints from best to worst."""
     return [build_table(group_title(group), part) for group, part in statistics.groups()]
 
 
@@ -122,7 +122,7 @@ def _latex_table(table: Table) -> str:
 
 
 def _notes(lines: list[dict[str, Any]], statistics: Aggregate) -> tuple[str, ...]:
-    """Return what stands below a table."""
+    """Return the text below a table."""
     notes = [_seeds_sentence(min(line["seeds_min"] for line in lines), max(line["seeds_max"] for line in lines))]
     metric = metric_sentence(statistics.per_class_tasks)
     notes += [metric] if metric else []

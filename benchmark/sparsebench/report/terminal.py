@@ -97,7 +97,7 @@ def _with_references(table: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
 
 
 def _draw(table: Table, width: int, colour: bool) -> str:
-    """Return the table with a line a checkpoint; with a column a checkpoint where only that fits; else in pieces."""
+    """Return the table, a line per checkpoint; a column per checkpoint where only that fits; else in pieces."""
     ranks = [table.header.index(name) for name in ("Avg. rank", "Rank")]  # of use among many entries, not after a run
     rows = [tuple(Field(name) for name in table.header), *table.rows]
     upright = [[f for i, f in enumerate(row) if i not in ranks] for row in rows]

@@ -157,7 +157,7 @@ def make_plan(
     places : Places
         Where data sets and caches are.
     note : callable, optional
-        Told what is being checked, a line at a time.
+        Called with what is being checked, line by line.
     prefetch : Prefetch, optional
         Fetches what is missing.
 

@@ -31,7 +31,7 @@ class Prefetch:
     fetcher : Fetcher
         Fetches checkpoint files.
     begin : callable, optional
-        Told what is fetched next.
+        Called with what is fetched next.
     forbidden : str or None
         What forbids fetching, such as ``--offline``.
     command : str
@@ -58,7 +58,7 @@ class Prefetch:
         checkpoints, tasks : sequences
             What the plan reads.
         note : callable
-            Told what is being checked, a line at a time.
+            Called with what is being checked, line by line.
 
         Returns
         -------

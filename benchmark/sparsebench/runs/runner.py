@@ -1,4 +1,4 @@
-"""Run one group: load once, extract once, and leave one record a run, also for a run that fails."""
+"""Run one group: load once, extract once, and leave one record per run, also for a run that fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Event:
-    """What a runner tells while it works: a run ``started``, made ``progress``, or is ``done`` (with its record).
+    """What a runner reports while it works: a run ``started``, made ``progress``, or is ``done`` (with its record).
 
     A run that another process has done is ``done`` without having started.
     """
@@ -59,7 +59,7 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
     options : RunOptions
         Where to read and write.
     emit : callable
-        Told as runs start, progress and end.
+        Called as runs start, progress and end.
     wait : bool
         Wait for the runs that other processes hold; without it they are returned.
 
@@ -155,7 +155,7 @@ def _training_state(options: RunOptions, spec: RunSpec) -> TrainingState:
 
 
 def _persist(session: Session, logs: RunLogs, act: Callable[[], T]) -> T:
-    """Do something, and again after a while where what it stands on has failed, as often as the options say."""
+    """Do something, and again after a while where what it depends on has failed, as often as the options say."""
     options = session.options
     for attempt in range(1, options.retries + 1):
         try:

@@ -89,5 +89,5 @@ class FewShot(Strict):
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if list(value) != sorted(set(value)):
-            raise ValueError("numbers of images a class are distinct and ascending")
+            raise ValueError("numbers of images per class are distinct and ascending")
         return value

@@ -100,7 +100,7 @@ class RunSpec(Lenient):
 
 
 class Group(Lenient):
-    """The runs that share a checkpoint, a task and a mode: one load, one extraction, one record a run.
+    """The runs that share a checkpoint, a task and a mode: one load, one extraction, one record per run.
 
     A group is all that a worker needs: it carries the registry entries themselves, so no registry is read again.
     """
@@ -155,7 +155,7 @@ class Trial(Lenient):
 
 
 class FewShotScore(Lenient):
-    """Accuracy over random draws of ``shots`` images a class: mean and Student's 95 % interval, as fractions."""
+    """Accuracy over random draws of ``shots`` images per class: mean and Student's 95 % interval, as fractions."""
 
     shots: int
     draws: int
@@ -173,7 +173,7 @@ class Scores(Lenient):
     Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
     alone, and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1
     had them as ``chosen_lr`` and so on, which are still read.
-    A few-shot probe's accuracies are the means over the draws of most images a class; ``few_shot`` has them all.
+    A few-shot probe's accuracies are the means over the draws of most images per class; ``few_shot`` has them all.
     ``convergence`` is known of linear heads under cross-entropy (``sgd`` and ``lbfgs``).
     """
 

@@ -1,4 +1,4 @@
-"""The one tidy table of results, one row a run, and the one reader for results folders and curated files.
+"""The one tidy table of results, one row per run, and the one reader for results folders and curated files.
 
 pandas is imported inside the functions, so that reading records alone stays quick.
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PUBLISHED = "published"
-"""The word that stands for the paper's results, which come with the package."""
+"""The word that means the paper's results, which come with the package."""
 
 _DTYPES = {"text": "string", "integer": "Int64", "number": "float64"}
 
 
 def frame(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """Return the tidy table of records: :data:`COLUMNS`, one row a run, sorted, accuracies as fractions."""
+    """Return the tidy table of records: :data:`COLUMNS`, one row per run, sorted, accuracies as fractions."""
     import pandas as pd
 
     rows = [row(record) for record in records]
@@ -113,7 +113,7 @@ def read_results(path: Path | str) -> pd.DataFrame:
 
 
 def _read_folder(path: Path) -> pd.DataFrame:
-    """Read the curated files of a folder into one table in which a run stands once."""
+    """Read the curated files of a folder into one table in which a run is once."""
     import pandas as pd
 
     found = sorted(path.glob("*.csv"))
@@ -146,7 +146,7 @@ def _read_curated(path: Path) -> pd.DataFrame:
     if missing := _missing(header):
         raise ResultsError(
             f"{str(path)!r} is not a table of results: it lacks the columns {', '.join(missing)}",
-            "a tidy file has one row a run; see sparsebench.store.COLUMNS",
+            "a tidy file has one row per run; see sparsebench.store.COLUMNS",
         )
     if len(set(header)) != len(header):
         raise ResultsError(f"{str(path)!r} names a column twice")

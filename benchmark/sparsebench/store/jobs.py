@@ -1,4 +1,4 @@
-"""What was submitted to a cluster, below ``jobs/`` of a results folder: one file a submission, written whole.
+"""What was submitted to a cluster, below ``jobs/`` of a results folder: one file per submission, written whole.
 
 A submission is written before anything is submitted and again after each array, so that whoever submitted may die: the
 files say which jobs hold which runs.

@@ -1,4 +1,4 @@
-"""The results folder: one JSON file a run, its predictions beside it, each written whole or not at all.
+"""The results folder: one JSON file per run, its predictions beside it, each written whole or not at all.
 
 Layout below the root::
 
@@ -8,7 +8,7 @@ Layout below the root::
 
 Any number of processes may write into one folder. A file's name is made of its record's key, so writers of one replace
 each other's file; where they call its checkpoint or task by different names, each looks afterwards and one file stays.
-Predictions are named by content: a record that is being replaced keeps its own until the new one stands.
+Predictions are named by content: a record that is being replaced keeps its own until the new one is there.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def test_small_splits_are_decoded_once():
 
 
 def test_memory_is_bounded():
-    counting = Counting(10)  # 504 bytes an image
+    counting = Counting(10)  # 504 bytes per image
     batches = EpochBatches(counting.split, transform(PUBLISHED), 4, seed=0, memory=1100)
     for epoch in range(3):
         run(batches, epoch)

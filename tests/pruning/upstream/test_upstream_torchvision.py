@@ -102,7 +102,7 @@ def test_a_set_that_lists_its_files(tmp_path: Path) -> None:
 
 
 class Small:
-    """A data set in torchvision's manner: two images of each colour a split, red, green, blue, red, ..."""
+    """A data set in torchvision's manner: two images of each colour per split, red, green, blue, red, ..."""
 
     classes: ClassVar[Sequence[Any]] = ("red", "green", "blue")
     numbers: ClassVar[tuple[int, ...]] = (0, 1, 2)

@@ -157,7 +157,7 @@ def test_what_slurm_doesn_t_take_is_said_and_what_it_took_is_kept(fake: Path, tm
 def test_waiting_tells_records_and_gives_up_runs_whose_jobs_have_gone(fake: Path, tmp_path: Path) -> None:
     asked = group(mode="full", seeds=2)
     store, (one, _) = Store(tmp_path), asked.runs
-    store.write_failure(record(one, status="failed"))  # an earlier failure tells nothing of this submission
+    store.write_failure(record(one, status="failed"))  # an earlier failure says nothing about this submission
     settings = SlurmSettings(EACH, PLAN, say=lambda _: store.write(record(one)) and None)
     events: list[Event] = []
     began = time.monotonic()

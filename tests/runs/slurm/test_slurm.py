@@ -141,7 +141,7 @@ def test_an_embedded_plan_goes_through_an_array(tmp_path: Path) -> None:
     assert main(["run", *there]) == 0
     same(Store(tmp_path / "here"), Store(tmp_path / "there"))
     ((array,),) = [submission.arrays for submission in read_submissions(tmp_path / "there")]
-    assert len(array.elements) == 3  # one a task
+    assert len(array.elements) == 3  # one per task
     assert main(["run", *there]) == 0  # nothing is left to do
     assert len(read_submissions(tmp_path / "there")) == 1
 

@@ -1,4 +1,4 @@
-"""Small problems for tests of probes: non-negative features, as after a ReLU, around one centre a class."""
+"""Small problems for tests of probes: non-negative features, as after a ReLU, around one centre per class."""
 
 from __future__ import annotations
 

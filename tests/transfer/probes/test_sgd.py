@@ -19,7 +19,7 @@ def protocol(**changes) -> Protocol:
 
 
 def problem(n=150, d=20, classes=5, seed=0):
-    """Non-negative features, as after a ReLU, around one centre a class."""
+    """Non-negative features, as after a ReLU, around one centre per class."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, classes, n)
     centres = rng.normal(size=(classes, d))

@@ -1,6 +1,6 @@
 """Decoded crops on disk: of a data set of files, decoding is paid once for all checkpoints that see it alike.
 
-An entry is one uint8 array ``(n, 3, S, S)``, mapped into memory when it is read (:mod:`sparsebench.caching`). It is
+An entry is one uint8 array ``(n, 3, S, S)``, mapped when it is read (:mod:`sparsebench.caching`). It is
 made while it is used for the first time.
 """
 

@@ -1,6 +1,6 @@
 """Check all image files of a folder before the first run, and remember those that were found whole.
 
-The memory is one JSON file a folder in the cache, keyed by path, size and modification time; it is only a short cut: a
+It is one JSON file per folder in the cache, keyed by path, size and modification time; it is only a short cut: a
 missing, damaged or unwritable one costs time and nothing else.
 """
 

@@ -11,7 +11,7 @@ from .graph import Layer, Value
 
 
 class NotUnderstood(Exception):  # noqa: N818 - becomes an error where the layer's name is known
-    """A call, or an option of it, that no layer stands for."""
+    """A call, or an option of it, that no layer corresponds to."""
 
 
 @dataclass(frozen=True)

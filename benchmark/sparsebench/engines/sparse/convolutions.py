@@ -50,7 +50,7 @@ def conv(b: Builder, name: str, module: nn.Conv2d, x: object) -> Value:
 
 
 def norm(b: Builder, name: str, module: nn.BatchNorm2d, x: object) -> Value:
-    """Apply a normalisation that couldn't be folded: one weight a channel."""
+    """Apply a normalisation that couldn't be folded: one weight per channel."""
     source = plain(x)
     if type(module).forward is not nn.BatchNorm2d.forward or module.running_mean is None or module.running_var is None:
         raise NotUnderstood("doesn't normalise by stored statistics")
@@ -68,7 +68,7 @@ def linear(b: Builder, name: str, module: nn.Linear, x: object) -> Value:
     """Apply a linear layer to a vector: a convolution whose kernel is as large as the map."""
     source = plain(x)
     if type(module).forward is not nn.Linear.forward or not (source.flat or source.height == source.width == 1):
-        raise NotUnderstood("is applied to something else than one vector an image")
+        raise NotUnderstood("is applied to something else than one vector per image")
     weight = _array(module.weight).reshape(-1, source.channels, source.height, source.width)
     bias = np.zeros(len(weight), np.float32) if module.bias is None else _array(module.bias)
     window = Window((source.height, source.width))

@@ -10,7 +10,7 @@ from .graph import Clamp, Elementwise, Value
 
 
 def flatten(b: Builder, name: str, x: object, start_dim: int = 0, end_dim: int = -1) -> Value:
-    """Make one vector an image of a map."""
+    """Make one vector per image of a map."""
     source = plain(x)
     if start_dim != 1 or end_dim not in (-1, 3):
         raise NotUnderstood(f"flatten from {start_dim} to {end_dim}")

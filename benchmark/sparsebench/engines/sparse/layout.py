@@ -1,4 +1,4 @@
-"""Where each value lies in memory: one arena, planned once, in which values that don't live together share room."""
+"""Where each value lies in memory: one arena, planned once, in which values that don't live together share memory."""
 
 from __future__ import annotations
 

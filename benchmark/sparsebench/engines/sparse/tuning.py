@@ -1,4 +1,4 @@
-"""How to cut a convolution into tiles: a few sizes that a model of the processor finds good, measured once a shape.
+"""How to cut a convolution into tiles: a few sizes that a model of the processor finds good, measured once per shape.
 
 No choice changes a result: each output is the same chain of multiply-adds in all of them.
 """

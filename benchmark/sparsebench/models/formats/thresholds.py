@@ -30,7 +30,7 @@ def apply_thresholds(raw: RawCheckpoint) -> RawCheckpoint:
         raw_weight = state[weight]
         if threshold.numel() != 1:
             raise CheckpointError(
-                f"{name} has {threshold.numel()} thresholds for one layer", "only STR's one threshold a layer is known"
+                f"{name} has {threshold.numel()} thresholds for one layer", "only STR's one per layer is known"
             )
         magnitude = torch.relu(raw_weight.abs() - torch.sigmoid(threshold.reshape(())))
         masks[weight] = magnitude > 0

@@ -59,7 +59,7 @@ def open_upstream(
     source : str or Path
         An ``.npz`` file with ``classes`` and, for ``train`` and ``val``, ``<split>_jpeg`` (the images' bytes one
         after the other), ``<split>_offset`` (n + 1 positions) and ``<split>_label``; or a folder with ``train/`` and
-        ``val/``, each with one folder of images a class; or ``torchvision:NAME:FOLDER``, a class of
+        ``val/``, each with one folder of images per class; or ``torchvision:NAME:FOLDER``, a class of
         ``torchvision.datasets`` and where its files are.
     size : int
         Height and width in pixels to which images are resized (short side) and cropped (centre).

@@ -72,7 +72,7 @@ def _npz_part(path: Path, split: str, arrays: dict[str, Any]) -> Part:
 
 
 def open_folder(path: Path) -> Parts:
-    """List the images of ``train/`` and ``val/``, each with one folder a class, nested or not.
+    """List the images of ``train/`` and ``val/``, each with one folder per class, nested or not.
 
     Raises
     ------

@@ -37,7 +37,7 @@ PAGE_WIDTH = 7.0
 
 
 def figures(frame: pd.DataFrame) -> list[Picture]:
-    """Return all figures of a tidy results table: two a suite and architecture, and two by task a group."""
+    """Return all figures of a tidy results table: two per suite and architecture, and two by task per group."""
     return list(figures_of(aggregate(frame)))
 
 

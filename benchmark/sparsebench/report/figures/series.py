@@ -1,4 +1,4 @@
-"""What the figures draw: which checkpoints form one line, in which order, and where a sparsity stands on the axis."""
+"""What the figures draw: which checkpoints form one line, in which order, and where a sparsity is on the axis."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Axis:
         return cls(tuple(sorted({round(v, 4) for v in values})))
 
     def at(self, sparsity: float) -> float:
-        """Return where a sparsity stands."""
+        """Return where a sparsity is."""
         if sparsity > 0:
             return -math.log2(1.0 - sparsity)
         least = min((s for s in self.levels if s > 0), default=0.5)

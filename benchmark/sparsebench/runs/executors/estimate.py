@@ -13,9 +13,9 @@ Key = tuple[str, ...]
 _START_SECONDS = 1.0
 """Loading a checkpoint and a task."""
 _RATES = {"cpu": 2e10, "cuda": 2e12}
-"""Multiply-adds a second, until something has run."""
+"""Multiply-adds per second, until something has run."""
 _HEAD = 2e5
-"""Multiply-adds an image and epoch of a linear classifier."""
+"""Multiply-adds per image and epoch of a linear classifier."""
 _UNKNOWN_FLOPS = 1e9
 _UNKNOWN_IMAGES = 10_000
 
@@ -29,9 +29,9 @@ class Estimator:
     Parameters
     ----------
     records : iterable of RunRecord
-        What has been run; failures tell nothing.
+        What has been run; failures say nothing.
     flops_of : callable
-        From an architecture's name to its multiply-adds an image.
+        From an architecture's name to its multiply-adds per image.
     """
 
     def __init__(self, records: Iterable[RunRecord], flops_of: Callable[[str], float] | None = None) -> None:
@@ -75,7 +75,7 @@ class Estimator:
         return _START_SECONDS + sum(self.run(spec, (trained + sizes.get("test", 0)) or None) for spec in group.runs)
 
     def _work(self, spec: RunSpec, images: int) -> float:
-        """Return about the multiply-adds of a run: training is three passes an epoch, a linear run extracts once."""
+        """Return about the multiply-adds of a run: training is three passes per epoch, a linear run extracts once."""
         per_image, epochs = self._flops_of(spec.arch), int(spec.protocol.get("epochs") or 1)
         if spec.mode == "linear":
             return images * (per_image + _HEAD * epochs)

@@ -21,7 +21,7 @@ _USED = 0.5
 
 @dataclass(frozen=True)
 class Limits:
-    """What a site allows: elements an array, jobs at once (None: as many as there are), and seconds a job.
+    """What a site allows: elements per array, jobs at once (None: as many as there are), and seconds per job.
 
     ``least`` are the seconds of work that are worth a job of their own: starting one takes some of them.
     """

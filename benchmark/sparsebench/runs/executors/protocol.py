@@ -44,12 +44,12 @@ def decode_job(line: str) -> tuple[Group, RunOptions, bool]:
 
 
 def encode_idle(left: Sequence[RunSpec]) -> str:
-    """Return the line by which a worker tells that it has done a group, but for the runs that others hold."""
+    """Return the line by which a worker says that it has done a group, but for the runs that others hold."""
     return json.dumps({"kind": "idle", "left": [spec.record_key for spec in left]})
 
 
 def encode_event(event: Event) -> str:
-    """Return the line that tells an event."""
+    """Return the line that reports an event."""
     record = None if event.record is None else event.record.model_dump(mode="json")
     return json.dumps(
         {"kind": event.kind, "key": event.key, "done": event.done, "total": event.total, "record": record}

@@ -1,4 +1,4 @@
-"""A worker process: reads groups from standard input, runs them, and tells events on standard output.
+"""A worker process: reads groups from standard input, runs them, and reports events on standard output.
 
 It ends when its input ends. A watching thread reads the input, so that a worker whose parent has died stops soon
 instead of finishing a group that nobody waits for: a training writes down how far it is first, and claims are given

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a structured log file of its own, and the logger that was asked for."""
+"""What a run reports while it goes on: a structured log file of its own, and the logger that was asked for."""
 
 from .loggers import LOGGERS, check_logger
 from .runlogs import RunLogs, log_path

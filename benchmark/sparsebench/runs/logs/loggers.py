@@ -26,7 +26,7 @@ class Logger(Protocol):
 
 
 class TensorBoard:
-    """Event files below ``<results>/tensorboard/<run id>``, one folder a run."""
+    """Event files below ``<results>/tensorboard/<run id>``, one folder per run."""
 
     def __init__(self, results: Path, spec: RunSpec) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -45,7 +45,7 @@ class TensorBoard:
 
 
 class WandB:
-    """A wandb run a run, under its run id; wandb's own settings are honoured (``WANDB_MODE=offline``, project, ...)."""
+    """One wandb run per run, under its id; wandb's own settings are honoured (``WANDB_MODE=offline``, project, ...)."""
 
     def __init__(self, results: Path, spec: RunSpec) -> None:
         import os

@@ -1,4 +1,4 @@
-"""One structured log file a run: ``logs/<run id>.jsonl``, a JSON object a line, each with its time and event.
+"""One structured log file per run: ``logs/<run id>.jsonl``, a JSON object per line, each with its time and event.
 
 Logs help people; they are never read back for numbers. So a log that can't be written, or a logger that fails, is told
 once and costs the run nothing else.

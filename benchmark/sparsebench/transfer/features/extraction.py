@@ -46,7 +46,7 @@ class Features:
     Parameters
     ----------
     x : ndarray of float32, shape (n, d), C-contiguous
-        One row an image; mapped from the cache, and read-only, where it is large.
+        One row per image; mapped from the cache, and read-only, where it is large.
     y : ndarray of int64, shape (n,)
         Class indices.
     ids : tuple of str
@@ -220,7 +220,7 @@ def _forward(
             raise RunError(
                 f"{backbone.info.arch} gave features of shape {tuple(features.shape)} for {len(images)} images, "
                 f"not ({len(images)}, {dimension})",
-                "the backbone must pool its output to one vector an image",
+                "the backbone must pool its output to one vector per image",
             )
         found: npt.NDArray[np.float32] = features.numpy()
         _require_finite(found, backbone.info.arch)

@@ -23,7 +23,7 @@ class LinearHead:
     Parameters
     ----------
     weight : ndarray of float32, shape (C, d)
-        One row a class.
+        One row per class.
     bias : ndarray of float32, shape (C,)
         One number a class.
     """

@@ -26,7 +26,7 @@ def features(value: Any, name: str) -> Features:
     """
     array = _array(value, name)
     if array.ndim != 2:
-        hint = "give one row an image: (n, d)"
+        hint = "give one row per image: (n, d)"
         raise InputError(f"{name} has shape {array.shape}, not two dimensions", hint)
     if 0 in array.shape:
         raise InputError(f"{name} has shape {array.shape}: there is nothing in it", "give at least one row and column")
@@ -58,7 +58,7 @@ def labels(value: Any, name: str, count: int, of: str) -> Labels:
     """
     array = _array(value, name)
     if array.shape != (count,):
-        raise InputError(f"{name} has shape {array.shape}, {of} has {count} rows", f"give one label a row: ({count},)")
+        raise InputError(f"{name} has shape {array.shape}, {of} has {count} rows", f"one label per row: ({count},)")
     if not np.issubdtype(array.dtype, np.integer):
         raise InputError(f"{name} holds {array.dtype}, not whole numbers", "give class indices 0, 1, ... as integers")
     result = array.astype(np.int64)

@@ -67,7 +67,7 @@ class ProbeData:
         for label in np.unique(self.y):
             rows = np.flatnonzero(self.y == label)
             mask[source.permutation(rows)[: min(round(VAL_SHARE * len(rows)), len(rows) - 1)]] = False
-        if mask.all() and len(mask) > 1:  # one or two images a class: hold out one image
+        if mask.all() and len(mask) > 1:  # one or two images per class: hold out one image
             mask[source.integers(len(mask))] = False
         return mask
 

@@ -1,7 +1,7 @@
-"""Few images a class: nearest centroid over many random draws.
+"""Few images per class: nearest centroid over many random draws.
 
 Features are centred by the mean of the training features and scaled to unit length, the centroids of a draw are the
-means of its images a class, and an image goes to the nearest one (SimpleShot, CL2N; Wang et al. 2019). Logits are minus
+class means of its images, and an image goes to the nearest one (SimpleShot, CL2N; Wang et al. 2019). Logits are minus
 half the squared distances, up to what all classes share: x . c - |c|^2 / 2.
 
 A draw takes as many random images of each class as asked for, without replacement; all of them where the class has
@@ -43,7 +43,7 @@ def fit_seeds(
 ) -> list[Fitted | RunError]:
     """Draw and classify for each seed, which draws images of its own.
 
-    The scores' headline is that of most images a class; ``test_logits`` are those of its first draw.
+    The scores' headline is that of most images per class; ``test_logits`` are those of its first draw.
     """
     assert protocol.few_shot is not None  # noqa: S101 - the schema holds it
     kept = data.n_train if protocol.train_on == "train" else len(data.y)

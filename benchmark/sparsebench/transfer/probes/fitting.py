@@ -65,7 +65,7 @@ class ProbeResult:
     convergence : Convergence or None
         How far the head is from the best one at its penalty; of ``sgd`` and ``lbfgs``.
     few_shot : tuple of FewShotScore
-        Mean and interval over draws for each number of images a class.
+        Mean and interval over draws for each number of images per class.
     """
 
     probe: str
@@ -103,7 +103,7 @@ def fit(
     Parameters
     ----------
     x_train, x_test : array or tensor, shapes (n, d) and (m, d)
-        Features, one row an image; memory-mapped float32 arrays are read in chunks and not copied.
+        Features, one row per image; memory-mapped float32 arrays are read in chunks and not copied.
     y_train, y_test : array or tensor of integers, shapes (n,) and (m,)
         Class indices from 0 on.
     protocol : str, Protocol, or several

@@ -74,7 +74,7 @@ def fit_seeds(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> list[Fitted | RunError]:
-    """Fit a head a seed, all in one program; with a grid each seed first chooses its point, in one program again.
+    """Fit a head per seed, all in one program; with a grid each seed first chooses its point, in one program again.
 
     ``train_on: train`` scores the held-out rows instead of training on them.
     """

@@ -1,7 +1,7 @@
 """``digits``: scikit-learn's handwritten digits (8x8, from the UCI Optical Recognition data), few to learn from.
 
-At full size the data can't tell backbones apart: enlarged and centred, random weights recognise nearly all. So there
-are 25 images a class to learn from, and each digit has a small fixed variation of size, angle, slant and place. No
+At full size the data can't distinguish backbones: enlarged and centred, random weights recognise nearly all. So there
+are 25 images per class to learn from, and each digit has a small fixed variation of size, angle, slant and place. No
 digit is used twice. An image's hash covers the 64 original grey levels and the variation.
 """
 

@@ -1,4 +1,4 @@
-"""The published split files of the embedded tasks: one CSV row an image, its split, its class and how to make it."""
+"""The published split files of the embedded tasks: one CSV row per image, its split, its class and how to make it."""
 
 from __future__ import annotations
 

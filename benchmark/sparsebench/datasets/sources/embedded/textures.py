@@ -1,6 +1,6 @@
 """``textures``: from which photograph comes a grey 32x32 patch? Photographs that scikit-image and scikit-learn carry.
 
-Each patch is shifted and scaled to one mean and one standard deviation, so that brightness and contrast tell nothing. A
+Each patch is shifted and scaled to one mean and one standard deviation, so that brightness and contrast say nothing. A
 photograph (enlarged where it is small, reduced where it is large) is a grid of 32x32 cells; whole columns of cells go
 to train, test and val, in this order from the left, with an unused column between them. So no patches overlap, and
 those of different splits are at least a patch apart. The files are read directly and checked by hash: nothing is

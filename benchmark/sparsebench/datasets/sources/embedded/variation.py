@@ -24,7 +24,7 @@ RECIPE_VERSION = 1
 
 @dataclass(frozen=True)
 class Variation:
-    """How a character stands in its image.
+    """How a character lies in its image.
 
     ``size`` is its height in pixels, ``angle`` in degrees (clockwise), ``shear`` in pixels a pixel, ``dx`` and ``dy``
     the shift in pixels, ``ink`` and ``paper`` the grey levels (0 to 255) of character and background.

@@ -1,6 +1,6 @@
 """Caltech-101 and Caltech-256: class folders without a split; the first images of each, by name, are for training.
 
-The paper's rule, which needs no random numbers: 30 (60) training images a class in the order of the file names, the
+The paper's rule, which needs no random numbers: 30 (60) training images per class in the order of the file names, the
 rest for test. Caltech-101's background images are no class; Caltech-256's clutter is one.
 """
 
@@ -19,7 +19,7 @@ _BACKGROUND = "BACKGROUND_Google"
 
 
 class CaltechOptions(LayoutOptions):
-    """``train``: training images a class; None: the paper's 30 (Caltech-101) or 60 (Caltech-256)."""
+    """``train``: training images per class; None: the paper's 30 (Caltech-101) or 60 (Caltech-256)."""
 
     train: int | None = Field(strict=True, default=None, gt=0)
 
