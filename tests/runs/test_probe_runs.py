@@ -11,10 +11,11 @@ import sparsebench
 from sparsebench import cli
 from sparsebench.api import Request, prepare
 from sparsebench.registry import load_registry
-from sparsebench.runs import runner, session
+from sparsebench.runs import runner
 from sparsebench.runs.plan import Selection
 from sparsebench.schema import InputError, RunRecord, UnknownNameError, digest
 from sparsebench.store import Store
+from sparsebench.transfer import linear
 from tasks_quick import quick_suite
 
 PROBES = ["sgd", "lbfgs", "ridge", "knn", "fewshot"]
@@ -92,14 +93,14 @@ def test_the_command_takes_probes(tasks: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_all_seeds_are_fitted_in_one_call(tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[list[int]] = []
-    fit = session.probes.get("sgd")
+    fit = linear.probes.get("sgd")
 
     def counted(data: object, protocol: object, seeds: list[int], **more: object) -> object:
         calls.append(list(seeds))
         return fit(data, protocol, seeds, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(session.probes, "get", lambda name: counted)
+        patch.setattr(linear.probes, "get", lambda name: counted)
         together = run(tasks, tmp_path / "runs", mode="linear", seed=[0, 1, 2])
     assert calls == [[0, 1, 2]]
     assert together["seconds"].max() < 60

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 import sparsebench
 from sparsebench.api import Request, prepare
 from sparsebench.common import files
-from sparsebench.runs import runner, session
+from sparsebench.runs import runner
 from sparsebench.runs.plan import Selection
 from sparsebench.schema import InputError, Numerics
 from sparsebench.store import Store
+from sparsebench.transfer import linear
 from tasks_quick import quick_suite
 
 
@@ -135,7 +136,7 @@ def test_saved_weights_keep_the_mask_and_load_again(tasks: Path, tmp_path: Path)
 def test_a_failing_run_leaves_a_failure_record_and_the_others_go_on(
     tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = session.probes.get("sgd")
+    fit = linear.probes.get("sgd")
 
     def sometimes(*arguments: object, **more: object) -> object:
         if 0 in arguments[2]:
@@ -143,7 +144,7 @@ def test_a_failing_run_leaves_a_failure_record_and_the_others_go_on(
         return fit(*arguments, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(session.probes, "get", lambda name: sometimes)
+        patch.setattr(linear.probes, "get", lambda name: sometimes)
         table = run(tasks, tmp_path / "runs", mode="linear")
     assert table.set_index("seed")["status"].to_dict() == {0: "failed", 1: "ok"}
     assert table.set_index("seed").loc[0, "error"] == "ZeroDivisionError: on purpose"
@@ -205,7 +206,7 @@ def test_a_failure_does_not_replace_a_finished_run(
         raise MemoryError("on purpose")
 
     with monkeypatch.context() as patch:
-        patch.setattr(session.probes, "get", lambda name: fail)
+        patch.setattr(linear.probes, "get", lambda name: fail)
         again = run(tasks, tmp_path / "runs", mode="linear", seed=0, overwrite="always")
     assert again["status"].tolist() == ["failed"]
     pd.testing.assert_frame_equal(sparsebench.results(tmp_path / "runs"), before)

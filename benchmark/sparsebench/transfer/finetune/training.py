@@ -42,6 +42,8 @@ class FinetuneResult:
 
     Parameters
     ----------
+    n_train : int
+        Images that were trained on.
     test_logits : ndarray of float32, shape (n_test, C)
         At the end of the last epoch, in the order of the test split.
     val_logits : ndarray of float32, shape (n_val, C), or None
@@ -56,6 +58,7 @@ class FinetuneResult:
         The finetuned weights under the backbone's names, and the head's; on the CPU.
     """
 
+    n_train: int
     test_logits: npt.NDArray[np.float32]
     val_logits: npt.NDArray[np.float32] | None
     train_loss: float
@@ -219,6 +222,7 @@ class _Run:
                 self._watch.observe(EpochReport(epoch, lr, loss, seconds, score))
         proof = sparsity.prove(self._model.features, cell.backbone.masks, cell.backbone.info.sparsity)
         return FinetuneResult(
+            n_train=len(cell.train),
             test_logits=self._logits(cell.data.test, "test") if test is None else test,
             val_logits=None if cell.val is None else self._logits(cell.val, "val"),
             train_loss=self._at.loss,

@@ -40,6 +40,10 @@ class LinearHead:
             torch.addmm(bias, part, weight.T, out=out[at])
         return out.numpy()
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return weight and bias, without copying them."""
+        return {"weight": torch.from_numpy(self.weight), "bias": torch.from_numpy(self.bias)}
+
 
 @dataclass(frozen=True)
 class Accuracy:

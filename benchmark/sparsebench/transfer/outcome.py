@@ -1,0 +1,55 @@
+"""What a run works on, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..datasets import TaskData
+from ..datasets.images.transforms import Transform
+from ..models.loading import Backbone
+from ..schema import MaskProof, Scores, Trial
+from ..store import Predictions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A checkpoint, a task, and the transform between them."""
+
+    backbone: Backbone
+    data: TaskData
+    transform: Transform
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gives.
+
+    Parameters
+    ----------
+    scores, predictions, mask_proof, trials
+        As in the run's record.
+    feature_seconds, features_cached
+        Linear mode: how long the features took, and whether all were cached.
+    shared_seconds : float
+        Corrects the run's time where one fit served several runs of the group.
+    tensors : mapping of str to Tensor, optional
+        What may be kept, on the CPU: the finetuned weights, or the trained classifier of a probe that has one.
+    weights_file, head_file : str, optional
+        Where the tensors were written, below the results folder.
+    """
+
+    scores: Scores
+    predictions: Predictions
+    mask_proof: MaskProof | None = None
+    trials: tuple[Trial, ...] = ()
+    feature_seconds: float | None = None
+    features_cached: bool | None = None
+    shared_seconds: float = 0.0
+    tensors: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    weights_file: str | None = None
+    head_file: str | None = None
