@@ -18,8 +18,9 @@ import yaml
 
 from common import ROOT, run_script, shown
 from sparsebench.common.files import sha256_file, write_bytes, write_text
+from sparsebench.models.entries import entry_for_file
 from sparsebench.models.formats import sparse_file
-from sparsebench.models.loading import entry_for_file, load_entry
+from sparsebench.models.loading import load_entry
 from sparsebench.registry.names import method_names
 from sparsebench.schema import CheckpointError
 

@@ -15,16 +15,19 @@ from .common import interruption
 from .common.paths import datasets_dir
 from .common.progress import notify
 from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
-from .models.loading import Backbone, find_entry, load_entry
+from .models.backbone import Backbone
+from .models.entries import find_entry
+from .models.loading import load_entry
 from .registry import load_registry
 from .registry.protocols import given_settings
+from .registry.selection import Selection
 from .runs.claiming import lacks_weights
 from .runs.executors import make_executor
 from .runs.executors.estimate import Estimator
 from .runs.executors.packing import arranged
 from .runs.executors.slurm import SlurmSettings
 from .runs.executors.submission import check_slurm
-from .runs.plan import Places, Plan, Selection, make_plan
+from .runs.plan import Places, Plan, make_plan
 from .runs.prefetch import Prefetch, fetch_command, fetch_missing
 from .runs.request import Request, check_request, options_of, request_of, several
 from .runs.runner import Emit, Event, RunOptions

@@ -14,8 +14,9 @@ import small_world as world
 import sparsebench
 from sparsebench.cli import main
 from sparsebench.models import masks
+from sparsebench.models.backbone import Backbone
 from sparsebench.models.formats import sparse_file
-from sparsebench.models.loading import Backbone, load_entry
+from sparsebench.models.loading import load_entry
 from sparsebench.registry import load_registry
 from sparsebench.schema import Checkpoint, CheckpointError, FileSource, Numerics
 from sparsebench.transfer.finetune import finetune

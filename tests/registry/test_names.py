@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsebench.registry.names import method_and_variant, method_names, plain_id, task_id, variant_title
-from sparsebench.runs.plan import folder_task
+from sparsebench.registry.selection import folder_task
 from sparsebench.schema import Task
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from sparsebench.cli import main
 from sparsebench.registry import load_registry
 from sparsebench.registry.protocols import given_settings, parse_settings, settings_texts
-from sparsebench.runs.plan import Selection, folder_task, task_protocols
+from sparsebench.registry.selection import Selection, folder_task, task_protocols
 from sparsebench.schema import InputError, RegistryError, UnknownNameError
 
 REGISTRY = load_registry()

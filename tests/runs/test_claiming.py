@@ -16,10 +16,11 @@ import pytest
 
 from sparsebench.api import Prepared, Request, execute, prepare
 from sparsebench.common import files
+from sparsebench.registry.selection import Selection
 from sparsebench.runs import session
 from sparsebench.runs.executors import protocol
 from sparsebench.runs.executors.inline import InlineExecutor
-from sparsebench.runs.plan import Plan, Selection
+from sparsebench.runs.plan import Plan
 from sparsebench.runs.runner import Event, RunOptions, run_group
 from sparsebench.schema import Group, RunSpec, Scores
 from sparsebench.store import Claims, Predictions, Store, claims, gather

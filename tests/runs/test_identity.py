@@ -13,7 +13,7 @@ import pytest
 import sparsebench
 from sparsebench.api import Request, execute, prepare
 from sparsebench.cli import main
-from sparsebench.runs.plan import Selection
+from sparsebench.registry.selection import Selection
 from sparsebench.schema import Numerics, RunSpec
 from sparsebench.store import Store, read_results
 from tasks_quick import PROTOCOLS, SUITES, TASK, image_folder, quick_suite

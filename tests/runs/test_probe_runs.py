@@ -11,8 +11,8 @@ import sparsebench
 from sparsebench import cli
 from sparsebench.api import Request, prepare
 from sparsebench.registry import load_registry
+from sparsebench.registry.selection import Selection
 from sparsebench.runs import runner
-from sparsebench.runs.plan import Selection
 from sparsebench.schema import InputError, RunRecord, UnknownNameError, digest
 from sparsebench.store import Store
 from sparsebench.transfer import linear

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import sparsebench
 from sparsebench.api import Request, prepare
 from sparsebench.common import files
+from sparsebench.registry.selection import Selection
 from sparsebench.runs import runner
-from sparsebench.runs.plan import Selection
 from sparsebench.schema import InputError, Numerics
 from sparsebench.store import Store
 from sparsebench.transfer import linear

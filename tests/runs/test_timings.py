@@ -14,9 +14,9 @@ import small_world as world
 import tasks_quick
 from sparsebench import api
 from sparsebench.common.timings import STAGES, measuring, stage, waiting
+from sparsebench.registry.selection import Selection
 from sparsebench.report.profile import OTHER, advice, profile, render_profile
 from sparsebench.runs.executors.protocol import decode_event, encode_event
-from sparsebench.runs.plan import Selection
 from sparsebench.runs.runner import Event
 from sparsebench.schema import Numerics
 from sparsebench.transfer.features import extract, extraction

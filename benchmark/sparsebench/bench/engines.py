@@ -13,8 +13,9 @@ from torch import Tensor
 from ..engines import prepare
 from ..engines.choice import torch_threads
 from ..engines.sparse import available
+from ..models.backbone import Backbone
 from ..models.flops import count
-from ..models.loading import Backbone, load_entry
+from ..models.loading import load_entry
 from ..registry import Registry
 from ..schema import Checkpoint, InputError, Numerics
 from .machine import Product

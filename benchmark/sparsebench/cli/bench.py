@@ -28,8 +28,8 @@ def main(arguments: argparse.Namespace) -> int:
     from ..bench import PARTS, BenchOptions, run_bench
     from ..bench.machine import cores
     from ..bench.run import check
+    from ..models.entries import select_checkpoints
     from ..registry import load_registry
-    from ..runs.plan import select_checkpoints
     from ..runs.prefetch import fetch_missing
     from .display import Bar
 

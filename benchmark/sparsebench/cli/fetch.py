@@ -20,7 +20,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Fetch what was selected; 0 if everything is here at the end, so that the same selection runs offline; else 1."""
     from ..api import Request, make_prefetch
     from ..downloads import TransferDisplay
-    from ..runs.plan import Places, select_checkpoints, select_tasks
+    from ..models.entries import select_checkpoints
+    from ..registry.selection import select_tasks
 
     request = Request(
         selection=make_selection(arguments),
@@ -31,8 +32,8 @@ def main(arguments: argparse.Namespace) -> int:
     registry = request.registry()
     suite = registry.suite(request.selection.suite)
     checkpoints = [] if arguments.tasks_only else select_checkpoints(request.selection, registry, suite)
-    places = Places(request.data_dir, request.cache_dir)
-    tasks = [] if arguments.checkpoints_only else select_tasks(request.selection.tasks, registry, suite, places)
+    names = request.selection.tasks
+    tasks = [] if arguments.checkpoints_only else select_tasks(names, registry, suite, request.data_dir)
     with TransferDisplay() as display:
         prefetch = make_prefetch(request, display, limits=make_limits(arguments))
         needs = [checkpoint_need(c) for entry in checkpoints for c in entry.files()] + [

@@ -13,7 +13,7 @@ from .listing import columns
 def main(arguments: argparse.Namespace) -> int:
     """Print a checkpoint's description, as text or JSON."""
     from ..models.describe import describe
-    from ..models.loading import find_entry
+    from ..models.entries import find_entry
     from ..registry import load_registry
     from ..runs.prefetch import fetch_missing
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..api import Prepared
-    from ..runs.plan import Selection
+    from ..registry.selection import Selection
     from ..runs.request import Request
 
 _SHOWN_FAILURES = 5
@@ -135,7 +135,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
 def make_selection(arguments: argparse.Namespace) -> Selection:
     """Return the selection that the arguments make."""
     from ..registry.protocols import parse_settings
-    from ..runs.plan import Selection
+    from ..registry.selection import Selection
 
     return Selection(
         suite=arguments.suite,

@@ -1,91 +1,24 @@
-"""Load a checkpoint, registered or a user's own file, as a backbone: module, masks, preprocessing, description."""
+"""Load a registry entry as a backbone: module, masks, preprocessing, and what is known about it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..downloads import locate
-from ..registry import Registry
-from ..registry.names import plain_id
-from ..schema import Checkpoint, CheckpointError, FileSource, InputError, Preprocess, Upstream
+from ..schema import Checkpoint, CheckpointError
 from ..schema.text import printable
 from . import backbones, masks, sparsity
+from .backbone import Backbone, BackboneInfo
 from .checking import check
 from .fitting import Fitted, fit
-from .formats import RawCheckpoint, architectures_of, complete, guarded, hub, read_checkpoint, sparse_file
+from .formats import RawCheckpoint, complete, guarded, read_checkpoint, sparse_file
 from .masks import FoundMasks
 from .sparsity import SparsityReport
-
-
-@dataclass(frozen=True)
-class BackboneInfo:
-    """What is known about a loaded backbone.
-
-    ``weights_sha256`` and ``mask_sha256`` are content hashes of the backbone alone (without the head): whatever the
-    file is called, equal backbones have equal hashes. ``mask_source`` is ``file`` (the file's own masks), ``zeros``
-    (where weights are zero), ``file+zeros`` (some layers have the one, some the other) or ``none`` (dense).
-    ``files`` are all that were read: the checkpoint's own, first, and the one that it derives from or completes.
-    ``packed_bytes`` is the backbone's size by :func:`sparsebench.models.sparsity.packed_bytes`. ``weights_taken`` names
-    the set of weights where the file has several, and ``prefix_removed`` what was taken out of its tensors' names.
-    """
-
-    checkpoint: Checkpoint
-    arch: str
-    path: Path
-    format: str
-    mask_source: str
-    feature_dim: int
-    head_name: str
-    num_classes: int | None
-    used_keys: int
-    unused_keys: tuple[str, ...]
-    weights_sha256: str
-    mask_sha256: str
-    sparsity: SparsityReport
-    packed_bytes: int
-    files: tuple[Path, ...]
-    weights_taken: str | None = None
-    prefix_removed: str | None = None
-
-    @property
-    def id(self) -> str:
-        """The checkpoint's id."""
-        return self.checkpoint.id
-
-    @property
-    def sparsity_measured(self) -> float:
-        """Sparsity that the masks hold, under the checkpoint's own scope."""
-        return self.sparsity.scope(self.checkpoint.sparsity_scope)
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network ready for use.
-
-    Parameters
-    ----------
-    module : nn.Module
-        In eval mode on the CPU; maps ``(B, 3, H, W)`` to features ``(B, d)``, or to upstream logits with its head.
-    masks : dict of str to Tensor
-        Parameter name of ``module`` to bool mask, True = kept; what is not pruned has no entry.
-    preprocess : Preprocess
-        How images become its input.
-    info : BackboneInfo
-        Where it comes from and what was measured on it.
-    """
-
-    module: nn.Module
-    masks: dict[str, Tensor]
-    preprocess: Preprocess
-    info: BackboneInfo
 
 
 def load_entry(checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
@@ -115,17 +48,17 @@ def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
         files.append(derived)
     if not raw.state:
         if checkpoint.base is None:
-            raise _without_weights(path)
+            raise without_weights(path)
         files.append(locate(checkpoint.files()[-1]))
         raw = complete(raw, read_checkpoint(files[-1]))
-    fitted = _fit([checkpoint.arch], raw, path)
+    fitted = fit_first([checkpoint.arch], raw, path)
     raw, model = fitted.raw, fitted.model
     if checkpoint.method == "dense":
         _refuse_masks(checkpoint, raw)
         found = FoundMasks()
     else:
-        found = _masks(fitted, checkpoint.exempt, path)
-    report = _apply(fitted, found, checkpoint.exempt)
+        found = masks_of(fitted, checkpoint.exempt, path)
+    report = hold(fitted, found, checkpoint.exempt)
     check(checkpoint, model, report, fitted.head_names)
     if fitted.classes is not None and not head:
         backbones.remove_head(model, fitted.architecture)
@@ -155,7 +88,8 @@ def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
     return Backbone(model, found.masks, preprocess, info)
 
 
-def _masks(fitted: Fitted, exempt: Sequence[str] | None, path: Path) -> FoundMasks:
+def masks_of(fitted: Fitted, exempt: Sequence[str] | None, path: Path) -> FoundMasks:
+    """Return the masks of a network that was read, or raise a :class:`CheckpointError` that names its file."""
     try:
         return masks.find(fitted.model, fitted.raw.masks, exempt or ())
     except CheckpointError as error:
@@ -173,7 +107,7 @@ def _refuse_masks(checkpoint: Checkpoint, raw: RawCheckpoint) -> None:
         )
 
 
-def _apply(fitted: Fitted, found: FoundMasks, exempt: Sequence[str] | None) -> SparsityReport:
+def hold(fitted: Fitted, found: FoundMasks, exempt: Sequence[str] | None) -> SparsityReport:
     """Set masked weights to zero, and count; without a list of exempt layers these are the dense ends."""
     masks.apply(fitted.model, found.masks)
     if exempt is None:
@@ -181,76 +115,7 @@ def _apply(fitted: Fitted, found: FoundMasks, exempt: Sequence[str] | None) -> S
     return sparsity.measure(fitted.model, found, exempt)
 
 
-FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors"})
-"""Endings of checkpoint files; with one of them a name that is not registered is meant as a path."""
-
-
-def is_file_name(name: str, registry: Registry) -> bool:
-    """Return whether a name is meant as a checkpoint file: not registered, and there or written like a path."""
-    if name in registry.checkpoints:
-        return False
-    path, _ = split_choice(name)
-    written_so = "/" in name or "\\" in name or path.suffix in FILE_SUFFIXES
-    return written_so or path.is_file() or (path / hub.DESCRIPTION).is_file()
-
-
-def split_choice(name: str) -> tuple[Path, str | None]:
-    """Return the file that ``FILE#ema`` means, and which weights in it; a file whose name has a ``#`` is itself."""
-    path = Path(name).expanduser()
-    if path.exists() or "#" not in path.name:
-        return path, None
-    stem, _, wanted = name.rpartition("#")
-    return Path(stem).expanduser(), wanted or None
-
-
-def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkpoint:
-    """Return the entry of a registered id, or one that describes a user's file.
-
-    Raises
-    ------
-    UnknownNameError
-        If it is neither.
-    InputError
-        If ``arch`` is not the architecture of the registered checkpoint.
-    CheckpointError
-        If the file can't be described (see :func:`entry_for_file`).
-    """
-    if is_file_name(name, registry):
-        path, weights = split_choice(name)
-        return entry_for_file(path, arch, weights)
-    entry = registry.checkpoint(name)
-    if arch is not None and arch != entry.arch:
-        raise InputError(f"{name} has architecture {entry.arch}, not {arch}", "leave the architecture out")
-    return entry
-
-
-def entry_for_file(path: Path, arch: str | None = None, weights: str | None = None) -> Checkpoint:
-    """Describe a user's own file as a registry entry would: from what it says of itself and what it measures.
-
-    Parameters
-    ----------
-    path : Path
-        A ``.pth`` or ``.safetensors`` file, or a folder of the Hugging Face hub.
-    arch : str, optional
-        Its architecture; needed unless the file names its own or is recognised.
-    weights : str, optional
-        Which weights to take where the file holds several sets: ``ema``, ``raw`` or a name in the file.
-
-    Raises
-    ------
-    CheckpointError
-        If the architecture is not known, or the file can't be loaded as it.
-    """
-    name = path.resolve().name if path.is_dir() else path.stem
-    path = hub.weights_in(path) if path.is_dir() else path
-    with guarded(path):
-        raw = read_checkpoint(path, weights=weights)
-        if not raw.state:
-            raise _without_weights(path)
-        return _described(path, name, arch, weights, _fit([arch] if arch else architectures_of(raw), raw, path))
-
-
-def _fit(archs: list[str], raw: RawCheckpoint, path: Path) -> Fitted:
+def fit_first(archs: list[str], raw: RawCheckpoint, path: Path) -> Fitted:
     """Return the first of several architectures that fits; without the heads that were built but the file lacks."""
     if not archs:
         raise CheckpointError(f"{path} doesn't say which architecture it is", "name it with --arch (or arch=...)")
@@ -267,50 +132,8 @@ def _fit(archs: list[str], raw: RawCheckpoint, path: Path) -> Fitted:
     return fitted
 
 
-def _described(path: Path, name: str, arch: str | None, weights: str | None, fitted: Fitted) -> Checkpoint:
-    """Return the entry of a file that has been read."""
-    raw = fitted.raw
-    meta: Mapping[str, Any] = raw.meta
-    exempt = _own_exempt(meta, path)
-    found = FoundMasks() if meta.get("method") == "dense" else _masks(fitted, exempt, path)
-    report = _apply(fitted, found, exempt)
-    sparse = report.held > 0
-    try:
-        claimed = float(meta.get("sparsity") or report.scope("prunable"))
-        return Checkpoint(
-            id=plain_id(name if raw.taken is None else f"{name}-{weights or raw.taken}", "checkpoint"),
-            method=plain_id(str(meta.get("method", "custom")), "custom") if sparse else "dense",
-            arch=str(fitted.architecture) if arch is None else arch,
-            sparsity=min(0.9999, max(0.0001, round(claimed, 4))) if sparse else 0.0,
-            sparsity_scope=meta.get("sparsity_scope", "prunable"),
-            distribution=meta.get("distribution", "learned") if sparse else "dense",
-            nm=meta.get("nm") if sparse else None,
-            exempt=tuple(masks.layer_of(layer.name) for layer in report.layers if layer.exempt),
-            reference=meta.get("reference") if sparse else None,
-            file=FileSource(path=str(path.resolve())),
-            weights=weights or raw.taken,
-            preprocess=Preprocess.model_validate(meta["preprocess"]) if "preprocess" in meta else None,
-            upstream=Upstream.model_validate(meta["upstream"]) if "upstream" in meta else None,
-        )
-    except (ValidationError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(
-            f"{path} describes itself wrongly: {str(error).splitlines()[0]}", "correct it, or save the weights alone"
-        ) from error
-
-
-def _own_exempt(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
-    """Return the layers that a file itself says its method doesn't prune; None if it doesn't say."""
-    own = meta.get("exempt")
-    if own is None:
-        return None
-    if not isinstance(own, list | tuple) or not all(isinstance(name, str) for name in own):
-        raise CheckpointError(
-            f"{path} describes itself wrongly: 'exempt' is not a list of layers", "get the file again"
-        )
-    return tuple(own)
-
-
-def _without_weights(path: Path) -> CheckpointError:
+def without_weights(path: Path) -> CheckpointError:
+    """Return the error of a file of masks alone."""
     return CheckpointError(f"{path} holds masks but no weights", "register it with the base that it is of")
 
 

@@ -16,12 +16,13 @@ from ..common.retry import RETRIES
 from ..engines.context import device_of
 from ..registry import Registry, load_registry
 from ..registry.protocols import settings_texts
+from ..registry.selection import Selection
 from ..schema import InputError, Numerics, UnknownNameError
 from ..transfer.finetune.training_state import EVERY_SECONDS
 from .executors import KINDS, Kind
 from .executors.cluster import Cluster, read_cluster
 from .logs import check_logger
-from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind, Selection
+from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from .probes.choice import scored
 
 if TYPE_CHECKING:
     from ..datasets.images.transforms import Transform
-    from ..models.loading import Backbone
+    from ..models.backbone import Backbone
     from .finetune.training_state import TrainingState
 
 

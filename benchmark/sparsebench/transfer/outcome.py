@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..datasets import TaskData
 from ..datasets.images.transforms import Transform
-from ..models.loading import Backbone
+from ..models.backbone import Backbone
 from ..schema import MaskProof, Scores, Trial
 from ..store import Predictions
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import sparsebench
 from sparsebench.models import backbones
-from sparsebench.models.loading import Backbone
+from sparsebench.models.backbone import Backbone
 
 State = dict[str, Tensor]
 

@@ -13,8 +13,9 @@ from reference import FORWARD, State, images, random_state
 from torch import Tensor
 
 import sparsebench
+from sparsebench.models.backbone import Backbone
 from sparsebench.models.formats import read_checkpoint
-from sparsebench.models.loading import Backbone, load_entry
+from sparsebench.models.loading import load_entry
 from sparsebench.schema import Checkpoint, CheckpointError
 
 ARCH = {"resnet50_rigl": "resnet50_rigl", "resnet50": "resnet50", "resnet50_str": "resnet50"}

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from sparsebench.api import Request, prepare
+from sparsebench.registry.selection import Selection
 from sparsebench.runs.executors.protocol import encode_job
-from sparsebench.runs.plan import Selection
 from sparsebench.runs.runner import RunOptions
 from tasks_quick import quick_suite
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from sparsebench.api import Request, prepare
+from sparsebench.registry.selection import Selection
 from sparsebench.runs.executors import make_executor, pinning
 from sparsebench.runs.executors.pinning import GPU, Place, find_place
 from sparsebench.runs.executors.protocol import AFFINITY
-from sparsebench.runs.plan import Selection
 from sparsebench.runs.runner import Event, RunOptions
 from sparsebench.store import Claims, Store
 from tasks_quick import quick_suite

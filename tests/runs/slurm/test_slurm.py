@@ -22,10 +22,10 @@ from real_slurm import Slurm, wait_until
 import sparsebench
 from sparsebench.api import Request, execute, prepare
 from sparsebench.cli import main
+from sparsebench.registry.selection import Selection
 from sparsebench.runs.executors.cancelling import cancel_jobs
 from sparsebench.runs.executors.cluster import read_cluster
 from sparsebench.runs.executors.queued import ask
-from sparsebench.runs.plan import Selection
 from sparsebench.runs.status import look_over
 from sparsebench.schema import RunRecord
 from sparsebench.store import Store, frame

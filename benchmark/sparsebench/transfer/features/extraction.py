@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...datasets.images.transforms import Transform
-    from ...models.loading import Backbone, BackboneInfo
+    from ...models.backbone import Backbone, BackboneInfo
 
 EXTRACTOR_VERSION = 1
 """Raised when a change of this module or of an engine can change the numbers; old cache entries are then not used."""

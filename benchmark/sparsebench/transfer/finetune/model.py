@@ -12,7 +12,7 @@ from ...schema import Protocol, RunError
 from ..probes.base import default_linear
 
 if TYPE_CHECKING:
-    from ...models.loading import Backbone
+    from ...models.backbone import Backbone
 
 
 class Classifier(nn.Module):

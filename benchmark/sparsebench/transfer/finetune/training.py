@@ -30,7 +30,7 @@ from .training_state import Position, Training, TrainingState
 
 if TYPE_CHECKING:
     from ...datasets.images.transforms import Transform
-    from ...models.loading import Backbone
+    from ...models.backbone import Backbone
 
 EVALUATION_BATCH = 256
 _CHECK_EVERY = 32  # steps between two looks at the loss: looking makes a GPU's host wait
