@@ -14,7 +14,7 @@ from .caching import cache_limit
 from .common import interruption
 from .common.paths import datasets_dir
 from .common.progress import notify
-from .downloads import Fetcher, Limits, TransferDisplay, offline_reason
+from .downloads import TransferDisplay, offline_reason
 from .models.backbone import Backbone
 from .models.entries import find_entry
 from .models.loading import load_entry
@@ -28,8 +28,8 @@ from .runs.executors.packing import arranged
 from .runs.executors.slurm import SlurmSettings
 from .runs.executors.submission import check_slurm
 from .runs.plan import Places, Plan, make_plan
-from .runs.prefetch import Prefetch, fetch_command, fetch_missing
-from .runs.request import Request, check_request, options_of, request_of, several
+from .runs.prefetch import fetch_missing
+from .runs.request import Request, check_request, request_of, several
 from .runs.runner import Emit, Event, RunOptions
 from .schema import CheckpointError, PlanFile, RunError, RunRecord, RunSpec
 from .store import Store, frame, read_results
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from .runs.executors.base import Executor
 
-__all__ = ["Prepared", "Request", "execute", "load", "make_prefetch", "prepare", "results", "run"]
+__all__ = ["Prepared", "Request", "execute", "load", "prepare", "results", "run"]
 
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Sequence[T] | None
@@ -86,7 +86,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
         forbidden = offline_reason(request.offline) or ("--dry-run" if dry_run else None)
         if forbidden is None and request.kind == "slurm":
             forbidden = "--executor slurm"
-        prefetch = make_prefetch(request, display, forbidden=forbidden)
+        prefetch = request.prefetch(display, forbidden=forbidden)
         plan = make_plan(request.selection, registry, request.numerics, places, note, prefetch)
     records = store.read([run.run_id for run in plan.runs])
     if request.numerics.engine == "auto":
@@ -98,20 +98,6 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     finished = {record.run_id for record in records if record.status == "ok"}
     done_otherwise = sum(run.run_id in finished and statuses.get(run.record_key) != "ok" for run in todo.runs)
     return Prepared(request, plan, todo, done_otherwise)
-
-
-def make_prefetch(
-    request: Request, display: TransferDisplay, *, limits: Limits | None = None, forbidden: str | None = None
-) -> Prefetch:
-    """Return what fetches a request's files: ``forbidden`` says what forbids it, if anything does."""
-    return Prefetch(
-        data_dir=request.data_dir,
-        cache_dir=request.cache_dir,
-        fetcher=Fetcher(limits or Limits(), display.update, display.line),
-        begin=display.begin,
-        forbidden=forbidden,
-        command=fetch_command(options_of(request)),
-    )
 
 
 def _status(record: RunRecord, request: Request) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: argparse.Namespace) -> int:
     """Fetch what was selected; 0 if everything is here at the end, so that the same selection runs offline; else 1."""
-    from ..api import Request, make_prefetch
+    from ..api import Request
     from ..downloads import TransferDisplay
     from ..models.entries import select_checkpoints
     from ..registry.selection import select_tasks
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
     names = request.selection.tasks
     tasks = [] if arguments.checkpoints_only else select_tasks(names, registry, suite, request.data_dir)
     with TransferDisplay() as display:
-        prefetch = make_prefetch(request, display, limits=make_limits(arguments))
+        prefetch = request.prefetch(display, limits=make_limits(arguments))
         needs = [checkpoint_need(c) for entry in checkpoints for c in entry.files()] + [
             task_need(t, prefetch) for t in tasks
         ]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ..common.paths import cache_dir as default_cache
 from ..common.retry import RETRIES
+from ..downloads import Fetcher, Limits, TransferDisplay
 from ..engines.context import device_of
 from ..registry import Registry, load_registry
 from ..registry.protocols import settings_texts
@@ -23,6 +24,7 @@ from .executors import KINDS, Kind
 from .executors.cluster import Cluster, read_cluster
 from .logs import check_logger
 from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind
+from .prefetch import Prefetch, fetch_command
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,19 @@ class Request:
     def registry(self) -> Registry:
         """Return the built-in registry with the request's own files."""
         return load_registry(self.registry_files, self.tasks_dirs, self.data_dir)
+
+    def prefetch(
+        self, display: TransferDisplay, *, limits: Limits | None = None, forbidden: str | None = None
+    ) -> Prefetch:
+        """Return what fetches the request's files: ``forbidden`` says what forbids it, if anything does."""
+        return Prefetch(
+            data_dir=self.data_dir,
+            cache_dir=self.cache_dir,
+            fetcher=Fetcher(limits or Limits(), display.update, display.line),
+            begin=display.begin,
+            forbidden=forbidden,
+            command=fetch_command(options_of(self)),
+        )
 
 
 def options_of(request: Request) -> list[tuple[str, Sequence[object]]]:
