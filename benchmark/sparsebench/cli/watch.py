@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..schema import SparsebenchError
-from .status import display, summary
+from .status_lines import display, summary
 
 if TYPE_CHECKING:
     from ..runs.status import Overview
