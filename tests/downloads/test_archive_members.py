@@ -173,6 +173,7 @@ END = bytes(1024)
         b"",
         b"PK",
     ],
+    ids=lambda packed: f"{len(packed)} bytes",
 )
 def test_an_archive_made_to_hurt_is_refused_soon_and_the_mirror_asked(
     server: FileServer, fetcher: Fetcher, checkpoints: Path, packed: bytes, monkeypatch: pytest.MonkeyPatch

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from formats.files import assert_is, loaded, saved, small_state
+from files import assert_is, loaded, saved, small_state
 
 from sparsebench.schema import CheckpointError
 

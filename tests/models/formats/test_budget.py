@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from formats.files import saved, small_state
+from files import saved, small_state
 
 import sparsebench
 from sparsebench.models.formats import read_checkpoint

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from formats.files import assert_is, loaded, saved, small_state
+from files import assert_is, loaded, saved, small_state
 
 from sparsebench.cli import main
 from sparsebench.models import backbones

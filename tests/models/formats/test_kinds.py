@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from formats.files import assert_is, loaded, saved, small_state
+from files import assert_is, loaded, saved, small_state
 from torch import Tensor
 
 from sparsebench.schema import CheckpointError
