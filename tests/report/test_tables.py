@@ -126,3 +126,12 @@ def test_what_a_spread_over_seeds_is_about_depends_on_the_probe(rows, table):
         assert "mean over many random draws" in text
         assert "redraws head and order" not in text
     assert "redraws head and order" in render_terminal(table(rows("mini.dense", "dense", cells)))
+
+
+def test_names_from_strangers_reach_no_output_with_control_characters(rows, table):
+    frame = table(rows("evil\x1b]0;pwned\x07", "acdc", {"a\x00b": [0.5, 0.6]}))
+    statistics = aggregate(frame)
+    tables = build_tables(statistics)
+    for text in (markdown(tables), latex(tables), render_terminal(frame)):
+        assert "pwned" in text
+        assert not {"\x1b", "\x07", "\x00"} & set(text)

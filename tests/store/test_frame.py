@@ -42,7 +42,7 @@ def test_columns_are_the_documented_ones():
     assert len(COLUMNS) == len(set(COLUMNS)) == 57
 
 
-text = st.text(st.characters(exclude_categories=("Cs",)), max_size=6)
+text = st.text(st.characters(exclude_categories=("Cs",)), max_size=6).filter(str.isprintable)
 fractions = st.floats(0, 1)
 optional_numbers = st.none() | st.floats(allow_nan=False)
 
@@ -151,3 +151,17 @@ def test_a_curated_file_that_cannot_be_written(tmp_path, ok):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ResultsError, match="can't write"):
         write_curated(frame([ok()]), tmp_path / "file" / "runs.csv")
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+cmd", "-x", "@sum", "'=1", "''-y"])
+def test_a_formula_is_written_as_text_and_read_back(tmp_path, ok, name):
+    table = frame([ok(checkpoint=name)])
+    write_curated(table, tmp_path / "runs.csv")
+    assert f",'{name}," in (tmp_path / "runs.csv").read_text().replace('"', "")
+    assert read_results(tmp_path / "runs.csv")["checkpoint"].tolist() == [name]
+
+
+def test_control_characters_are_spelled_out(tmp_path, ok):
+    write_curated(frame([ok(checkpoint="a\x1b[31m\x00\nb")]), tmp_path / "runs.csv")
+    assert b"a\\x1b[31m\\x00\\nb" in (tmp_path / "runs.csv").read_bytes()
+    assert b"\x1b" not in (tmp_path / "runs.csv").read_bytes()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..registry import Registry, load_registry
 from ..registry.names import method_names, method_title
+from ..schema.text import printable
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -18,7 +19,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as aligned columns; the first row is the header."""
+    """Return rows as aligned columns; the first row is the header. Control characters are spelled out."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..schema import CheckpointError, SparsebenchError
-from .words import innermost, printable
+from ..schema.text import printable
+from .words import innermost
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 

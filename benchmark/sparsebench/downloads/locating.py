@@ -13,8 +13,9 @@ from typing import Literal
 from ..common.files import sha256_file
 from ..common.paths import checkpoints_dir, installed_file, package_file
 from ..schema import Checkpoint, CheckpointError, FileSource
+from ..schema.text import printable
 from .pins import Pin, new_pin, pins_path, read_pin, write_pin
-from .words import innermost, printable, public, shown
+from .words import innermost, public, shown
 
 State = Literal["here", "fetchable", "by hand", "missing"]
 

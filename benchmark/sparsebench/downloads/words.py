@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from ..schema.text import printable
+
 _LENGTH = 80
 _INVALID = "an address that is not a valid URL"
 _IN_URL = re.compile(r"(\w://)(?:[^\s/?#]*@)?([^\s?#'\"]*)(\?[^\s'\")]*)?")
@@ -43,11 +45,6 @@ def _place(address: str) -> str:
     name = parts.hostname or ""
     name = f"[{name}]" if ":" in name else name
     return name if parts.port is None else f"{name}:{parts.port}"
-
-
-def printable(text: str) -> str:
-    """Return a text with a question mark for each character that a terminal would not print."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def innermost(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..analysis.metrics import Sample
+from ..schema.text import printable
 from .aggregate import Aggregate
 from .style import UNDERFIT_CAPTION, group_title, metric_sentence, percent, seed_caption, signed_percent
 
@@ -27,6 +28,10 @@ class Field:
     text: str
     best: bool = False
 
+    def __post_init__(self) -> None:
+        """Spell out control characters: names come from records, and records from anybody."""
+        object.__setattr__(self, "text", printable(self.text))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -36,6 +41,12 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Field, ...], ...]
     notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Spell out control characters, as in a :class:`Field`."""
+        object.__setattr__(self, "title", printable(self.title))
+        for name in ("header", "notes"):
+            object.__setattr__(self, name, tuple(printable(text) for text in getattr(self, name)))
 
 
 def build_tables(statistics: Aggregate) -> list[Table]:

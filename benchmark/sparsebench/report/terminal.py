@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..registry import Registry, load_tasks
+from ..schema.text import printable
 from .aggregate import GROUP, Aggregate, statistics_of
 from .contents import by_content
 from .style import UNDERFIT_CAPTION, group_title, seed_caption
@@ -161,4 +162,4 @@ def _notes(lines: pd.DataFrame, commands: Commands | None) -> list[str]:
             command = commands(reference) if callable(commands) else commands.get(reference)
         end = f" Run it with:\n  {command}" if command else ""
         notes.append(f"No relative error for {names}: the reference {reference} has not run here.{end}")
-    return notes
+    return ["\n".join(map(printable, note.split("\n"))) for note in notes]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...schema import ResultsError
+from ...schema.text import printable
 from ...store import Store
 from ..logs import log_path
 from .traces import Job, Row, Traces, read_traces
@@ -143,8 +144,7 @@ def _trouble(run: str, kind: Literal["failed", "lost"], reason: str, known: Trac
     own, job = log_path(known.results, run), known.jobs.get(run)
     log = own if own.is_file() else None if job is None else known.results / job.log
     label = " · ".join([*known.cell(run), f"seed {known.seed(run)}"])
-    shown = "".join(c if c.isprintable() else " " for c in (reason.splitlines() or ["?"])[0])
-    return Trouble(label, kind, shown, log)
+    return Trouble(printable(label), kind, printable((reason.splitlines() or ["?"])[0]), log)
 
 
 def _seconds_left(states: Mapping[str, State], known: Traces) -> float | None:
