@@ -6,7 +6,7 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..schema import ResultsError
 
@@ -64,7 +64,7 @@ class Predictions:
             raise ValueError(f"{n} ids, labels of shape {labels.shape} and predicted classes of {predicted.shape}")
         # NumPy's own text type drops trailing NULs, so the ids are kept as one run of UTF-8 and their lengths
         encoded = [name.encode("utf-8", "surrogatepass") for name in self.ids]
-        arrays = {
+        arrays: dict[str, Any] = {
             "ids": np.frombuffer(b"".join(encoded), dtype=np.uint8),
             "id_lengths": np.array([len(name) for name in encoded], dtype=np.int64),
             "labels": labels,
