@@ -161,7 +161,7 @@ class _Skeleton:
         return sizes.pop() if None not in weights and len(sizes) == 1 and min(sizes) > 0 else None
 
     def usable(self, raw: RawCheckpoint, wanted: Mapping[str, Tensor]) -> RawCheckpoint:
-        """Return a checkpoint without what says nothing of the network: stray numbers, empty tensors, half its heads."""
+        """Return a checkpoint without what isn't the network's: stray numbers, empty tensors, half of its heads."""
         dropped = [n for n, v in raw.state.items() if n not in wanted and (is_number(n, v) or not v.numel())]
         if len(self.head_names) > 1 and self.classes(raw.state) is None:
             dropped += [name for name in raw.state if name in self.head_keys]
