@@ -85,7 +85,7 @@ def fit(arch: str, raw: RawCheckpoint, path: Path) -> Fitted:
             else:
                 problems.append((problem.count, f"{architecture}: {problem.text}"))
         if found:
-            return skeleton.load(_chosen(found, path), path)
+            return skeleton.load(_chosen(found, raw, path), path)
     if not problems:
         parts = [reading.taken for reading in readings_of(raw) if reading.taken]
         raise ambiguous(path, list(dict.fromkeys(parts)) or ["one network"], raw.wanted)
@@ -100,8 +100,7 @@ def fit(arch: str, raw: RawCheckpoint, path: Path) -> Fitted:
 def _wanted(raw: RawCheckpoint) -> Iterator[RawCheckpoint]:
     """Yield the readings of a checkpoint among which its names tell, where one was asked for."""
     for reading in readings_of(raw):
-        name = reading.taken or ""
-        if raw.wanted is None or matches(name, raw.wanted, is_averaged(name)):
+        if raw.wanted is None or matches(reading.taken or "", raw.wanted, is_averaged(_part(reading, raw))):
             yield reading
 
 
@@ -109,12 +108,29 @@ def _is_part(reading: RawCheckpoint, raw: RawCheckpoint) -> bool:
     return reading.taken != raw.taken
 
 
-def _chosen(found: list[RawCheckpoint], path: Path) -> RawCheckpoint:
-    """Return the one of several networks in a file that is to be used: the averaged one, if there is one."""
+def _part(reading: RawCheckpoint, raw: RawCheckpoint) -> str:
+    """Return what one of several networks in a set of weights is called within it; empty for the whole set."""
+    return (reading.taken or "").removeprefix(raw.taken or "").removeprefix(".")
+
+
+def _numbers(raw: RawCheckpoint) -> int:
+    return sum(value.numel() for value in raw.state.values())
+
+
+def _chosen(found: list[RawCheckpoint], raw: RawCheckpoint, path: Path) -> RawCheckpoint:
+    """Return the one of several networks in a file that is to be used: the averaged one, if there is one.
+
+    Averages whose tensors' names don't fit aren't passed over in silence: another network must then be named.
+    """
+    averaged = [reading for reading in found if is_averaged(_part(reading, raw))]
+    names = list(dict.fromkeys(reading.taken or "" for reading in found))
+    if raw.wanted is None and not averaged and _is_part(found[0], raw):
+        large = min(_numbers(reading) for reading in found) / 2
+        unread = [r.taken or "" for r in readings_of(raw) if is_averaged(_part(r, raw)) and _numbers(r) > large]
+        if unread:
+            raise ambiguous(path, [*dict.fromkeys(unread), *names], None)
     if len(found) == 1:
         return found[0]
-    names = [reading.taken or "" for reading in found]
-    averaged = [reading for reading in found if is_averaged(reading.taken or "")]
     if len(averaged) != 1:
         raise ambiguous(path, names, None)
     others = ", ".join(name for name in names if name != averaged[0].taken)
@@ -145,8 +161,8 @@ class _Skeleton:
         return sizes.pop() if None not in weights and len(sizes) == 1 and min(sizes) > 0 else None
 
     def usable(self, raw: RawCheckpoint, wanted: Mapping[str, Tensor]) -> RawCheckpoint:
-        """Return a checkpoint without numbers that are none of the network's, and without a part of its heads."""
-        dropped = [n for n, v in raw.state.items() if n not in wanted and is_number(n, v)]
+        """Return a checkpoint without what isn't the network's: stray numbers, empty tensors, half of its heads."""
+        dropped = [n for n, v in raw.state.items() if n not in wanted and (is_number(n, v) or not v.numel())]
         if len(self.head_names) > 1 and self.classes(raw.state) is None:
             dropped += [name for name in raw.state if name in self.head_keys]
         state = {name: value for name, value in raw.state.items() if name not in dropped}

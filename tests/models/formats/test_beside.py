@@ -33,6 +33,9 @@ def layer(name: str) -> str:
         {"state_dict": UNMASKED, "mask": torch.cat([m.flatten() for m in MASKS.values()])},
         {**UNMASKED, **{f"{layer(n)}.mask": m.float() for n, m in MASKS.items()}},
         {**UNMASKED, **{f"{n}_mask": m for n, m in MASKS.items()}},
+        {**UNMASKED, **{f"{layer(n)}.pruning_mask": m for n, m in MASKS.items()}},
+        {"state_dict": UNMASKED, "masking": {"masks": MASKS, "density": 0.2, "name2zeros": {"stem": 3}}},
+        {"state_dict": UNMASKED, "masks": {n: m.to(torch.bfloat16) for n, m in MASKS.items()}},
     ],
 )
 def test_masks_beside_weights_are_applied(tmp_path: Path, content: Any) -> None:
@@ -57,6 +60,15 @@ def test_masks_that_cannot_be_applied_are_named(tmp_path: Path, masks: dict[str,
     saved(tmp_path / "m.pth", {"state_dict": UNMASKED, **masks})
     with pytest.raises(CheckpointError, match=message):
         loaded(tmp_path / "m.pth")
+
+
+def test_a_mask_may_prune_a_whole_layer_but_not_all(tmp_path: Path) -> None:
+    first, *others = MASKS
+    masks = {**MASKS, first: MASKS[first] & False}
+    backbone = loaded(saved(tmp_path / "m.pth", {"state_dict": UNMASKED, "masks": masks}), head=True)
+    assert not backbone.masks[first].any()
+    assert not backbone.module.get_parameter(first).any()
+    assert all(torch.equal(backbone.masks[name], MASKS[name]) for name in others)
 
 
 def test_settings_that_speak_of_masks_are_none(tmp_path: Path) -> None:

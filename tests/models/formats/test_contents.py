@@ -130,6 +130,8 @@ BOTH = [
     {"state_dict": OTHER, "state_dict_ema": STATE},
     {"model": OTHER, "model_ema": {**prefixed("module."), "n_averaged": torch.tensor(5)}},
     {**prefixed("model.", OTHER), **prefixed("ema_model.module."), "ema_model.n_averaged": torch.tensor(2)},
+    {"model": OTHER, "ema": {"decay": 0.999, "shadow": STATE}},
+    {"state_dict": prefixed("model.", OTHER), "callbacks": {"EMA": {"ema_state_dict": prefixed("model.")}}},
 ]
 
 
@@ -146,6 +148,35 @@ def test_averaged_weights_are_taken_and_said_or_chosen(tmp_path: Path, content: 
     assert raw.info.id == "m-raw"
     with pytest.raises(CheckpointError, match="holds no weights named 'other'; it holds: "):
         loaded(f"{path}#other")
+
+
+def test_averages_within_averaged_weights_are_found_by_their_names(tmp_path: Path) -> None:
+    average = {**prefixed("online_model.", OTHER), **prefixed("ema_model."), "step": torch.tensor(5)}
+    path = saved(tmp_path / "m.pth", {"model": OTHER, "ema": average})
+    with pytest.warns(UserWarning, match="holds averaged weights beside others"):
+        assert_is(loaded(path, head=True), STATE)
+    for choice, state in (("ema.ema_model", STATE), ("ema_model", STATE), ("ema.online_model", OTHER), ("raw", OTHER)):
+        assert_is(loaded(f"{path}#{choice}", head=True), state)
+
+
+@pytest.mark.parametrize(
+    ("content", "choice"),
+    [
+        ({"model": STATE, "ema": {"decay": 0.999, "shadow_params": list(OTHER.values())}}, "raw"),
+        ({"state_dict": STATE, "callbacks": {"EMA": {"ema_weights": list(OTHER.values())}}}, "raw"),
+        ({**prefixed("model."), **{"model_ema." + n.replace(".", ""): v for n, v in OTHER.items()}}, "model"),
+    ],
+)
+def test_averages_that_cannot_be_read_are_not_passed_over(tmp_path: Path, content: Any, choice: str) -> None:
+    path = saved(tmp_path / "m.pth", content)
+    with pytest.raises(CheckpointError, match=r"holds averaged weights under|holds several sets of weights: model_ema"):
+        loaded(path)
+    assert_is(loaded(f"{path}#{choice}", head=True), STATE)
+
+
+def test_tensors_without_numbers_hold_nothing(tmp_path: Path) -> None:
+    empty = {"queue": torch.zeros(0, 5), "neck.weight": torch.zeros(0)}
+    assert_is(loaded(saved(tmp_path / "m.pth", {**STATE, **empty}), head=True), STATE)
 
 
 def test_of_several_networks_one_must_be_named(tmp_path: Path) -> None:

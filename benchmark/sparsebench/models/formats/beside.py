@@ -7,7 +7,7 @@ others ``<layer>.mask`` or ``<layer>.weight_mask`` beside ``<layer>.weight``. Th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -20,7 +20,8 @@ from .kinds import plain
 from .placeholders import Placeholder
 from .wrappers import same, shared_prefixes, unwrapped
 
-_SUFFIX = re.compile(r"(?:[._]weight)?[._]+masks?$|\.mask(?=\.weight$)")
+_SUFFIX = re.compile(r"(?:[._]weight)?[._]+(?:(?:pruning|prune|sparse|sparsity)_?)?masks?$|\.mask(?=\.weight$)")
+_MASKS = re.compile(r"mask", re.I)
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -59,9 +60,11 @@ def apply_masks(raw: RawCheckpoint, found: list[tuple[str, Any]], budget: Budget
             used.append(name)
     if not masks:
         return raw
+    if not any(bool(kept.any()) for kept in masks.values()):
+        raise CheckpointError(
+            f"the mask of {next(iter(masks))} keeps nothing, as all others", "a mask is 1 where a weight is kept"
+        )
     for name, kept in masks.items():
-        if not bool(kept.any()) and bool((state[name] != 0).any()):
-            raise CheckpointError(f"the mask of {name} keeps nothing", "a mask is 1 where a weight is kept")
         state[name] = torch.where(kept, state[name], 0.0)
     pruned = {name: kept for name, kept in masks.items() if not bool(kept.all())}
     return raw.then("masks-beside", state=state, masks=pruned or None, unused=(*raw.unused, *used))
@@ -79,7 +82,7 @@ def _named(place: str, value: Any, state: State, budget: Budget) -> dict[str, Te
         return _flat(place, torch.cat([part.flatten() for part in parts]), state) if parts else {}
     if not isinstance(value, Mapping):
         return {}
-    tensors = {str(key): item for key, item in value.items() if isinstance(item, Tensor)}
+    tensors = dict(_tensors_in(value))
     weights = _weights_of(list(tensors), state)
     if weights is None:
         raise CheckpointError(
@@ -90,6 +93,16 @@ def _named(place: str, value: Any, state: State, budget: Budget) -> dict[str, Te
         weights[key]: _as_mask(f"{place}.{key}", plain(f"{place}.{key}", item, budget), state[weights[key]])
         for key, item in tensors.items()
     }
+
+
+def _tensors_in(mapping: Mapping[Any, Any], prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of a mapping, and of those within it (``masking.masks``), by the weights' names."""
+    for key, item in mapping.items():
+        if isinstance(item, Tensor):
+            yield f"{prefix}{key}", item
+        elif isinstance(item, Mapping) and depth:
+            within = "" if _MASKS.search(str(key)) else f"{prefix}{key}."
+            yield from _tensors_in(item, within, depth - 1)
 
 
 def _flat(place: str, vector: Tensor, state: State) -> dict[str, Tensor]:

@@ -24,12 +24,10 @@ from .wrappers import same, unwrapped
 
 _DEPTH = 6
 _MOST_TENSORS = 100_000
-_NOT_WEIGHTS = re.compile(
-    r"optim|sched|scaler|rng|random|hyper_?param|callback|loops|amp|criterion|loss|momentum", re.I
-)
+_NOT_WEIGHTS = re.compile(r"optim|sched|scaler|rng|random|hyper_?param|loops|amp|criterion|loss|momentum", re.I)
 _MASKS = re.compile(r"mask", re.I)
 _INITIAL = re.compile(r"init|rewind|start", re.I)
-_AVERAGED = re.compile(r"(?:^|[_.])(?:ema|swa|avg|averaged?|polyak)(?:$|[_.])", re.I)
+_AVERAGED = re.compile(r"(?:^|[_.])(?:ema|swa|avg|averaged?|polyak|shadow)(?:$|[_.])", re.I)
 
 
 @dataclass(frozen=True)
@@ -52,10 +50,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class Contents:
-    """Sets of weights, and what lies under keys that speak of masks; ``seen`` are the objects that were looked into."""
+    """Sets of weights, and what lies under keys that speak of masks; ``seen`` are the objects that were looked into.
+
+    ``unnamed`` are lists of averaged tensors without names, as sets of weights: they can't be told apart.
+    """
 
     weights: list[Weights]
     masks: list[tuple[str, Any]]
+    unnamed: list[Weights] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
 
 
@@ -98,11 +100,30 @@ def choose(content: Any, path: Path, wanted: str | None) -> tuple[Weights, list[
     fitting = [w for w in sets if matches(w.place, wanted, w.averaged)] if wanted else sets
     if not wanted and any(w.averaged for w in sets):
         fitting = [w for w in sets if w.averaged]
+    if wanted and not fitting:
+        fitting = [w for w in sets if _may_hold(w, wanted)]
     if wanted and not fitting and len(sets) == 1 and not sets[0].averaged:
         fitting = sets  # its names may tell: student., teacher.
+    if not wanted and not any(w.averaged for w in sets):
+        _refuse_unnamed(found.unnamed, sets, path)
     if len(fitting) == 1:
         return fitting[0], sets, found
     raise ambiguous(path, [w.place or "the top level" for w in (fitting or sets)], wanted if not fitting else None)
+
+
+def _may_hold(weights: Weights, wanted: str) -> bool:
+    """Return whether a set of weights is several networks', one of which is meant: ``ema.ema_model``, ``ema_model``."""
+    return wanted.startswith(f"{weights.place}.") or any(name.startswith(f"{wanted}.") for name in weights.tensors)
+
+
+def _refuse_unnamed(unnamed: list[Weights], sets: list[Weights], path: Path) -> None:
+    """Refuse to take weights in silence where averages of them lie beside, in a list without names."""
+    for average in unnamed:
+        if 10 * average.size >= max(w.size for w in sets):
+            raise CheckpointError(
+                f"{path} holds averaged weights under {average.place}, but not which tensors they are of",
+                f"save the averaged network's state_dict(); {path.name}#raw takes the weights that aren't averages",
+            )
 
 
 def ambiguous(path: Path, places: list[str], wanted: str | None) -> CheckpointError:
@@ -135,7 +156,7 @@ def find(content: Any) -> Contents:
     _walk(content, (), found)
     several = [w for w in found.weights if any(value.ndim > 1 for value in w.tensors.values())]
     trained = [w for w in several if not _INITIAL.search(w.place)]
-    return Contents(trained or several or found.weights, found.masks)
+    return Contents(trained or several or found.weights, found.masks, found.unnamed)
 
 
 def _walk(value: Any, place: tuple[str, ...], found: Contents) -> None:
@@ -148,6 +169,9 @@ def _walk(value: Any, place: tuple[str, ...], found: Contents) -> None:
             return
         value = value.items_set or value.state or list(value)
     if isinstance(value, list | tuple):
+        unnamed = {str(number): item for number, item in enumerate(value) if isinstance(item, Tensor)}
+        if unnamed and is_averaged(".".join(place)):
+            found.unnamed.append(Weights(".".join(place), unnamed))
         for number, item in enumerate(value[:16]):
             if isinstance(item, Mapping | Placeholder):
                 _walk(item, (*place, str(number)), found)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from .base import RawCheckpoint
 from .beside import apply_masks
 from .budget import Budget
-from .contents import architectures_named, choose, warn_of_choice
+from .contents import architectures_named, choose, matches, warn_of_choice
 from .guard import guarded
 from .kinds import plain
 from .unpickle import load_pickle
@@ -59,7 +59,8 @@ def _plain(content: Any, path: Path, budget: Budget, wanted: str | None, meta: d
         others = ", ".join(w.place for w in sets if w is not weights)
         warn_of_choice(path, weights.place, others)
     taken = weights.place if len(sets) > 1 else None
-    settled = taken is not None or wanted in ("ema" if weights.averaged else None, weights.place)
+    named = taken is not None and wanted is not None and matches(weights.place, wanted, weights.averaged)
+    settled = named or wanted in ("ema" if weights.averaged else None, weights.place)
     raw = RawCheckpoint("plain", state, meta=meta, taken=taken, wanted=None if settled else wanted)
     return apply_masks(raw, contents.masks, budget)
 

@@ -95,7 +95,7 @@ def _alone(raw: RawCheckpoint, prefix: str) -> Iterator[RawCheckpoint]:
     state = unwrap_names({n.removeprefix(prefix): v for n, v in raw.state.items() if n.startswith(prefix)})
     masks = {n.removeprefix(prefix): m for n, m in (raw.masks or {}).items() if n.startswith(prefix)}
     others = [name for name in raw.state if not name.startswith(prefix)]
-    part = prefix.rstrip(".")
+    part = ".".join(filter(None, (raw.taken, prefix.rstrip("."))))
     alone = replace(raw, state=state, masks=masks or None, unused=(*raw.unused, *others), taken=part, removed=prefix)
     yield alone
     for inner in shared_prefixes(_tensors(state)):
