@@ -1,1 +1,1 @@
-"""Arrays and tables in, statistics out; nothing here needs torch."""
+"""Statistics without torch: arrays and DataFrames in, intervals, tests and ranks out."""
