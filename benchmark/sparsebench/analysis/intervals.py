@@ -51,25 +51,36 @@ class Interval:
         """The variance of the estimate."""
         return math.fsum(v for v, _ in self.parts) if self.parts else math.nan
 
+    def excludes_zero(self, level: float) -> bool:
+        """Return whether the interval of one minus this level excludes 0."""
+        return bool(self.parts) and abs(self.value) > half_width(self.parts, level)
+
     @property
     def p_value(self) -> float:
         """The two-sided p-value of "it is 0": one minus the confidence at which the interval ends at 0."""
         return p_value(self.value, self.parts)
 
 
-def half_width(parts: Sequence[tuple[float, float]], confidence: float) -> float:
+def half_width(parts: Sequence[tuple[float, float]], level: float) -> float:
     r"""Return half the width of an interval from independent estimates of the parts of its variance.
 
     That is :math:`\sqrt{\sum_i t_i^2 V_i}` with Student's quantile :math:`t_i` of each part's own degrees of freedom.
     Banerjee (1960, Sankhya 22) proved that the coverage is at least nominal. Satterthwaite's approximation, with one
     quantile for the sum, falls short of it where a part that dominates has one or two degrees of freedom.
+
+    Parameters
+    ----------
+    parts : sequence of (variance, degrees of freedom)
+        The parts.
+    level : float
+        One minus the confidence.
     """
-    quantiles = (student_t_quantile(0.5 + confidence / 2.0, min(df, _MANY)) for _, df in parts)
+    quantiles = (student_t_quantile(level / 2.0, min(df, _MANY)) for _, df in parts)
     return math.sqrt(math.fsum(t**2 * v for t, (v, _) in zip(quantiles, parts, strict=True)))
 
 
 def p_value(value: float, parts: Sequence[tuple[float, float]]) -> float:
-    """Return one minus the confidence at which :func:`half_width` is as large as an estimate; 1 without any part."""
+    """Return the level at which :func:`half_width` is as large as an estimate; 1 without any part."""
     from scipy.optimize import brentq
     from scipy.special import stdtr
 
@@ -78,17 +89,16 @@ def p_value(value: float, parts: Sequence[tuple[float, float]]) -> float:
         return 1.0
     # no part's quantile can be larger than that of the fewest degrees of freedom, or smaller than that of the most
     score = abs(value) / math.sqrt(math.fsum(v for v, _ in used))
-    smallest, largest = (float(2.0 * stdtr(min(f(df for _, df in used), _MANY), -score)) for f in (max, min))
-    if largest - smallest < 1e-12 * largest or smallest <= 0.0:
-        return largest
-    log_p = brentq(
-        lambda x: half_width(used, 1.0 - math.exp(x)) - abs(value),
-        math.log(smallest) - 1e-6,
-        min(math.log(largest) + 1e-6, -1e-12),
-    )
+    low, high = (max(float(2.0 * stdtr(min(f(df for _, df in used), _MANY), -score)), _LEAST) for f in (max, min))
+    if half_width(used, low) <= abs(value):
+        return low
+    if half_width(used, high) >= abs(value):
+        return high
+    log_p = brentq(lambda x: half_width(used, math.exp(x)) - abs(value), math.log(low), math.log(high), xtol=1e-9)
     return math.exp(log_p)
 
 
+_LEAST = 1e-250  # smaller p-values are as good as this one
 _MANY = 1e9
 
 
@@ -138,7 +148,7 @@ def interval(parts: Components, weights: Array | None = None, confidence: float 
     variances = tuple((factor, v) for factor, v in named.items() if v > 0)
     if not used or any(r.shape[1] < 2 for r in parts.residuals):
         return Interval(value, math.nan, math.nan, (), (), variances)
-    half = half_width(used, confidence)
+    half = half_width(used, 1.0 - confidence)
     return Interval(value, value - half, value + half, scope_of(parts, c), tuple(used), variances)
 
 

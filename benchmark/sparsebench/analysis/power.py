@@ -95,7 +95,9 @@ def needed(parts: Components, weights: Array, power: float = 0.8, confidence: fl
     images = _ratio(
         sources.own + sources.both / runs, target - sources.seeds / runs - sources.replicates / replicates, 0.0
     )
-    more_seeds = _ratio((sources.seeds + sources.both) / replicates, target - sources.own - sources.replicates / replicates, 1)
+    more_seeds = _ratio(
+        (sources.seeds + sources.both) / replicates, target - sources.own - sources.replicates / replicates, 1
+    )
     more = _ratio(sources.seeds / seeds + sources.replicates + sources.both / seeds, target - sources.own, 1)
     return Needed(
         images,

@@ -33,9 +33,7 @@ class RankIntervals:
     level: float
 
 
-def rank_intervals(
-    parts: Components, *, confidence: float = 0.95, draws: int = 20_000, seed: int = 0
-) -> RankIntervals:
+def rank_intervals(parts: Components, *, confidence: float = 0.95, draws: int = 20_000, seed: int = 0) -> RankIntervals:
     r"""Return simultaneous confidence intervals of the ranks of statistics.
 
     Mogstad, Romano, Shaikh and Wilhelm (2024): from simultaneous intervals of all pairwise differences an entry's rank
@@ -63,7 +61,7 @@ def rank_intervals(
     level = _level(pairs, p, covariance(parts), confidence, draws, seed)
     below = np.zeros((p, p), dtype=bool)
     for (j, k), pair in pairs.items():
-        if pair.p_value < level:
+        if pair.excludes_zero(level):
             below[(j, k) if pair.value < 0 else (k, j)] = True
     return RankIntervals(1 + below.sum(axis=0), p - below.sum(axis=1), below, level)
 
