@@ -9,7 +9,6 @@ import numpy as np
 
 from .comparisons import compare_models
 from .components import components
-from .intervals import interval
 from .panels import Array
 from .pigeonhole import bootstrap, percentile_interval
 from .ranks import rank_intervals
