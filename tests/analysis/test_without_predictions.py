@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sparsebench.analysis import image_bound, relative_error_interval, replicates_needed, seeds_only, variance_sources
+from sparsebench.analysis.metrics import Sample
 from sparsebench.analysis.simulation import Shape, draw
-from sparsebench.metrics import Sample
 
 
 def test_the_bound_for_images_by_hand():

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics import student_t_quantile
 from .components import Components, components
+from .metrics import student_t_quantile
 from .panels import Array, Panel
 from .statistics import accuracy_difference, relative_error_increases
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import ndtri
-
 from .components import Components
 from .panels import Array
 
@@ -88,6 +86,8 @@ def needed(parts: Components, weights: Array, power: float = 0.8, confidence: fl
     confidence : float
         Of the intervals that decide.
     """
+    from scipy.special import ndtri
+
     value = float(weights @ parts.statistics.values)
     sources, seeds, replicates = sources_of(parts, weights)
     target = (value / float(ndtri(0.5 + confidence / 2) + ndtri(power))) ** 2

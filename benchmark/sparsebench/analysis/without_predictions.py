@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..metrics import Sample, relative_error_increase_interval, student_t_quantile
 from .intervals import SEEDS, Interval
+from .metrics import Sample, relative_error_increase_interval, student_t_quantile
 
 
 @dataclass(frozen=True)

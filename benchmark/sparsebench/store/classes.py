@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
+from ..common import files
 from ..schema import ResultsError, RunRecord
 from .predictions import Predictions
 
