@@ -63,3 +63,12 @@ def test_power_is_what_was_asked_for():
     shape = Shape(images=images, tasks=3, seeds=1, gaps=(0.0, 0.25), seed_sd=0.0, replicate_sd=0.0)
     decided = [compare_models(draw(shape, rng).panels, "1", "0").verdict == "worse" for _ in range(80)]
     assert 0.6 < np.mean(decided) < 0.95
+
+
+def test_sets_of_models_are_compared_by_their_means():
+    panels = draw(Shape(images=300, tasks=2, gaps=(0.0, 0.2, 0.4)), np.random.default_rng(7)).panels
+    got = compare_models(panels, ["1", "2"], "0")
+    expected = np.mean([(p.error("1") + p.error("2")) / 2 / p.error("0") - 1 for p in panels])
+    assert got.overall.value == pytest.approx(expected)
+    same = compare_models(panels, ["1", "1"], ["0"])
+    assert same.overall.low == pytest.approx(compare_models(panels, "1", "0").overall.low)

@@ -21,7 +21,13 @@ from .pigeonhole import bootstrap, percentile_interval
 from .power import Needed, needed
 from .ranks import RankIntervals, critical_difference, friedman, mean_ranks, rank_intervals, win_rates
 from .sources import replicates_needed, variance_sources
-from .statistics import Linearised, accuracies, accuracy_difference, relative_error_increases
+from .statistics import (
+    Linearised,
+    accuracies,
+    accuracy_difference,
+    relative_error_increase_between,
+    relative_error_increases,
+)
 from .without_predictions import SeedsOnly, image_bound, seeds_only
 
 __all__ = [
@@ -60,6 +66,7 @@ __all__ = [
     "needed",
     "percentile_interval",
     "rank_intervals",
+    "relative_error_increase_between",
     "relative_error_increases",
     "relative_error_interval",
     "replicates_needed",

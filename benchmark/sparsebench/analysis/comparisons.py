@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from .components import components
 from .intervals import Interval, interval
 from .pairs import discordant, holm, mcnemar
 from .panels import Panel
 from .power import Needed, needed
-from .statistics import accuracy_difference, relative_error_increases
+from .statistics import accuracy_difference, relative_error_increase_between
 
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -52,12 +53,12 @@ class TaskComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models over tasks.
+    """Two models, or the means of two sets of them, over tasks.
 
     Parameters
     ----------
-    first, second : str
-        The models.
+    first, second : tuple of str
+        The models on both sides.
     overall : Interval
         The mean relative error increase of the first over the second; negative where the first is better.
     verdict : {"better", "worse", "undecided"}
@@ -70,8 +71,8 @@ class Comparison:
         Tasks left out of the mean because the second model makes no error on them.
     """
 
-    first: str
-    second: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
     overall: Interval
     verdict: Verdict
     needed: Needed
@@ -80,16 +81,21 @@ class Comparison:
 
 
 def compare_models(
-    panels: Sequence[Panel], first: str, second: str, *, random_tasks: bool = False, confidence: float = 0.95
+    panels: Sequence[Panel],
+    first: str | Sequence[str],
+    second: str | Sequence[str],
+    *,
+    random_tasks: bool = False,
+    confidence: float = 0.95,
 ) -> Comparison:
-    """Compare two models on the tasks that both have.
+    """Compare two models, or the means of two sets of models, on the tasks that all of them have.
 
     Parameters
     ----------
     panels : sequence of Panel
         The tasks; those that lack one of the models are passed over.
-    first, second : str
-        The models.
+    first, second : str or sequence of str
+        The models. Of several the errors are averaged; as they are all there are, intervals don't cover their choice.
     random_tasks : bool
         Whether the overall interval is to cover the choice of tasks.
     confidence : float
@@ -98,49 +104,59 @@ def compare_models(
     Raises
     ------
     ValueError
-        If they have no task in common, or the second model makes no error on any.
+        If they have no task in common, or the second makes no error on any.
     """
-    common = [panel for panel in panels if first in panel.models and second in panel.models]
+    one, other = _several(first), _several(second)
+    common = [panel for panel in panels if all(name in panel.models for name in (*one, *other))]
     if not common:
-        raise ValueError(f"{first} and {second} have no task in common")
-    statistic = relative_error_increases(common, {first: second})
+        raise ValueError(f"{', '.join(one)} and {', '.join(other)} have no task in common")
+    statistic = relative_error_increase_between(common, one, other)
     parts = components(statistic, random_tasks)
     overall = interval(parts, None, confidence)
     return Comparison(
-        first,
-        second,
+        one,
+        other,
         overall,
-        _verdict(overall, lower_is_better=True),
+        _verdict(overall),
         needed(parts, np.ones(1), confidence=confidence),
-        _by_task(common, first, second, confidence),
+        _by_task(common, one, other, confidence),
         statistic.perfect,
     )
 
 
-def _by_task(panels: list[Panel], first: str, second: str, confidence: float) -> tuple[TaskComparison, ...]:
+def _several(models: str | Sequence[str]) -> tuple[str, ...]:
+    return (models,) if isinstance(models, str) else tuple(models)
+
+
+def _by_task(
+    panels: list[Panel], first: tuple[str, ...], second: tuple[str, ...], confidence: float
+) -> tuple[TaskComparison, ...]:
     differences = [
         interval(components(accuracy_difference(panel, first, second)), None, confidence) for panel in panels
     ]
-    counts = [discordant(panel.models[first].values, panel.models[second].values) for panel in panels]
+    counts = [discordant(_outcomes(panel, first), _outcomes(panel, second)) for panel in panels]
     exact, own = [mcnemar(*pair) for pair in counts], [difference.p_value for difference in differences]
     rows = zip(panels, differences, counts, exact, holm(exact), own, holm(own), strict=True)
-    level = 1.0 - confidence
     return tuple(
         TaskComparison(
             panel.task, difference, *pair, p_exact, p_holm, p, p_adjusted,
-            _sign(difference.value) if max(p_holm, p_adjusted) <= level + 1e-12 else "undecided",
+            task_verdict(difference.value, max(p_holm, p_adjusted), 1.0 - confidence),
         )
         for panel, difference, pair, p_exact, p_holm, p, p_adjusted in rows
     )  # fmt: skip
 
 
-def _sign(value: float) -> Verdict:
-    return "better" if value > 0 else "worse" if value < 0 else "undecided"
+def _outcomes(panel: Panel, models: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    return np.concatenate([panel.models[name].values for name in models])
 
 
-def _verdict(result: Interval, lower_is_better: bool) -> Verdict:
-    if result.high < 0:
-        return "better" if lower_is_better else "worse"
-    if result.low > 0:
-        return "worse" if lower_is_better else "better"
-    return "undecided"
+def task_verdict(difference: float, p: float, level: float = 0.05) -> Verdict:
+    """Return the verdict on a difference of accuracies, given its adjusted p-value."""
+    if p > level + 1e-12 or difference == 0:
+        return "undecided"
+    return "better" if difference > 0 else "worse"
+
+
+def _verdict(overall: Interval) -> Verdict:
+    """Return the verdict that an interval of a relative error increase gives."""
+    return "better" if overall.high < 0 else "worse" if overall.low > 0 else "undecided"

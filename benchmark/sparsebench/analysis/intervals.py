@@ -76,7 +76,7 @@ def half_width(parts: Sequence[tuple[float, float]], level: float) -> float:
         One minus the confidence.
     """
     quantiles = (student_t_quantile(level / 2.0, min(df, _MANY)) for _, df in parts)
-    return math.sqrt(math.fsum(t**2 * v for t, (v, _) in zip(quantiles, parts, strict=True)))
+    return math.hypot(*(t * v**0.5 for t, (v, _) in zip(quantiles, parts, strict=True)))
 
 
 def p_value(value: float, parts: Sequence[tuple[float, float]]) -> float:
@@ -199,7 +199,7 @@ def relative_error_interval(
 
 def accuracy_difference_interval(panel: Panel, model: str, other: str, *, confidence: float = 0.95) -> Interval:
     """Return the difference of two models' accuracies on one task, ``model`` minus ``other``, with its interval."""
-    return interval(components(accuracy_difference(panel, model, other)), None, confidence)
+    return interval(components(accuracy_difference(panel, [model], [other])), None, confidence)
 
 
 def all_intervals(

@@ -77,13 +77,48 @@ def relative_error_increases(panels: Sequence[Panel], references: Mapping[str, s
     return Linearised(by_task.mean(axis=1), by_task, used, tuple(gradients), perfect)
 
 
-def accuracy_difference(panel: Panel, model: str, other: str) -> Linearised:
-    """Return the difference of two models' accuracies on a task, ``model`` minus ``other``."""
-    value = np.array([panel.error(other) - panel.error(model)])
-    gradient = {other: np.zeros(1)} | {model: np.zeros(1)}
-    gradient[model] -= 1.0
-    gradient[other] += 1.0
-    return Linearised(value, value[:, None], (panel,), (gradient,))
+def relative_error_increase_between(
+    panels: Sequence[Panel], models: Sequence[str], others: Sequence[str]
+) -> Linearised:
+    r"""Return the mean relative error increase of some models over others, each task's errors averaged over them.
+
+    :math:`\frac1T \sum_t (\bar e_t / \bar r_t - 1)` with the mean errors of ``models`` and of ``others``.
+
+    Raises
+    ------
+    ValueError
+        If no task is left: there is none, or the others make no error on any.
+    """
+    means = {panel.task: (_mean_error(panel, models), _mean_error(panel, others)) for panel in panels}
+    perfect = tuple(panel.task for panel in panels if means[panel.task][1] <= 0)
+    used = tuple(panel for panel in panels if panel.task not in perfect)
+    if not used:
+        raise ValueError("no task is left to compare on")
+    by_task, gradients = np.empty((1, len(used))), []
+    for column, panel in enumerate(used):
+        e, r = means[panel.task]
+        by_task[0, column] = e / r - 1.0
+        gradients.append(_two_means(models, others, 1.0 / (len(used) * r), -e / (len(used) * r**2)))
+    return Linearised(by_task.mean(axis=1), by_task, used, tuple(gradients), perfect)
+
+
+def accuracy_difference(panel: Panel, models: Sequence[str], others: Sequence[str]) -> Linearised:
+    """Return the difference on a task of the mean accuracies of some models and others, ``models`` minus ``others``."""
+    value = np.array([_mean_error(panel, others) - _mean_error(panel, models)])
+    return Linearised(value, value[:, None], (panel,), (_two_means(models, others, -1.0, 1.0),))
+
+
+def _mean_error(panel: Panel, models: Sequence[str]) -> float:
+    return float(np.mean([panel.error(model) for model in models]))
+
+
+def _two_means(models: Sequence[str], others: Sequence[str], own: float, theirs: float) -> dict[str, Array]:
+    """Return the gradients in single models' errors, given those in the two means."""
+    gradient = {name: np.zeros(1) for name in [*models, *others]}
+    for names, slope in ((models, own), (others, theirs)):
+        for name in names:
+            gradient[name] += slope / len(names)
+    return gradient
 
 
 def accuracies(panels: Sequence[Panel], models: Sequence[str]) -> Linearised:
