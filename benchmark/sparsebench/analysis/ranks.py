@@ -1,0 +1,159 @@
+"""Ranks as simultaneous confidence intervals, win rates, and critical differences of mean ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .components import Components
+from .intervals import Interval, interval
+from .panels import Array
+
+
+@dataclass(frozen=True, eq=False)
+class RankIntervals:
+    """Ranks of p entries, 1 being the lowest value.
+
+    Parameters
+    ----------
+    low, high : ndarray of int, shape (p,)
+        With the confidence asked for every entry's true rank lies between them, all at once.
+    below : ndarray of bool, shape (p, p)
+        Whether the row's entry is shown to be lower than the column's.
+    level : float
+        What each pair was tested at, two-sided, so that the whole holds.
+    """
+
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    below: npt.NDArray[np.bool_]
+    level: float
+
+
+def rank_intervals(parts: Components, *, confidence: float = 0.95, draws: int = 20_000, seed: int = 0) -> RankIntervals:
+    r"""Return simultaneous confidence intervals of the ranks of statistics.
+
+    Mogstad, Romano, Shaikh and Wilhelm (2024): from simultaneous intervals of all pairwise differences an entry's rank
+    lies between 1 plus the number of entries shown to be lower, and p minus the number shown to be higher. The critical
+    value is the quantile of the largest :math:`|t_{jk}|`, from a Gaussian multiplier bootstrap of the estimated
+    covariance with a fixed seed. As seeds and replicates are few, its normal tail probability is what each pair is
+    tested at, with the interval of that pair (:func:`.intervals.interval`).
+
+    Parameters
+    ----------
+    parts : Components
+        Covariance components of p statistics.
+    confidence : float
+        Probability that all ranks lie in their intervals.
+    draws : int
+        Of the bootstrap.
+    seed : int
+        Of the bootstrap.
+    """
+    p = len(parts.statistics.values)
+    if p < 2:
+        one = np.ones(p, dtype=np.int64)
+        return RankIntervals(one, one.copy(), np.zeros((p, p), dtype=bool), 1.0 - confidence)
+    pairs = pair_intervals(parts, 0.5)
+    level = _level(pairs, p, covariance(parts), confidence, draws, seed)
+    below = np.zeros((p, p), dtype=bool)
+    for (j, k), pair in pairs.items():
+        if pair.excludes_zero(level):
+            below[(j, k) if pair.value < 0 else (k, j)] = True
+    return RankIntervals(1 + below.sum(axis=0), p - below.sum(axis=1), below, level)
+
+
+def pair_intervals(parts: Components, confidence: float = 0.95) -> dict[tuple[int, int], Interval]:
+    """Return the interval of each pair's difference, the first minus the second, each for itself."""
+    p = len(parts.statistics.values)
+    unit = np.eye(p)
+    return {(j, k): interval(parts, unit[j] - unit[k], confidence) for j in range(p) for k in range(j + 1, p)}
+
+
+def covariance(parts: Components) -> Array:
+    """Return the estimated covariance matrix of the statistics, made positive semi-definite."""
+    outer = [part.matrix for part in parts.levels if parts.tasks is None or part.factor == "replicates"]
+    if parts.tasks is not None:
+        return np.asarray(sum(outer, parts.tasks.matrix))
+    total = sum(outer, parts.images) - sum(part.matrix for part in parts.both)
+    values, vectors = np.linalg.eigh((total + total.T) / 2.0)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+
+
+def _level(
+    pairs: dict[tuple[int, int], Interval], p: int, sigma: Array, confidence: float, draws: int, seed: int
+) -> float:
+    """Return the two-sided level of a single pair: the tail of the largest of all pairs' normal statistics."""
+    from scipy.special import ndtr
+
+    values, vectors = np.linalg.eigh(sigma)
+    normal = np.random.default_rng(seed).standard_normal((draws, p))
+    drawn = normal @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    largest = np.zeros(draws)
+    for j, k in pairs:
+        sd = np.sqrt(max(sigma[j, j] + sigma[k, k] - 2.0 * sigma[j, k], 0.0))
+        if sd > 1e-12 * np.sqrt(sigma.max(initial=0.0)) and sd > 0:
+            np.maximum(largest, np.abs(drawn[:, j] - drawn[:, k]) / sd, out=largest)
+    critical = float(np.quantile(largest, confidence, method="higher"))
+    # never laxer than one test, never stricter than Bonferroni
+    return float(np.clip(2.0 * ndtr(-critical), (1.0 - confidence) / len(pairs), 1.0 - confidence))
+
+
+def win_rates(by_task: Array) -> Array:
+    """Return the fraction of tasks on which the row's entry has the lower value; equal values count half.
+
+    Parameters
+    ----------
+    by_task : ndarray, shape (p, tasks)
+        Errors, or relative error increases.
+
+    Returns
+    -------
+    ndarray, shape (p, p)
+        NaN on the diagonal.
+    """
+    rounded = np.round(by_task, 9)
+    lower = (rounded[:, None] < rounded[None]) + 0.5 * (rounded[:, None] == rounded[None])
+    rates = lower.mean(axis=2)
+    np.fill_diagonal(rates, np.nan)
+    return np.asarray(rates)
+
+
+def mean_ranks(by_task: Array) -> Array:
+    """Return the mean over tasks of each entry's rank, lowest first, equal values sharing their mean rank."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(np.round(by_task, 9), axis=0).mean(axis=1))
+
+
+def critical_difference(entries: int, tasks: int, confidence: float = 0.95) -> float:
+    r"""Return how far mean ranks must lie apart to differ (Nemenyi; Demsar 2006).
+
+    :math:`q \sqrt{k(k+1)/(6N)}` for k entries on N tasks, q being the quantile of the studentized range of k means with
+    infinite degrees of freedom, over :math:`\sqrt 2`. Tasks are the sample here: images and seeds don't enter.
+    """
+    from scipy.stats import studentized_range
+
+    if entries < 2 or tasks < 1:
+        raise ValueError(f"{entries} entries on {tasks} tasks have no critical difference")
+    q = float(studentized_range.ppf(confidence, entries, np.inf)) / 2.0**0.5
+    return q * (entries * (entries + 1) / (6.0 * tasks)) ** 0.5
+
+
+def friedman(by_task: Array) -> tuple[float, float]:
+    """Return Friedman's chi-squared, corrected for ties, and its p-value: whether mean ranks differ at all."""
+    from scipy.stats import friedmanchisquare
+
+    if len(by_task) < 3:
+        raise ValueError(f"Friedman's test needs three entries, not {len(by_task)}")
+    result = friedmanchisquare(*np.round(by_task, 9))
+    return float(result.statistic), float(result.pvalue)
+
+
+def ranks_of(values: Sequence[float]) -> npt.NDArray[np.int64]:
+    """Return the rank of each value, 1 being the lowest; equal values share the lowest rank."""
+    rounded = np.round(np.asarray(values, dtype=np.float64), 9)
+    return np.asarray(1 + (rounded[None] < rounded[:, None]).sum(axis=1))

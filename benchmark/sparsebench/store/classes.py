@@ -1,0 +1,113 @@
+"""Predicted classes of many runs, read without their logits."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..common import files
+from ..schema import ResultsError, RunRecord
+from .predictions import Predictions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_READERS = 2
+_AHEAD = 8  # files in memory at once
+
+
+def read_classes(root: Path, records: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, Predictions]]:
+    """Yield the predicted classes of stored records, in order; a few files are read ahead.
+
+    Runs on the same images share one tuple of ids.
+
+    Parameters
+    ----------
+    root : Path
+        The results folder.
+    records : sequence of RunRecord
+        Records that kept predictions.
+
+    Raises
+    ------
+    ResultsError
+        If a record kept none, or they are missing, damaged or not those that were written.
+    """
+    known: dict[bytes, tuple[str, ...]] = {}
+    folder = (Path(root) / "predictions").resolve()
+    with ThreadPoolExecutor(_READERS) as pool:
+        left = iter(records)
+        queue = [(record, pool.submit(_arrays, Path(root), folder, record)) for record in islice(left, _AHEAD)]
+        while queue:
+            record, future = queue.pop(0)
+            names, lengths, labels, predicted = future.result()
+            key = hashlib.sha256(names + lengths.tobytes()).digest()
+            if key not in known:
+                known[key] = _ids(names, lengths, record)
+            if len(known[key]) != len(labels):
+                raise _damaged(record, "its arrays have different lengths")
+            queue += [(r, pool.submit(_arrays, Path(root), folder, r)) for r in islice(left, 1)]
+            yield record, Predictions(known[key], labels, predicted)
+
+
+def _arrays(
+    root: Path, folder: Path, record: RunRecord
+) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the ids' bytes and lengths, labels and predicted classes of a record's file, once its hash is checked."""
+    import numpy as np
+
+    if record.predictions is None:
+        raise ResultsError(f"the run {record.record_key} kept no predictions", "run its cell again")
+    path = root / record.predictions
+    if not path.resolve().is_relative_to(folder):
+        raise ResultsError(
+            f"the run {record.record_key} names predictions outside of its folder: {record.predictions!r}"
+        )
+    try:
+        data = files.read_regular(path)
+    except OSError as error:
+        raise ResultsError(
+            f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != record.predictions_sha256:
+        raise ResultsError(f"the predictions {str(path)!r} have changed since their run", "run its cell again")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            if "predicted" not in archive.files:  # of schema 1: the classes are those of the logits
+                old = Predictions.from_bytes(data, str(path))
+                labels, predicted = old.labels, old.predicted
+            else:
+                labels, predicted = archive["labels"].astype(np.int64), archive["predicted"].astype(np.int64)
+            names, lengths = archive["ids"].tobytes(), archive["id_lengths"].astype(np.int64)
+        if labels.shape != predicted.shape or labels.ndim != 1:
+            raise ValueError("its arrays have different lengths")
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile,
+            zlib.error) as error:  # fmt: skip
+        raise _damaged(record, str(error)) from error
+    return names, lengths, labels, predicted
+
+
+def _ids(names: bytes, lengths: npt.NDArray[np.int64], record: RunRecord) -> tuple[str, ...]:
+    import numpy as np
+
+    ends = np.cumsum(lengths)
+    try:
+        return tuple(
+            names[start:end].decode("utf-8", "surrogatepass") for start, end in zip(ends - lengths, ends, strict=True)
+        )
+    except ValueError as error:
+        raise _damaged(record, str(error)) from error
+
+
+def _damaged(record: RunRecord, why: str) -> ResultsError:
+    return ResultsError(
+        f"the predictions of the run {record.record_key} are not a file of predictions: {why}", "run its cell again"
+    )

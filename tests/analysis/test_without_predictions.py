@@ -1,0 +1,55 @@
+"""Intervals from accuracies alone, and variance components."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sparsebench.analysis import image_bound, relative_error_interval, replicates_needed, seeds_only, variance_sources
+from sparsebench.analysis.metrics import Sample
+from sparsebench.analysis.simulation import Shape, draw
+
+
+def test_the_bound_for_images_by_hand():
+    # one task: (e/r - 1) with e = 0.2, r = 0.1 on 100 images
+    expected = 1.959964 * math.sqrt((0.2 * 0.8 + 4 * 0.1 * 0.9) / (100 * 0.1**2))
+    assert image_bound({"digits": (0.2, 0.1)}, {"digits": 100}) == pytest.approx(expected, rel=1e-5)
+    assert math.isnan(image_bound({}, {}))
+
+
+def test_scope_is_seeds_and_missing_sizes_give_no_bound():
+    entry, reference = {"digits": Sample.of([0.8, 0.82])}, {"digits": Sample.of([0.9, 0.88])}
+    got = seeds_only(entry, reference, {"digits": 100})
+    assert got.interval.scope == ("seeds",)
+    assert got.images > 0
+    assert math.isnan(seeds_only(entry, reference, {}).images)
+    assert seeds_only({"digits": Sample.of([0.8])}, reference, {}).interval.scope == ()
+
+
+def test_the_bound_is_above_the_paired_interval():
+    panels = draw(Shape(images=500, seeds=1), np.random.default_rng(0)).panels
+    errors = {p.task: (p.error("1"), p.error("0")) for p in panels}
+    got = relative_error_interval(panels, "1", "0")
+    assert image_bound(errors, {p.task: 500 for p in panels}) > (got.high - got.low) / 2
+
+
+def test_components_find_what_was_put_in():
+    rng = np.random.default_rng(1)
+    shape = Shape(images=2000, tasks=3, seeds=5, seed_sd=0.15, gaps=(0.0, 0.0))
+    tables = [variance_sources(draw(shape, rng).panels, None, ["0"]) for _ in range(40)]
+    seeds = np.mean([table["seeds"][0] ** 2 for table in tables]) ** 0.5
+    # a shift of 0.15 of a probit moves the accuracy by 0.15 times the density there; the mean over three tasks
+    from scipy.stats import norm
+
+    z = norm.ppf(0.2) + 0.3 * np.cos(2.0 * np.arange(3))
+    assert seeds == pytest.approx(0.15 * np.sqrt((norm.pdf(z) ** 2).sum()) / 3, rel=0.15)
+    assert math.isnan(tables[0]["replicates"][0])
+
+
+def test_replicates_for_a_difference():
+    # Cohen (1988), table 2.4.1: 17 per group detect an effect of 1.0, 64 one of 0.5, with a power of 80 %
+    assert replicates_needed(1.0, 1.0) == 17
+    assert replicates_needed(0.5, 1.0) == 64
+    assert replicates_needed(100.0, 1.0) == replicates_needed(1.0, 0.0) == 2
+    with pytest.raises(ValueError, match="positive"):
+        replicates_needed(0.0, 1.0)
