@@ -1,20 +1,23 @@
-"""Architectures by name: built by timm or torchvision, features and head apart, with their preprocessing."""
+"""Architectures by name: built by timm, by torchvision or here, features and head apart, with their preprocessing.
+
+timm and torchvision take longer to import than torch, and are imported when a name may be theirs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, cast
 
-import timm
 import torch
-import torchvision
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ..schema import CheckpointError, Interpolation, Preprocess, UnknownNameError
-from .architectures import OWN
+from .architectures import OWN, STANDALONE
+from .architectures.pooled import PooledNetwork
 
 __all__ = [
     "Architecture",
@@ -35,7 +38,10 @@ LIBRARIES = ("timm", "torchvision")
 
 @dataclass(frozen=True)
 class Architecture:
-    """A name that a library builds: ``library`` is ``timm`` or ``torchvision``, ``name`` may carry a timm tag."""
+    """A name that a library builds: ``library`` is ``timm`` or ``torchvision``, ``name`` may carry a timm tag.
+
+    Our own architectures count as timm's.
+    """
 
     library: str
     name: str
@@ -44,9 +50,30 @@ class Architecture:
         return self.name if self.library == "timm" else f"torchvision/{self.name}"
 
 
+def _timm() -> Any:
+    """Return timm, with our own architectures registered."""
+    import timm
+
+    from .architectures import registration  # noqa: F401 - importing it registers them
+
+    return timm
+
+
+def _torchvision_names() -> list[str]:
+    """Return the names of torchvision's classifiers."""
+    from torchvision import models
+
+    return models.list_models(models)
+
+
+def _is_standalone(arch: Architecture) -> bool:
+    """Return whether an architecture is built here, without timm."""
+    return arch.library == "timm" and arch.name in STANDALONE
+
+
 def known() -> list[str]:
     """Return the names of all architectures, torchvision's under their own names."""
-    return sorted(set(timm.list_models()) | set(torchvision.models.list_models(torchvision.models)))
+    return sorted({*_timm().list_models(), *_torchvision_names()})
 
 
 def find(arch: str) -> list[Architecture]:
@@ -60,10 +87,12 @@ def find(arch: str) -> list[Architecture]:
         If neither library has it.
     """
     library, _, name = arch.rpartition("/")
+    if library in ("", "timm") and name in STANDALONE:
+        return [Architecture("timm", name)]
     found = []
-    if library in ("", "timm") and timm.is_model(name) and _has_tag(name):
+    if library in ("", "timm") and _timm().is_model(name) and _has_tag(name):
         found.append(Architecture("timm", name))
-    if library in ("", "torchvision") and name in torchvision.models.list_models(torchvision.models):
+    if library in ("", "torchvision") and name in _torchvision_names():
         found.append(Architecture("torchvision", name))
     if not found:
         raise UnknownNameError("architecture", arch, known())
@@ -73,7 +102,7 @@ def find(arch: str) -> list[Architecture]:
 def _has_tag(name: str) -> bool:
     """Return whether timm knows the tag of a name, if it has one."""
     try:
-        timm.get_pretrained_cfg(name)
+        _timm().get_pretrained_cfg(name)
     except RuntimeError:
         return False
     return True
@@ -113,9 +142,15 @@ def build(arch: Architecture, num_classes: int) -> nn.Module:
 
     The initialisation draws from torch's global generator, except within :class:`skip_init`.
     """
+    if _is_standalone(arch):
+        return STANDALONE[arch.name](num_classes)
+    model: nn.Module
     if arch.library == "timm":
-        return timm.create_model(arch.name, pretrained=False, num_classes=num_classes)
-    model: nn.Module = torchvision.models.get_model(arch.name, weights=None, num_classes=num_classes or 1000)
+        model = _timm().create_model(arch.name, pretrained=False, num_classes=num_classes)
+        return model
+    from torchvision.models import get_model
+
+    model = get_model(arch.name, weights=None, num_classes=num_classes or 1000)
     if num_classes == 0:
         remove_head(model, arch)
     return model
@@ -177,7 +212,10 @@ def preprocess_of(arch: Architecture) -> Preprocess:
     """
     if arch.library == "torchvision":
         return Preprocess()
-    config = timm.get_pretrained_cfg(arch.name, allow_unregistered=True)
+    if _is_standalone(arch):
+        config: Any = SimpleNamespace(**STANDALONE[arch.name].default_cfg)
+    else:
+        config = _timm().get_pretrained_cfg(arch.name, allow_unregistered=True)
     if config is None:
         return Preprocess()
     tagged = "." in arch.name or arch.name in OWN
@@ -214,6 +252,8 @@ def feature_dim(arch: Architecture, size: int) -> int:
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"), skip_init():
         model = build(arch, 2)
+    if isinstance(model, PooledNetwork):  # takes any size
+        return model.num_features
     remove_head(model, arch)
     model.eval()
     try:

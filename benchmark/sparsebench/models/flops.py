@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from .architectures.pooled import PooledNetwork
 from .masks import prunable
+
+_SMALL = 256
+"""Pixels up to which a small network of our own is run for real: its first run on the meta device imports much."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,11 @@ def count(module: nn.Module, input_size: int) -> list[LayerFlops]:
     try:
         was_training = module.training
         module.eval()
-        with torch.inference_mode(), torch.device("meta"):  # shapes are enough: it takes neither time nor memory
-            tensors = {name: t.to("meta") for name, t in (*module.named_parameters(), *module.named_buffers())}
-            functional_call(module, tensors, (torch.zeros(1, 3, input_size, input_size),))
+        with torch.inference_mode():
+            if isinstance(module, PooledNetwork) and input_size <= _SMALL:
+                module(torch.zeros(1, 3, input_size, input_size))
+            else:
+                _run_for_shapes(module, input_size)
         module.train(was_training)
     finally:
         for handle in handles:
@@ -67,3 +72,12 @@ def count(module: nn.Module, input_size: int) -> list[LayerFlops]:
         for name, weight in weights.items()
         if name in positions
     ]
+
+
+def _run_for_shapes(module: nn.Module, input_size: int) -> None:
+    """Run a network for its shapes alone, on the meta device: it takes neither time nor memory."""
+    from torch.func import functional_call
+
+    with torch.device("meta"):
+        tensors = {name: t.to("meta") for name, t in (*module.named_parameters(), *module.named_buffers())}
+        functional_call(module, tensors, (torch.zeros(1, 3, input_size, input_size),))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 import sparsebench
-import sparsebench.models.architectures
+import sparsebench.models.architectures.registration
 from networks import images, prune, randomise
 from sparsebench.engines.sparse import SparseEngine, available, instruction_sets
 from sparsebench.pruning.distributions import erk_masks, global_masks, nm_masks, uniform_masks

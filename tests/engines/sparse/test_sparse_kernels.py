@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import sparsebench
-import sparsebench.models.architectures
+import sparsebench.models.architectures.registration
 from networks import images, prune, randomise
 from sparsebench.engines import prepare
 from sparsebench.engines.sparse import SparseEngine, available, instruction_sets

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath
 from torch import nn
 
 from .convolutions import conv, linear, norm
@@ -38,7 +37,6 @@ MODULES: dict[type[nn.Module], Handler] = {
     nn.Identity: _of(same_value),
     nn.Dropout: _of(same_value),
     nn.Dropout2d: _of(same_value),
-    DropPath: _of(same_value),
 }
 """Types of modules; a subclass goes by its nearest base here."""
 
@@ -78,4 +76,9 @@ METHODS: dict[Any, Handler] = {
 
 def handler_of(module: nn.Module) -> Handler | None:
     """Return what turns a module into a layer, or None."""
-    return next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
+    for kind in type(module).__mro__:
+        if kind in MODULES:
+            return MODULES[kind]
+        if kind.__name__ == "DropPath" and kind.__module__.startswith("timm."):  # timm isn't imported for its sake
+            return _of(same_value)
+    return None

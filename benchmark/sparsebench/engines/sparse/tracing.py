@@ -11,7 +11,7 @@ from torch import fx, nn
 from ...schema import InputError
 from ..fold import fold_batchnorm
 from .builder import Builder, NotUnderstood
-from .calls import FUNCTIONS, METHODS, MODULES, handler_of
+from .calls import FUNCTIONS, METHODS, handler_of
 from .graph import Network, Value, fuse
 from .liveness import drop_unread
 from .strides import close_gaps
@@ -133,7 +133,7 @@ class _Tracer(fx.Tracer):
     """Traces into everything but the layers of the table."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, tuple(MODULES)) or super().is_leaf_module(m, module_qualified_name)
+        return handler_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
 def check(module: nn.Module, input_shape: tuple[int, ...]) -> None:

@@ -1,10 +1,15 @@
-"""Architectures that neither timm nor torchvision has; importing this package registers them with timm."""
+"""Architectures of our own. Those in :data:`STANDALONE` need nothing but torch.
 
-from .mini import MiniResNet, mini
-from .mobilenet_v1 import MobileNetV1, mobilenet_v1
-from .resnet50_rigl import resnet50_rigl
+Importing :mod:`.registration` registers all of them with timm, which takes longer to import than torch.
+"""
 
-__all__ = ["OWN", "MiniResNet", "MobileNetV1", "mini", "mobilenet_v1", "resnet50_rigl"]
+from .mini import MiniResNet
+from .mobilenet_v1 import MobileNetV1
 
-OWN = frozenset({"mini", "mobilenet_v1", "resnet50_rigl"})
-"""Their names; timm's configuration of each is the preprocessing that its published files were trained with."""
+__all__ = ["OWN", "STANDALONE", "MiniResNet", "MobileNetV1"]
+
+STANDALONE: dict[str, type[MiniResNet | MobileNetV1]] = {"mini": MiniResNet, "mobilenet_v1": MobileNetV1}
+"""The classes of what is built without timm, by name."""
+
+OWN = frozenset({*STANDALONE, "resnet50_rigl"})
+"""Names of our own; the configuration of each is the preprocessing that its published files were trained with."""

@@ -1,4 +1,4 @@
-"""``mini``: the embedded backbone, a small ResNet for 32x32 images, registered with timm.
+"""``mini``: the embedded backbone, a small ResNet for 32x32 images.
 
 Basic blocks (He et al., 2016) of widths 32-64-128-256, one block a stage, after a 3x3 stem of stride 2: feature maps of
 16, 8, 4 and 2 pixels at 32x32, 1.28 M parameters with a 200-class head. It was chosen for what two cores can train and
@@ -10,12 +10,25 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from .pooled import PooledNetwork
 
-__all__ = ["MiniResNet", "mini"]
+__all__ = ["CONFIG", "MiniResNet"]
+
+
+CONFIG: dict[str, Any] = {
+    "input_size": (3, 32, 32),
+    "pool_size": (2, 2),
+    "crop_pct": 1.0,
+    "interpolation": "bilinear",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "num_classes": 200,
+    "first_conv": "conv1",
+    "classifier": "fc",
+}
+"""Its configuration, in timm's terms."""
 
 
 class BasicBlock(nn.Module):
@@ -53,6 +66,8 @@ class MiniResNet(PooledNetwork):
         Blocks of each stage.
     """
 
+    default_cfg = pretrained_cfg = CONFIG
+
     def __init__(
         self,
         num_classes: int = 200,
@@ -82,27 +97,3 @@ class MiniResNet(PooledNetwork):
         for stage in self.stages:
             x = getattr(self, stage)(x)
         return x
-
-
-default_cfgs = generate_default_cfgs(
-    {
-        "mini.untrained": {
-            "input_size": (3, 32, 32),
-            "pool_size": (2, 2),
-            "crop_pct": 1.0,
-            "interpolation": "bilinear",
-            "mean": (0.485, 0.456, 0.406),
-            "std": (0.229, 0.224, 0.225),
-            "num_classes": 200,
-            "first_conv": "conv1",
-            "classifier": "fc",
-        }
-    }
-)
-
-
-@register_model
-def mini(pretrained: bool = False, **kwargs: Any) -> MiniResNet:
-    """Build the embedded backbone; its weights come through ``sparsebench.load``, not through ``pretrained``."""
-    model: MiniResNet = build_model_with_cfg(MiniResNet, "mini", pretrained, **kwargs)
-    return model

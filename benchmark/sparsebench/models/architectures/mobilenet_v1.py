@@ -1,4 +1,4 @@
-"""``mobilenet_v1``: MobileNet (Howard et al., 2017) as the sparsity literature trains it, registered with timm.
+"""``mobilenet_v1``: MobileNet (Howard et al., 2017) as the sparsity literature trains it.
 
 Thirteen depthwise-separable blocks with batch norm and plain ReLU after every convolution, where timm's
 ``mobilenetv1_100`` has ReLU6 and other names. The parameters are named as in IST's repositories (``model.<block>.<n>``,
@@ -9,12 +9,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 from .pooled import PooledNetwork
 
-__all__ = ["MobileNetV1", "mobilenet_v1"]
+__all__ = ["CONFIG", "MobileNetV1"]
+
+CONFIG: dict[str, Any] = {
+    "num_classes": 1000,
+    "input_size": (3, 224, 224),
+    "pool_size": (7, 7),
+    "crop_pct": 0.875,
+    "interpolation": "bilinear",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "first_conv": "model.0.0",
+    "classifier": "fc",
+}
+"""Its configuration, in timm's terms."""
 
 BLOCKS = (
     (64, 1),
@@ -50,6 +62,8 @@ class MobileNetV1(PooledNetwork):
         Input channels.
     """
 
+    default_cfg = pretrained_cfg = CONFIG
+
     def __init__(self, num_classes: int = 1000, in_chans: int = 3) -> None:
         super().__init__()
         inputs = 32
@@ -65,27 +79,3 @@ class MobileNetV1(PooledNetwork):
         """Map images ``(B, 3, H, W)`` to the last feature map ``(B, 1024, H/32, W/32)``."""
         result: Tensor = self.model(x)
         return result
-
-
-default_cfgs = generate_default_cfgs(
-    {
-        "mobilenet_v1": {
-            "num_classes": 1000,
-            "input_size": (3, 224, 224),
-            "pool_size": (7, 7),
-            "crop_pct": 0.875,
-            "interpolation": "bilinear",
-            "mean": (0.485, 0.456, 0.406),
-            "std": (0.229, 0.224, 0.225),
-            "first_conv": "model.0.0",
-            "classifier": "fc",
-        }
-    }
-)
-
-
-@register_model
-def mobilenet_v1(pretrained: bool = False, **kwargs: Any) -> MobileNetV1:
-    """MobileNetV1, the architecture of the published sparse MobileNets."""
-    model: MobileNetV1 = build_model_with_cfg(MobileNetV1, "mobilenet_v1", pretrained, **kwargs)
-    return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -9,8 +11,11 @@ class PooledNetwork(nn.Module):
     """A network with timm's interface (``forward_features``, ``forward_head``, ``reset_classifier``) and a head ``fc``.
 
     A subclass builds its layers, calls :meth:`add_head`, and implements :meth:`forward_features`.
+    Its configuration is the class's, in timm's terms.
     """
 
+    default_cfg: dict[str, Any]
+    pretrained_cfg: dict[str, Any]
     num_classes: int
     num_features: int
     head_hidden_size: int

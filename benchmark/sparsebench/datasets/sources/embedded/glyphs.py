@@ -12,6 +12,7 @@ import hashlib
 import os
 import string
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
@@ -51,10 +52,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def font_path(font: str) -> Path:
-    """Return the path of a font that matplotlib ships."""
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
+    """Return the path of a font that matplotlib ships; matplotlib itself isn't imported for it."""
+    spec = find_spec("matplotlib")
+    package = Path(spec.origin if spec and spec.origin else "matplotlib").parent
+    return package / "mpl-data" / "fonts" / "ttf" / f"{font}.ttf"
 
 
 @lru_cache(maxsize=64)
