@@ -213,9 +213,16 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
     _add_offline(how)
     how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
-    how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
     how.add_argument(
-        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with what defines it"
+        "--skip-missing", action="store_true", help="leave out what isn't here and can't be fetched, and run the rest"
+    )
+    how.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything, print the plan and what is missing, fetch and run nothing",
+    )
+    how.add_argument(
+        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with its id and what defines it"
     )
     add_cluster(command)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..schema import (
     MODES,
+    DatasetError,
     InputError,
     Mode,
     Protocol,
@@ -118,7 +119,9 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, data_di
 
 
 def folder_task(path: Path) -> Task:
-    """Return the task of an image folder, named after it."""
+    """Return the task of an image folder, named after it, or raise :class:`DatasetError` where there is none."""
+    if not path.exists():
+        raise DatasetError(f"task {str(path)!r}: no folder {path.absolute()}", "correct the path")
     return Task(id=plain_id(path.resolve().name, "folder"), loader="imagefolder", root=str(path.resolve()))
 
 
