@@ -248,6 +248,7 @@ def run(
     probe: OneOrMore[str] = None,
     microbatch: int | None = None,
     set: Mapping[str, Any] | OneOrMore[str] = None,
+    reference: bool = False,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -265,6 +266,8 @@ def run(
         The results folder.
     microbatch : int, optional
         Full mode: images of a training batch that are computed at once; a part of the protocol.
+    reference : bool
+        Run the references of the selected checkpoints, too, as the command does unless it has ``--no-reference``.
     emit : callable, optional
         Called as runs start, progress and end.
     **options
@@ -295,6 +298,7 @@ def run(
         probes=several(probe),
         microbatch=microbatch,
         settings=given_settings(set),
+        references=reference,
     )
     return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
 

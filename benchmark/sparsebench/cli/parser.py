@@ -112,6 +112,11 @@ def _add_selection(command: argparse.ArgumentParser, title: str, *, tasks: bool 
             metavar="ID|DIR|YAML",
             help="id, image folder or task file",
         )
+        pick.add_argument(
+            "--no-reference",
+            action="store_true",
+            help="leave out the dense references that the selected checkpoints are compared with",
+        )
     pick.add_argument("--suite", default="mini", help="tasks, architectures and protocols (default: mini)")
     return pick
 

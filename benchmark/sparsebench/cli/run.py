@@ -154,6 +154,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         probes=getattr(arguments, "probe", ()),
         microbatch=getattr(arguments, "microbatch", None),
         settings=parse_settings(getattr(arguments, "set", ())),
+        references=not getattr(arguments, "no_reference", True),
     )
 
 

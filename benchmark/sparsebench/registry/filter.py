@@ -10,6 +10,13 @@ from .catalogue import Registry
 from .names import method_id
 
 
+def references_of(selected: Sequence[Checkpoint], registry: Registry) -> list[Checkpoint]:
+    """Return the registered references of some checkpoints that are not among them."""
+    names = dict.fromkeys(c.reference for c in selected if c.reference)
+    there = {c.id for c in selected}
+    return [registry.checkpoints[name] for name in names if name in registry.checkpoints and name not in there]
+
+
 @dataclass(frozen=True)
 class CheckpointFilter:
     """Which checkpoints to take; an empty field takes all that the suite's architectures have."""

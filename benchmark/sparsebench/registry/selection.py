@@ -30,7 +30,8 @@ class Selection:
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
     the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
-    :mod:`.protocols`); ``microbatch`` changes full mode's.
+    :mod:`.protocols`); ``microbatch`` changes full mode's. With ``references``, the checkpoints
+    that the selected ones are compared with are selected, too.
     """
 
     suite: str = "mini"
@@ -45,6 +46,7 @@ class Selection:
     probes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     microbatch: int | None = None
+    references: bool = False
 
 
 PROBE_PROTOCOLS = {
@@ -110,6 +112,8 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, data_di
             task = registry.task(name)
         else:
             path = _own_path(name)
+            if not path.exists() and path.suffix not in (".yaml", ".yml"):
+                raise DatasetError(f"task {name!r}: no folder {path.absolute()}", "correct the path")
             task = read_task(path, data_dir) if path.suffix in (".yaml", ".yml") else folder_task(path)
             task = task.model_copy(update={"id": apart("task", task.id, path, tasks)})
         if task.id in tasks:
@@ -119,9 +123,7 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, data_di
 
 
 def folder_task(path: Path) -> Task:
-    """Return the task of an image folder, named after it, or raise :class:`DatasetError` where there is none."""
-    if not path.exists():
-        raise DatasetError(f"task {str(path)!r}: no folder {path.absolute()}", "correct the path")
+    """Return the task of an image folder, named after it."""
     return Task(id=plain_id(path.resolve().name, "folder"), loader="imagefolder", root=str(path.resolve()))
 
 
