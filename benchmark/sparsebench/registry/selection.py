@@ -21,6 +21,7 @@ from ..schema import (
 )
 from . import Registry, read_task
 from .names import plain_id
+from .patterns import expand
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, data_di
     if not names:
         return [registry.task(name) for name in suite.tasks]
     tasks: dict[str, Task] = {}
+    there = [name for name in names if Path(name).exists()]
+    names = expand("task", names, suite.tasks, default=suite.tasks, more=registry.tasks, literal=there)
     for name in dict.fromkeys(names):
         if name in registry.tasks or not _is_path(name):
             task = registry.task(name)
