@@ -28,10 +28,10 @@ from .runs.executors.packing import arranged
 from .runs.executors.slurm import SlurmSettings
 from .runs.executors.submission import check_slurm
 from .runs.plan import Places, Plan, make_plan
-from .runs.prefetch import fetch_missing
+from .runs.prefetch import IfMissing, counted, fetch_missing
 from .runs.request import Request, check_request, request_of, several
 from .runs.runner import Emit, Event, RunOptions
-from .schema import CheckpointError, PlanFile, RunError, RunRecord, RunSpec
+from .schema import CheckpointError, InputError, PlanFile, RunError, RunRecord, RunSpec
 from .store import Store, frame, read_results
 from .store.plans import write_plan
 
@@ -69,7 +69,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     note : callable, optional
         Called with what is being checked, line by line.
     dry_run : bool
-        Fetch nothing: what is missing is an error.
+        Fetch nothing: the plan names what is missing, and the cells that need it.
 
     Raises
     ------
@@ -83,11 +83,14 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     store.check_writable()
     places = Places(request.data_dir, request.cache_dir)
     with TransferDisplay() as display:
-        forbidden = offline_reason(request.offline) or ("--dry-run" if dry_run else None)
+        forbidden = offline_reason(request.offline)
+        if_missing: IfMissing = "name" if dry_run else "skip" if request.skip_missing else "refuse"
         if forbidden is None and request.kind == "slurm":
             forbidden = "--executor slurm"
-        prefetch = request.prefetch(display, forbidden=forbidden)
+        prefetch = request.prefetch(display, forbidden=forbidden, if_missing=if_missing)
         plan = make_plan(request.selection, registry, request.numerics, places, note, prefetch)
+    if not plan.groups and not dry_run:
+        raise InputError(f"nothing of it is here: {', '.join(counted(plan.missing))}", "--dry-run says where to get it")
     records = store.read([run.run_id for run in plan.runs])
     if request.numerics.engine == "auto":
         plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
@@ -245,6 +248,7 @@ def run(
     probe: OneOrMore[str] = None,
     microbatch: int | None = None,
     set: Mapping[str, Any] | OneOrMore[str] = None,
+    reference: bool = False,
     emit: Emit | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -262,6 +266,8 @@ def run(
         The results folder.
     microbatch : int, optional
         Full mode: images of a training batch that are computed at once; a part of the protocol.
+    reference : bool
+        Run the references of the selected checkpoints, too, as the command does unless it has ``--no-reference``.
     emit : callable, optional
         Called as runs start, progress and end.
     **options
@@ -292,6 +298,7 @@ def run(
         probes=several(probe),
         microbatch=microbatch,
         settings=given_settings(set),
+        references=reference,
     )
     return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
 

@@ -46,10 +46,41 @@ def arguments(tasks: Path, results: Path) -> list[str]:
         "acdc",
         "--sparsity",
         "0.9",
+        "--no-reference",
     ]
 
 
-def test_run_ends_with_a_table_and_the_command_for_the_reference(
+def test_a_run_takes_its_reference_along_and_names_it(
+    tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [part for part in arguments(tasks, tmp_path / "runs") if part != "--no-reference"]
+    assert main([*line, "--mode", "linear", "--seed", "3"]) == 0
+    captured = capsys.readouterr()
+    assert "2 runs: 0 done before, 2 to do" in captured.err
+    assert "Relative error: against mini.dense." in captured.out
+    specs = [record.spec for record in Store(tmp_path / "runs").read()]
+    assert sorted((s.checkpoint, s.task, s.mode, s.seed) for s in specs) == [
+        (name, "colours", "linear", 3) for name in ("mini.acdc_s90", "mini.dense")
+    ]
+
+
+def test_a_reference_that_is_asked_for_is_not_run_twice(
+    tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["run", "--suite", "quick", "--tasks-dir", str(tasks), "--mode", "linear", "--dry-run"]
+    names = ["--checkpoint", "mini.dense", "--checkpoint", "mini.acdc_s90", "--checkpoint", "mini.gmp_s90"]
+    assert main([*line, *names]) == 0
+    assert "6 runs, 6 to do" in capsys.readouterr().out
+
+
+def test_the_library_runs_references_when_asked(tasks: Path, tmp_path: Path) -> None:
+    common = {"checkpoint": "mini.acdc_s90", "suite": "quick", "tasks_dirs": [tasks], "mode": "linear", "seed": 0}
+    for reference, names in ((False, ["mini.acdc_s90"]), (True, ["mini.acdc_s90", "mini.dense"])):
+        table = sparsebench.run(results=tmp_path / "runs", reference=reference, **common)
+        assert sorted(table["checkpoint"]) == names
+
+
+def test_without_its_reference_a_run_ends_with_a_table_and_the_command_for_the_reference(
     tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = [*arguments(tasks, tmp_path / "runs"), "--mode", "linear"]

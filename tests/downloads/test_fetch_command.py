@@ -94,7 +94,7 @@ def test_run_fetches_what_is_missing(own: Path, checkpoints: Path, capsys: pytes
     assert record.spec.weights_sha256 == sparsebench.load("mini.acdc_s90").info.weights_sha256
 
 
-@pytest.mark.parametrize("flag", ["--offline", "--dry-run", "SPARSEBENCH_OFFLINE=1", "HF_HUB_OFFLINE=1"])
+@pytest.mark.parametrize("flag", ["--offline", "SPARSEBENCH_OFFLINE=1", "HF_HUB_OFFLINE=1"])
 def test_what_forbids_fetching_names_the_command(
     flag: str,
     own: Path,

@@ -151,6 +151,7 @@ def test_two_folders_of_one_name_are_two_columns(tmp_path: Path, capsys: pytest.
 
 def test_the_plan_as_json_says_what_defines_each_run(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--suite", "quick", "--tasks-dir", str(tasks), "--checkpoint", "mini.acdc_s90", "--mode", "linear"]
+    options += ["--no-reference"]
     assert main(["run", *options, "--results", str(tasks / "none"), "--dry-run", "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)
     assert [run["seed"] for run in runs] == [0, 1]

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _complain(error: SparsebenchError, arguments: argparse.Namespace) -> int:
     if arguments.debug:
         traceback.print_exc()
-    print(f"error: {error.message}" + (f"; {error.hint}" if error.hint else ""), file=sys.stderr)
+    print(f"error: {error.line}", file=sys.stderr)
     return error.exit_code
 
 

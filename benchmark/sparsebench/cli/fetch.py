@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
                     display.line(f"{need.name}: here now")
     print(summary(needs, len(failures), prefetch))
     for failure in failures:
-        print(_words(failure), file=sys.stderr)
+        print(failure.line, file=sys.stderr)
     if failures:
         print(f"error: {len(failures)} of {len(needs)} are not here", file=sys.stderr)
     return 1 if failures else 0
@@ -112,7 +112,7 @@ def task_need(task: Task, prefetch: Prefetch) -> Need:
     except DatasetError as error:
         here = isinstance(error, DifferentDataError)
         state = "fetchable" if prefetch.can_download(task) and not here else "by hand"
-        return Need(task, state, None, task.source or "", _words(error))
+        return Need(task, state, None, task.source or "", error.line)
     return Need(task, "here", None, task.source or "")
 
 
@@ -147,10 +147,6 @@ def summary(needs: list[Need], failed: int | None, prefetch: Prefetch) -> str:
     else:
         text = f"{len(needs)} needed, {len(needs) - failed} here"
     return f"{text}; checkpoints in {checkpoints_dir()}, data sets in {prefetch.data_root}"
-
-
-def _words(error: SparsebenchError) -> str:
-    return error.message + (f"; {error.hint}" if error.hint else "")
 
 
 def _check_network(needs: list[Need]) -> None:

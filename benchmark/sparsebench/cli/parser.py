@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..common.version import __version__
 from ..pruning.methods import methods
@@ -83,36 +83,42 @@ def _add_registry(command: argparse.ArgumentParser) -> None:
     group.add_argument("--data", type=_path, metavar="DIR", help="where data sets live")
 
 
-def _add_selection(command: argparse.ArgumentParser, title: str, *, tasks: bool = True) -> argparse._ArgumentGroup:
-    pick = command.add_argument_group(title)
-    pick.add_argument("--method", action="append", type=_name, default=[], help="pruning method: acdc, gmp, dense, ...")
-    pick.add_argument(
-        "--sparsity", action="append", type=float, default=[], metavar="S", help="nominal, a fraction: 0.9"
+def _several(group: argparse._ArgumentGroup, *names: str, **more: Any) -> None:
+    """Add an option that takes several values, at once or repeated."""
+    group.add_argument(*names, action="extend", nargs="+", default=[], **({"type": _name} | more))
+
+
+def _add_selection(
+    command: argparse.ArgumentParser, title: str, *, tasks: bool = True, runs: bool = False, suite: bool = True
+) -> argparse._ArgumentGroup:
+    pick = command.add_argument_group(
+        title,
+        "Each takes several values. Names may be patterns, in quotes: 'mini.*_s90', and '!mini.lth*' leaves out.",
     )
-    pick.add_argument(
-        "--variant", action="append", type=_name, default=[], help="a method's variant (erk_5x, uniform, ...), or all"
-    )
-    pick.add_argument(
-        "--arch", action="append", type=_name, default=[], help="architecture; with a checkpoint FILE, the file's"
-    )
-    pick.add_argument(
+    _several(pick, "--method", help="pruning method: acdc, gmp, dense, ...")
+    _several(pick, "--sparsity", type=float, metavar="S", help="nominal, a fraction: 0.9")
+    if tasks:
+        _several(pick, "--task", "--dataset", dest="task", metavar="ID|DIR|YAML", help="id, image folder or task file")
+    if runs:
+        _several(pick, "--mode", help="linear or full")
+    _several(
+        pick,
         "--checkpoint",
-        action="append",
-        type=_name,
-        default=[],
+        "--model",
+        dest="checkpoint",
         metavar="ID|FILE",
         help="an id, or a .pth/.safetensors; FILE#ema, FILE#raw or FILE#NAME picks one of several sets of weights",
     )
-    if tasks:
+    if suite:
+        pick.add_argument("--suite", default="mini", help="tasks, architectures and protocols (default: mini)")
+    _several(pick, "--arch", help="architecture; with a checkpoint FILE, the file's")
+    _several(pick, "--variant", help="a method's variant (erk_5x, uniform, ...), or all")
+    if tasks and suite:
         pick.add_argument(
-            "--task",
-            action="append",
-            type=_name,
-            default=[],
-            metavar="ID|DIR|YAML",
-            help="id, image folder or task file",
+            "--no-reference",
+            action="store_true",
+            help="leave out the dense references that the selected checkpoints are compared with",
         )
-    pick.add_argument("--suite", default="mini", help="tasks, architectures and protocols (default: mini)")
     return pick
 
 
@@ -129,18 +135,15 @@ def _add_hardware(group: argparse._ArgumentGroup, precisions: tuple[str, ...]) -
 
 def _add_run(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "run", "run cells of the benchmark and show how well they did")
-    pick = _add_selection(command, "what to run (repeatable; leaving one out means all that the suite selects)")
-    pick.add_argument("--mode", action="append", type=_name, default=[], help="linear or full")
-    pick.add_argument(
+    pick = _add_selection(command, "what to run (leaving one out means all that the suite selects)", runs=True)
+    _several(
+        pick,
         "--probe",
-        action="append",
-        type=_name,
-        default=[],
         metavar="NAME",
         help="linear mode's classifier: sgd, lbfgs, ridge, knn or fewshot (default: the suite's); without --mode,"
         " linear mode alone",
     )
-    pick.add_argument("--seed", action="append", type=int, default=[], metavar="K", help="seed of head and order")
+    _several(pick, "--seed", type=int, metavar="K", help="seed of head and order")
     pick.add_argument(
         "--set",
         action="extend",
@@ -151,7 +154,15 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     _add_registry(command)
     where = command.add_argument_group("where to")
-    where.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+    where.add_argument(
+        "--results",
+        "--output",
+        dest="results",
+        type=_path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="records (default: runs/)",
+    )
     where.add_argument("--save-weights", action="store_true", help="full mode: keep the finetuned weights")
     where.add_argument("--no-heads", action="store_true", help="linear mode: don't keep the trained classifiers")
     where.add_argument(
@@ -213,9 +224,16 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
     _add_offline(how)
     how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
-    how.add_argument("--dry-run", action="store_true", help="check everything, print the plan, run nothing")
     how.add_argument(
-        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with what defines it"
+        "--skip-missing", action="store_true", help="leave out what isn't here and can't be fetched, and run the rest"
+    )
+    how.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything, print the plan and what is missing, fetch and run nothing",
+    )
+    how.add_argument(
+        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with its id and what defines it"
     )
     add_cluster(command)
 
@@ -290,7 +308,15 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="set the results beside these, cell by cell: `published`, a results folder or tidy CSV",
     )
-    command.add_argument("--out", type=_path, default=Path("report"), metavar="DIR", help="where to (default: report/)")
+    command.add_argument(
+        "--out",
+        "--output",
+        dest="out",
+        type=_path,
+        default=Path("report"),
+        metavar="DIR",
+        help="where to (default: report/)",
+    )
     command.add_argument(
         "--bench",
         type=_path,
@@ -330,7 +356,15 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="accuracy to draw throughput against: a results folder or tidy CSV (default: runs/, else results/mini/)",
     )
-    where.add_argument("--out", type=_path, default=Path("bench"), metavar="DIR", help="where to (default: bench/)")
+    where.add_argument(
+        "--out",
+        "--output",
+        dest="out",
+        type=_path,
+        default=Path("bench"),
+        metavar="DIR",
+        help="where to (default: bench/)",
+    )
 
 
 def _add_prune(commands: argparse._SubParsersAction) -> None:
@@ -364,7 +398,15 @@ def _add_prune(commands: argparse._SubParsersAction) -> None:
         metavar="DATA",
         help="a .npz of JPEGs, a folder with train/ and val/, or torchvision:NAME:FOLDER",
     )
-    command.add_argument("--out", type=_path, required=True, metavar="FILE", help="the checkpoint, a .safetensors file")
+    command.add_argument(
+        "--out",
+        "--output",
+        dest="out",
+        type=_path,
+        required=True,
+        metavar="FILE",
+        help="the checkpoint, a .safetensors file",
+    )
     spread = command.add_argument_group("sparsity")
     spread.add_argument(
         "--distribution", choices=("global", "uniform", "erk", "nm"), help="over layers (default: the method's)"

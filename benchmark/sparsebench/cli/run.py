@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -39,8 +38,12 @@ def main(arguments: argparse.Namespace) -> int:
         prepared = prepare(request, note, dry_run=arguments.dry_run)
     runs, todo = prepared.plan.runs, prepared.todo.runs
     if arguments.dry_run:
-        print(plan_json(prepared) if arguments.json else render_plan(prepared))
+        from .plan_table import plan_json, render_plan
+
+        print(plan_json(prepared) if arguments.json else render_plan(prepared, _at_once(request, len(todo))))
         return 0
+    for need in prepared.plan.missing:
+        print(f"left out: {need.line}", file=sys.stderr)
     done = len(runs) - len(todo)
     print(
         f"{len(runs)} runs: {done} done before, {len(todo)} to do; records in {request.results}",
@@ -127,6 +130,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
         workers=arguments.workers,
         logger=arguments.logger,
         offline=arguments.offline,
+        skip_missing=arguments.skip_missing,
         **{name: value for name, value in given.items() if value is not None},
         command=shlex.join(["sparsebench", *map(_portable, sys.argv[1:])]),
     )
@@ -150,6 +154,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         probes=getattr(arguments, "probe", ()),
         microbatch=getattr(arguments, "microbatch", None),
         settings=parse_settings(getattr(arguments, "set", ())),
+        references=not getattr(arguments, "no_reference", True),
     )
 
 
@@ -157,36 +162,6 @@ def _portable(argument: str) -> str:
     """Return an argument with an absolute path shortened to its name."""
     flag, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
     return flag + equals + (Path(value).name if Path(value).is_absolute() else value)
-
-
-def render_plan(prepared: Prepared) -> str:
-    """Return the plan as a table: a line per group, with what is still to do."""
-    from .listing import columns
-
-    todo = {run.record_key for run in prepared.todo.runs}
-    rows = [["CHECKPOINT", "TASK", "MODE", "PROTOCOL", "SEEDS", "TO DO", "RUN IDS"]]
-    for group in prepared.plan.groups:
-        rows.append(
-            [
-                group.checkpoint.id,
-                group.task.id,
-                group.mode,
-                group.protocol.name,
-                ",".join(str(run.seed) for run in group.runs),
-                str(sum(run.record_key in todo for run in group.runs)),
-                " ".join(run.run_id for run in group.runs),
-            ]
-        )
-    total = len(prepared.plan.runs)
-    threads, at_once = prepared.request.numerics.threads, _at_once(prepared.request, len(todo))
-    return columns(rows) + f"\n{total} runs, {len(todo)} to do, {at_once} at once, {threads} thread(s) each"
-
-
-def plan_json(prepared: Prepared) -> str:
-    """Return the plan as JSON: of each run its ids, whether it is to do, its labels and what defines it."""
-    todo = {run.record_key for run in prepared.todo.runs}
-    runs = [run.model_dump(mode="json") | {"to_do": run.record_key in todo} for run in prepared.plan.runs]
-    return json.dumps(runs, indent=1, ensure_ascii=False)
 
 
 def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..registry import CheckpointFilter, Registry
+from ..registry.filter import references_of
 from ..registry.names import plain_id
 from ..registry.selection import Selection, apart
 from ..schema import (
@@ -139,7 +140,7 @@ def _own_exempt(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
 
 
 def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -> list[Checkpoint]:
-    """Return the checkpoints of a selection: registered ones, then the user's files."""
+    """Return the checkpoints of a selection: registered ones, the user's files, and references if asked for."""
     files = [name for name in dict.fromkeys(selection.checkpoints) if is_file_name(name, registry)]
     ids = [name for name in selection.checkpoints if name not in files]
     if files and len(selection.archs) > 1:
@@ -158,7 +159,7 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         name = apart("checkpoint", checkpoint.id, split_choice(file)[0], taken)
         selected.append(checkpoint.model_copy(update={"id": name}))
         taken.add(name)
-    return selected
+    return selected + (references_of(selected, registry) if selection.references else [])
 
 
 def _entry(name: str, arch: str | None) -> Checkpoint:

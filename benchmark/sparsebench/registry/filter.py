@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from ..schema import Checkpoint, InputError, Suite, UnknownNameError
 from .catalogue import Registry
 from .names import method_id
+from .patterns import expand
+
+
+def references_of(selected: Sequence[Checkpoint], registry: Registry) -> list[Checkpoint]:
+    """Return the registered references of some checkpoints that are not among them."""
+    names = dict.fromkeys(c.reference for c in selected if c.reference)
+    there = {c.id for c in selected}
+    return [registry.checkpoints[name] for name in names if name in registry.checkpoints and name not in there]
 
 
 @dataclass(frozen=True)
@@ -32,29 +40,38 @@ class CheckpointFilter:
         InputError
             If a name is unknown, or nothing has the asked-for combination (with what there is).
         """
-        if self.ids:
-            candidates = [registry.checkpoint(name) for name in dict.fromkeys(self.ids)]
+        of_archs = self._of_arch(registry, suite)
+        wanted = [name for name in self.ids if not name.startswith("!")]
+        if wanted:
+            more = () if self.archs else registry.checkpoints
+            names = expand("checkpoint", wanted, [c.id for c in of_archs], more=more)
+            candidates = [registry.checkpoint(name) for name in names]
             for c in candidates:
-                if self.archs and not {c.arch, c.family} & set(self.archs):
+                if self.archs and c not in of_archs:
                     raise InputError(f"checkpoint {c.id} has architecture {c.arch}", "leave --arch out")
         else:
-            candidates = self._of_variant(self._of_arch(registry, suite), suite)
-        methods = [method_id(name) for name in self.methods]
-        for given, name in zip(self.methods, methods, strict=True):
+            candidates = self._of_variant(of_archs, suite)
+        excluded = [name for name in self.ids if name.startswith("!")]
+        if excluded:
+            kept = set(expand("checkpoint", excluded, registry.checkpoints, default=[c.id for c in candidates]))
+            candidates = [c for c in candidates if c.id in kept]
+        asked = expand("method", self.methods, list(dict.fromkeys(c.method for c in candidates)))
+        methods = [method_id(name) for name in asked]
+        for given, name in zip(asked, methods, strict=True):
             if name not in registry.methods():
                 raise UnknownNameError("method", given, registry.methods())
         of_method = [c for c in candidates if not methods or c.method in methods]
-        for given, name in zip(self.methods, methods, strict=True):
+        for given, name in zip(asked, methods, strict=True):
             if not any(c.method == name for c in of_method):
                 there = sorted({c.method for c in candidates})
                 raise InputError(
                     f"no checkpoint of method {given!r} is registered here", f"there are: {', '.join(there)}"
                 )
-        return self._of_sparsity(of_method)
+        return self._of_sparsity(of_method, named=bool(wanted))
 
     def _of_arch(self, registry: Registry, suite: Suite) -> list[Checkpoint]:
-        archs = set(self.archs or suite.archs)
         known = {a for c in registry.checkpoints.values() for a in (c.arch, c.family)} | set(suite.archs)
+        archs = set(expand("architecture", self.archs, known, default=suite.archs) or suite.archs)
         for arch in archs:
             if arch not in known:
                 raise UnknownNameError("architecture", arch, known)
@@ -72,9 +89,9 @@ class CheckpointFilter:
         own = [c for c in candidates if c.id in suite.checkpoints]
         return own or candidates
 
-    def _of_sparsity(self, candidates: list[Checkpoint]) -> list[Checkpoint]:
+    def _of_sparsity(self, candidates: list[Checkpoint], *, named: bool) -> list[Checkpoint]:
         if not self.sparsities:
-            return [c for c in candidates if self.ids or c.distribution != "nm"]
+            return [c for c in candidates if named or c.distribution != "nm"]
         selected = [c for c in candidates if any(abs(c.sparsity - s) < 1e-9 for s in self.sparsities)]
         for sparsity in self.sparsities:
             if not any(abs(c.sparsity - sparsity) < 1e-9 for c in selected):

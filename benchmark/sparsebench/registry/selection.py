@@ -10,6 +10,7 @@ from typing import Any
 
 from ..schema import (
     MODES,
+    DatasetError,
     InputError,
     Mode,
     Protocol,
@@ -20,6 +21,7 @@ from ..schema import (
 )
 from . import Registry, read_task
 from .names import plain_id
+from .patterns import expand
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Selection:
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
     the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
-    :mod:`.protocols`); ``microbatch`` changes full mode's.
+    :mod:`.protocols`); ``microbatch`` changes full mode's. With ``references``, the checkpoints
+    that the selected ones are compared with are selected, too.
     """
 
     suite: str = "mini"
@@ -44,6 +47,7 @@ class Selection:
     probes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     microbatch: int | None = None
+    references: bool = False
 
 
 PROBE_PROTOCOLS = {
@@ -104,11 +108,15 @@ def select_tasks(names: Sequence[str], registry: Registry, suite: Suite, data_di
     if not names:
         return [registry.task(name) for name in suite.tasks]
     tasks: dict[str, Task] = {}
+    there = [name for name in names if Path(name).exists()]
+    names = expand("task", names, suite.tasks, default=suite.tasks, more=registry.tasks, literal=there)
     for name in dict.fromkeys(names):
         if name in registry.tasks or not _is_path(name):
             task = registry.task(name)
         else:
             path = _own_path(name)
+            if not path.exists() and path.suffix not in (".yaml", ".yml"):
+                raise DatasetError(f"task {name!r}: no folder {path.absolute()}", "correct the path")
             task = read_task(path, data_dir) if path.suffix in (".yaml", ".yml") else folder_task(path)
             task = task.model_copy(update={"id": apart("task", task.id, path, tasks)})
         if task.id in tasks:

@@ -151,6 +151,8 @@ def _notes(lines: pd.DataFrame, commands: Commands | None) -> list[str]:
     """Return what is missing on the lines, and what to do about it."""
     notes = [f"* {name}: {note}" for name, note in zip(lines["checkpoint"], lines["note"], strict=True) if note]
     notes += [UNDERFIT_CAPTION] if any(lines["underfit"]) else []
+    against = sorted(set(lines.loc[lines["reference_ran"], "reference"]) - {""})
+    notes += [f"Relative error: against {', '.join(against)}."] if against else []
     without = lines[~lines["reference_ran"] & (lines["n_tasks"] > 0)]
     for reference in sorted(set(without["reference"])):
         names = ", ".join(without.loc[without["reference"] == reference, "checkpoint"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from ..registry import Registry
 from ..registry.selection import Selection, select_modes, select_tasks, task_protocols
 from ..schema import (
     SEEDED_PROBES,
+    Checkpoint,
     Group,
     InputError,
     Mode,
@@ -28,8 +29,9 @@ from ..schema import (
     Protocol,
     RunSpec,
     Suite,
+    Task,
 )
-from .prefetch import Prefetch
+from .prefetch import Missing, Prefetch
 
 Overwrite = Literal["never", "failed", "always"]
 PredictionKind = Literal["logits", "classes"]
@@ -49,10 +51,26 @@ class Places:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A checkpoint on a task in a mode, of which something is missing, so that the ids of its runs can't be known."""
+
+    checkpoint: Checkpoint
+    task: Task
+    protocol: Protocol
+    seeds: tuple[int, ...]
+    missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The runs of a selection, grouped by checkpoint, task and mode."""
+    """The runs of a selection, grouped by checkpoint, task and mode.
+
+    ``missing`` is what is not here, where a plan is made nevertheless, and ``unknown`` the cells that need it.
+    """
 
     groups: tuple[Group, ...]
+    unknown: tuple[Cell, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
     @property
     def runs(self) -> list[RunSpec]:
@@ -142,10 +160,13 @@ def make_plan(
     protocols = {
         (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
     }
-    opened = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
+    provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
+    opened = provided.data
     infos: list[tuple[BackboneInfo, Preprocess]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
+        if provided.missing_of(checkpoint):
+            continue
         notify(f"checking checkpoint {checkpoint.id}")
         backbone = load_entry(checkpoint)
         twice = next((other for other, _ in infos if _same(other, backbone.info)), None)
@@ -165,7 +186,15 @@ def make_plan(
         for loaded in infos
         for data, protocol in zip(opened, of_tasks, strict=True)
     ]
-    return Plan(tuple(groups))
+    unknown = [
+        Cell(checkpoint, task, protocol, _seeds(context, protocol), gone)
+        for mode in modes
+        for task in tasks
+        for protocol in protocols[mode, task.id]
+        for checkpoint in checkpoints
+        if (gone := provided.missing_of(checkpoint, task))
+    ]
+    return Plan(tuple(groups), tuple(unknown), provided.missing)
 
 
 def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, notify: Callable[[str], None]) -> Numerics:
@@ -211,11 +240,14 @@ def _group(context: _Context, protocol: Protocol, info: BackboneInfo, preprocess
         )
     transform = resolve_transform(preprocess, task, protocol)
     first = _first_spec(context, info, data, protocol, transform.sha256)
-    seeds: Sequence[int] = context.seeds or context.suite.modes[mode].seeds
-    if mode == "linear" and protocol.probe not in SEEDED_PROBES:
-        seeds = (0,)  # every seed would give the same numbers
-    runs = tuple(first.model_copy(update={"seed": seed}) for seed in dict.fromkeys(seeds))
+    runs = tuple(first.model_copy(update={"seed": seed}) for seed in _seeds(context, protocol))
     return Group(checkpoint=info.checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
+
+
+def _seeds(context: _Context, protocol: Protocol) -> tuple[int, ...]:
+    if protocol.mode == "linear" and protocol.probe not in SEEDED_PROBES:
+        return (0,)  # every seed would give the same numbers
+    return tuple(dict.fromkeys(context.seeds or context.suite.modes[protocol.mode].seeds))
 
 
 def _first_spec(

@@ -6,16 +6,61 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ..common.paths import datasets_dir
 from ..datasets import can_download, download_task, open_task
 from ..datasets.base import TaskData
 from ..downloads import ByHandError, Fetcher, FetchError, TransferDisplay, find_state, offline_reason
 from ..downloads.locating import remedy
-from ..schema import Checkpoint, CheckpointError, DatasetError, DifferentDataError, InputError, Task
+from ..schema import (
+    Checkpoint,
+    CheckpointError,
+    DatasetError,
+    DifferentDataError,
+    InputError,
+    MissingDataError,
+    SparsebenchError,
+    Task,
+)
 
 Note = Callable[[str], None]
+IfMissing = Literal["refuse", "skip", "name"]
 _SHOWN = 5
+_WITHOUT = "--skip-missing runs the rest"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A checkpoint or data set that a selection reads and that is not here, and what to do about it."""
+
+    subject: Checkpoint | Task
+    state: Literal["fetchable", "by hand", "missing"]
+    remedy: str
+
+    @property
+    def kind(self) -> Literal["checkpoint", "data set"]:
+        """What it is, for people."""
+        return "checkpoint" if isinstance(self.subject, Checkpoint) else "data set"
+
+    @property
+    def line(self) -> str:
+        """What is missing, and what to do about it."""
+        is_checkpoint = isinstance(self.subject, Checkpoint)
+        return f"checkpoint {self.subject.id}: its file is missing; {self.remedy}" if is_checkpoint else self.remedy
+
+
+@dataclass(frozen=True)
+class Provision:
+    """What is here of what a plan reads: the tasks' data in their order, and what is missing."""
+
+    data: tuple[TaskData, ...]
+    missing: tuple[Missing, ...] = ()
+
+    def missing_of(self, *subjects: Checkpoint | Task) -> tuple[Missing, ...]:
+        """Return what is missing of some checkpoints and tasks."""
+        ids = {(type(subject), subject.id) for subject in subjects}
+        return tuple(need for need in self.missing if (type(need.subject), need.subject.id) in ids)
 
 
 @dataclass(frozen=True)
@@ -36,6 +81,9 @@ class Prefetch:
         What forbids fetching, such as ``--offline``.
     command : str
         The command that fetches everything.
+    if_missing : str
+        What to do about what isn't here: ``refuse`` fetches what may be fetched and raises for the rest; ``skip``
+        fetches, too, and leaves the rest out; ``name`` fetches nothing.
     """
 
     data_dir: Path | None = None
@@ -44,13 +92,14 @@ class Prefetch:
     begin: Note | None = None
     forbidden: str | None = field(default_factory=offline_reason)
     command: str = "sparsebench fetch"
+    if_missing: IfMissing = "refuse"
 
     @property
     def data_root(self) -> Path:
         """Where data sets live."""
         return self.data_dir or datasets_dir()
 
-    def provide(self, checkpoints: Sequence[Checkpoint], tasks: Sequence[Task], note: Note) -> list[TaskData]:
+    def provide(self, checkpoints: Sequence[Checkpoint], tasks: Sequence[Task], note: Note) -> Provision:
         """Open the tasks and fetch what is missing, the cheap checks before the downloads.
 
         Parameters
@@ -60,33 +109,57 @@ class Prefetch:
         note : callable
             Called with what is being checked, line by line.
 
-        Returns
-        -------
-        list of TaskData
-            The tasks' data, in their order.
-
         Raises
         ------
         InputError
-            If something is missing and can't or may not be fetched; everything that is missing is named.
+            If something is missing that can't or may not be fetched, and ``if_missing`` is ``refuse`` (everything that
+            is missing is named); or if a data set is here, but damaged or not what its task says.
         """
-        absent = [c for entry in checkpoints for c in entry.files() if find_state(c.file) != "here"]
         opened: dict[str, TaskData] = {}
-        closed: list[Task] = []
+        missing = [_absent(c) for entry in checkpoints for c in entry.files() if find_state(c.file) != "here"]
         for task in tasks:
             note(f"checking task {task.id}")
             try:
                 opened[task.id] = self.open(task)
             except DatasetError as error:
-                if isinstance(error, DifferentDataError) or not self.can_download(task):
+                there = isinstance(error, DifferentDataError) or not isinstance(error, MissingDataError)
+                fetchable = not isinstance(error, DifferentDataError) and self.can_download(task)
+                if there and not fetchable:
                     raise
-                closed.append(task)
-        self._check(absent, closed)
-        for task in closed:
-            self.download(task)
-            opened[task.id] = self.open(task)
-        self._fetch(absent)
-        return [opened[task.id] for task in tasks]
+                missing.append(Missing(task, "fetchable" if fetchable else "by hand", error.line))
+        if self.if_missing == "refuse":
+            self._check(missing)
+        if self.if_missing != "name":
+            missing = self._get(missing, opened)
+        return Provision(tuple(opened[task.id] for task in tasks if task.id in opened), tuple(missing))
+
+    def _get(self, missing: Sequence[Missing], opened: dict[str, TaskData]) -> list[Missing]:
+        """Fetch what can and may be fetched, data sets first, and return what is missing still."""
+        left: list[Missing] = []
+        failures: list[SparsebenchError] = []
+        for need in sorted(missing, key=lambda need: isinstance(need.subject, Checkpoint)):
+            if self.forbidden or need.state != "fetchable":
+                left.append(need)
+                continue
+            try:
+                if isinstance(need.subject, Checkpoint):
+                    self.fetch(need.subject)
+                else:
+                    self.download(need.subject)
+                    opened[need.subject.id] = self.open(need.subject)
+            except (FetchError, DatasetError) as error:
+                if self.if_missing == "refuse" and isinstance(error, DatasetError):
+                    raise
+                failures.append(error)
+                left.append(Missing(need.subject, need.state, error.line))
+        if self.if_missing == "refuse" and len(failures) == 1:
+            raise failures[0]
+        if self.if_missing == "refuse" and failures:
+            raise FetchError(
+                f"{len(failures)} checkpoints can't be fetched; the first: {failures[0].message}",
+                f"all of them: {self.command}",
+            )
+        return left
 
     def open(self, task: Task) -> TaskData:
         """Return a task's data, or raise :class:`DatasetError`; nothing is fetched."""
@@ -108,34 +181,35 @@ class Prefetch:
             self.begin(checkpoint.id)
         return self.fetcher.fetch(checkpoint)
 
-    def _check(self, absent: Sequence[Checkpoint], closed: Sequence[Task]) -> None:
-        """Raise if anything is missing that isn't fetched now."""
-        others = [c for c in absent if find_state(c.file) in ("by hand", "missing")]
-        if self.forbidden and (len(others) < len(absent) or closed):
-            what = _counted("checkpoint", [c.id for c in absent]) + _counted("data set", [t.id for t in closed])
+    def _check(self, missing: Sequence[Missing]) -> None:
+        """Raise if anything is missing that isn't fetched now; what is missing is named."""
+        others = [need for need in missing if need.state != "fetchable"]
+        if self.forbidden and len(others) < len(missing):
             raise InputError(
-                f"not here: {', '.join(what)}", f"{self.forbidden} forbids fetching; with a network: {self.command}"
+                f"not here: {', '.join(counted(missing))}",
+                f"{self.forbidden} forbids fetching; with a network: {self.command}",
             )
         if len(others) == 1:
-            raise ByHandError(f"checkpoint {others[0].id}: its file is missing", remedy(others[0]))
+            raise ByHandError(others[0].line, _WITHOUT)
         if others:
-            (names,) = _counted("checkpoint", [c.id for c in others])
-            raise ByHandError(f"not here, and no address gives them: {names}", f"what to do: {self.command} --dry-run")
-
-    def _fetch(self, absent: Sequence[Checkpoint]) -> None:
-        failures: list[FetchError] = []
-        for checkpoint in absent:
-            try:
-                self.fetch(checkpoint)
-            except FetchError as error:
-                failures.append(error)
-        if len(failures) == 1:
-            raise failures[0]
-        if failures:
-            raise FetchError(
-                f"{len(failures)} checkpoints can't be fetched; the first: {failures[0].message}",
-                f"all of them: {self.command}",
+            raise ByHandError(
+                f"not here, and no address gives them: {', '.join(counted(others))}",
+                f"what to do: {self.command} --dry-run; {_WITHOUT}",
             )
+
+
+def _absent(checkpoint: Checkpoint) -> Missing:
+    state = find_state(checkpoint.file)
+    return Missing(checkpoint, "missing" if state == "here" else state, remedy(checkpoint))
+
+
+def counted(missing: Sequence[Missing]) -> list[str]:
+    """Return how many checkpoints and data sets are missing, and some of their names."""
+    names: dict[str, list[str]] = {"checkpoint": [], "data set": []}
+    for need in missing:
+        if need.subject.id not in names[need.kind]:
+            names[need.kind].append(need.subject.id)
+    return [text for kind, ids in names.items() for text in _counted(kind, ids)]
 
 
 def _counted(kind: str, names: Sequence[str]) -> list[str]:

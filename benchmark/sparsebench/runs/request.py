@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ..common.paths import cache_dir as default_cache
 from ..common.retry import RETRIES
-from ..downloads import Fetcher, Limits, TransferDisplay
+from ..downloads import Fetcher, Limits, TransferDisplay, offline_reason
 from ..engines.context import device_of
 from ..registry import Registry, load_registry
 from ..registry.protocols import settings_texts
@@ -24,7 +24,7 @@ from .executors import KINDS, Kind
 from .executors.cluster import Cluster, read_cluster
 from .logs import check_logger
 from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind
-from .prefetch import Prefetch, fetch_command
+from .prefetch import IfMissing, Prefetch, fetch_command
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,18 @@ class Request:
     retries: int = RETRIES
     logger: str | None = None
     offline: bool = False
+    skip_missing: bool = False
     command: str = "sparsebench run"
 
     @property
     def kind(self) -> Kind:
         """The executor that will run the plan."""
         return self.executor or ("inline" if self.jobs == 1 else "local")
+
+    @property
+    def offline_reason(self) -> str | None:
+        """What forbids fetching: the request's own ``--offline``, or the environment; None if nothing does."""
+        return offline_reason(self.offline)
 
     @property
     def asked_cluster(self) -> Cluster:
@@ -72,7 +78,12 @@ class Request:
         return load_registry(self.registry_files, self.tasks_dirs, self.data_dir)
 
     def prefetch(
-        self, display: TransferDisplay, *, limits: Limits | None = None, forbidden: str | None = None
+        self,
+        display: TransferDisplay,
+        *,
+        limits: Limits | None = None,
+        forbidden: str | None = None,
+        if_missing: IfMissing = "refuse",
     ) -> Prefetch:
         """Return what fetches the request's files: ``forbidden`` says what forbids it, if anything does."""
         return Prefetch(
@@ -82,6 +93,7 @@ class Request:
             begin=display.begin,
             forbidden=forbidden,
             command=fetch_command(options_of(self)),
+            if_missing=if_missing,
         )
 
 

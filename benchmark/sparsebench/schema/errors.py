@@ -33,6 +33,11 @@ class SparsebenchError(Exception):
         self.hint = None if hint is None else printable(hint)
         super().__init__(self.message)
 
+    @property
+    def line(self) -> str:
+        """The message and what to do next, as the command line shows them."""
+        return self.message if self.hint is None else f"{self.message}; {self.hint}"
+
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message} ({self.hint})"
 
@@ -79,6 +84,10 @@ class CheckpointError(InputError):
 
 class DatasetError(InputError):
     """A data set that is missing, damaged, or not what its task says."""
+
+
+class MissingDataError(DatasetError):
+    """A data set that is not here at all; the hint says where it can be had."""
 
 
 class DifferentDataError(DatasetError):

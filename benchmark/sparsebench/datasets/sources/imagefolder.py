@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import field_validator
 
-from ...schema import DatasetError, RegistryError, Strict, Task
+from ...schema import DatasetError, MissingDataError, RegistryError, Strict, Task
 from ..base import Split, TaskData
 from ..images.decode import read_rgb
 from ..images.scan import check_files
@@ -97,7 +97,7 @@ def find_root(task: Task, data_dir: Path | None) -> Path:
             f"task {task.id!r}: {root} is a file, not a folder of images", hint="unpack it, and give the folder"
         )
     if not there:
-        raise DatasetError(
+        raise MissingDataError(
             f"task {task.id!r}: no folder {root}", hint="correct the root, or say where data sets live with --data DIR"
         )
     return root

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...schema import DatasetError, Task
+from ...schema import DatasetError, MissingDataError, Task
 from ..base import Split, TaskData
 from ..checks import assert_numbers
 from ..images.decode import is_image, read_rgb
@@ -65,7 +65,9 @@ def data_place(task: Task, data_dir: Path | None) -> Path:
     if task.root is not None:
         return (data_dir or Path.cwd()) / Path(task.root).expanduser()
     if data_dir is None:
-        raise DatasetError(f"task {task.id!r}: no data folder given", hint="say where data sets live with --data DIR")
+        raise MissingDataError(
+            f"task {task.id!r}: no data folder given", hint="say where data sets live with --data DIR"
+        )
     return data_dir
 
 
@@ -88,7 +90,7 @@ def find_folder(task: Task, layout: Layout, place: Path) -> tuple[Path, bool]:
     own = " and ".join(need.replace("|", " or ") for need in layout.needs)
     looked = f"{' or '.join(layout.folders)} with {own + ', or with ' if own else ''}train/ and test/"
     hint = layout.obtain + (f"; or get it with: sparsebench fetch --task {task.id}" if layout.torchvision else "")
-    raise DatasetError(f"task {task.id!r}: not found in {place.absolute()}: looked for {looked}", hint=hint)
+    raise MissingDataError(f"task {task.id!r}: not found in {place.absolute()}: looked for {looked}", hint=hint)
 
 
 def _holds(folder: Path, need: str) -> bool:

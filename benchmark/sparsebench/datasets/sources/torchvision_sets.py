@@ -16,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import StrictBool
 
-from ...schema import DatasetError, DifferentDataError, Strict, Task
+from ...schema import DatasetError, DifferentDataError, MissingDataError, Strict, Task
 from ..base import Split, TaskData
 from ..splits.splitting import split_by_content
 from .cifar_files import Images, folder_of, read_images
@@ -92,7 +92,7 @@ def _check_files(task: Task, options: TorchvisionOptions, root: Path, kind: Any)
     missing = [name for name in published if not (folder / name).is_file()]
     if missing:
         what = "no folder " if not folder.is_dir() else f"{', '.join(missing)} missing from "
-        raise DatasetError(
+        raise MissingDataError(
             f"task {task.id!r}: {options.dataset} is not complete: {what}{folder.absolute()}", hint=_obtain(task)
         )
     for name, expected in published.items():
