@@ -122,6 +122,10 @@ def _add_selection(
     return pick
 
 
+def _add_json(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    target.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
 def _add_offline(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     target.add_argument("--offline", action="store_true", help="fetch nothing (also: SPARSEBENCH_OFFLINE=1)")
 
@@ -233,7 +237,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="check everything, print the plan and what is missing, fetch and run nothing",
     )
     how.add_argument(
-        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with its id and what defines it"
+        "--json",
+        action="store_true",
+        help="print the closing table as JSON; with --dry-run the plan, each run with its id and what defines it",
     )
     add_cluster(command)
 
@@ -261,6 +267,9 @@ def _add_fetch(commands: argparse._SubParsersAction) -> None:
 def _add_list(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "list", "list what is registered")
     command.add_argument("what", choices=("checkpoints", "tasks", "methods", "suites"))
+    pick = _add_selection(command, "which of them (default: all)", suite=False)
+    pick.add_argument("--suite", help="those of a suite")
+    _add_json(command)
     _add_registry(command)
 
 
@@ -282,6 +291,11 @@ def _add_status(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--interval", type=_seconds, default=5.0, metavar="S", help="seconds between two looks (default: 5)"
     )
+    pick = command.add_argument_group("which cells (default: all; names or patterns)")
+    _several(pick, "--checkpoint", "--model", dest="checkpoint", metavar="ID", help="checkpoints")
+    _several(pick, "--task", "--dataset", dest="task", metavar="ID", help="tasks")
+    _several(pick, "--mode", help="linear or full")
+    _add_json(command)
 
 
 def _add_cancel(commands: argparse._SubParsersAction) -> None:
@@ -294,6 +308,8 @@ def _add_cancel(commands: argparse._SubParsersAction) -> None:
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "report", "write tables, leaderboard and figures from results")
+    _add_selection(command, "which results (default: all; references stay)", runs=True, suite=False)
+    _add_json(command)
     command.add_argument(
         "--results",
         type=_results,
