@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_prune(commands)
     _add_migrate(commands)
+    _add_doctor(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show full tracebacks")
     return parser
@@ -350,6 +351,12 @@ def _add_migrate(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "results", nargs="+", type=_path, metavar="RESULTS", help="a results folder, or a curated CSV file"
     )
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "doctor", "show what this machine has of what sparsebench can use, and what to do")
+    command.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+    _add_json(command)
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:
