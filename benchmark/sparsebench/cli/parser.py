@@ -178,7 +178,8 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         " (default: logits)",
     )
     how = command.add_argument_group("how")
-    how.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
+    rare = command.add_argument_group("details of computing (rarely needed)")
+    rare.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
     how.add_argument(
         "--executor",
         choices=("inline", "local", "slurm"),
@@ -187,46 +188,46 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     how.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, here)")
     _add_hardware(how, ("fp32", "bf16", "fp16"))
-    how.add_argument("--compile", action="store_true", help="torch.compile the network")
+    rare.add_argument("--compile", action="store_true", help="torch.compile the network")
     how.add_argument(
         "--engine",
         default="torch",
         help="how frozen backbones are run: torch, sparse, onnxruntime, or auto, the fastest (default: torch)",
     )
-    how.add_argument(
+    rare.add_argument(
         "--workers",
         type=_natural,
         metavar="N",
         help="threads that decode the next batch of images while this one is computed; 0 decodes in between (default:"
         " 1 for image files, 0 for images in memory)",
     )
-    how.add_argument(
+    rare.add_argument(
         "--decoder",
         choices=("fast", "pillow"),
         default="fast",
         help="of image files: fast (Pillow's pixels, or within a grey level or two where there was no C compiler) or"
         " pillow, pixel for pixel the published pipeline's",
     )
-    how.add_argument(
+    rare.add_argument(
         "--microbatch",
         type=_microbatch,
         metavar="N",
         help="full mode: compute a training batch N images at a time, for a device whose memory doesn't take it whole;"
         " batch norm then sees N images, so this is a protocol of its own",
     )
-    how.add_argument(
+    rare.add_argument(
         "--checkpoint-every",
         type=_seconds,
         metavar="S",
         help="full mode: seconds between two states on disk, from which an interrupted run goes on (default: 300)",
     )
-    how.add_argument(
+    rare.add_argument(
         "--retries",
         type=_natural,
         metavar="N",
         help="tries more for a run that the disk, the network or its worker process failed (default: 2)",
     )
-    how.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
+    rare.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
     _add_offline(how)
     how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
     how.add_argument(
