@@ -162,11 +162,6 @@ def test_the_plan_as_json_says_what_defines_each_run(tasks: Path, capsys: pytest
         assert RunSpec.model_validate(run).record_key == run["record_key"]
 
 
-def test_json_without_a_plan_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "--json"]) == 2
-    assert "--dry-run" in capsys.readouterr().err
-
-
 def test_heads_and_predicted_classes_are_kept(tasks: Path, tmp_path: Path) -> None:
     from safetensors import safe_open
 

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_prune(commands)
     _add_migrate(commands)
+    _add_doctor(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show full tracebacks")
     return parser
@@ -122,6 +123,10 @@ def _add_selection(
     return pick
 
 
+def _add_json(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    target.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
 def _add_offline(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     target.add_argument("--offline", action="store_true", help="fetch nothing (also: SPARSEBENCH_OFFLINE=1)")
 
@@ -173,7 +178,8 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         " (default: logits)",
     )
     how = command.add_argument_group("how")
-    how.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
+    rare = command.add_argument_group("details of computing (rarely needed)")
+    rare.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
     how.add_argument(
         "--executor",
         choices=("inline", "local", "slurm"),
@@ -182,46 +188,46 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     how.add_argument("--jobs", type=_positive, default=1, metavar="N", help="worker processes (default: 1, here)")
     _add_hardware(how, ("fp32", "bf16", "fp16"))
-    how.add_argument("--compile", action="store_true", help="torch.compile the network")
+    rare.add_argument("--compile", action="store_true", help="torch.compile the network")
     how.add_argument(
         "--engine",
         default="torch",
         help="how frozen backbones are run: torch, sparse, onnxruntime, or auto, the fastest (default: torch)",
     )
-    how.add_argument(
+    rare.add_argument(
         "--workers",
         type=_natural,
         metavar="N",
         help="threads that decode the next batch of images while this one is computed; 0 decodes in between (default:"
         " 1 for image files, 0 for images in memory)",
     )
-    how.add_argument(
+    rare.add_argument(
         "--decoder",
         choices=("fast", "pillow"),
         default="fast",
         help="of image files: fast (Pillow's pixels, or within a grey level or two where there was no C compiler) or"
         " pillow, pixel for pixel the published pipeline's",
     )
-    how.add_argument(
+    rare.add_argument(
         "--microbatch",
         type=_microbatch,
         metavar="N",
         help="full mode: compute a training batch N images at a time, for a device whose memory doesn't take it whole;"
         " batch norm then sees N images, so this is a protocol of its own",
     )
-    how.add_argument(
+    rare.add_argument(
         "--checkpoint-every",
         type=_seconds,
         metavar="S",
         help="full mode: seconds between two states on disk, from which an interrupted run goes on (default: 300)",
     )
-    how.add_argument(
+    rare.add_argument(
         "--retries",
         type=_natural,
         metavar="N",
         help="tries more for a run that the disk, the network or its worker process failed (default: 2)",
     )
-    how.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
+    rare.add_argument("--logger", metavar="NAME", help="tensorboard or wandb, beside the logs/ of each run")
     _add_offline(how)
     how.add_argument("--profile", action="store_true", help="print where the time went, and the bottleneck")
     how.add_argument(
@@ -233,7 +239,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         help="check everything, print the plan and what is missing, fetch and run nothing",
     )
     how.add_argument(
-        "--json", action="store_true", help="with --dry-run: the plan as JSON, each run with its id and what defines it"
+        "--json",
+        action="store_true",
+        help="print the closing table as JSON; with --dry-run the plan, each run with its id and what defines it",
     )
     add_cluster(command)
 
@@ -261,6 +269,9 @@ def _add_fetch(commands: argparse._SubParsersAction) -> None:
 def _add_list(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "list", "list what is registered")
     command.add_argument("what", choices=("checkpoints", "tasks", "methods", "suites"))
+    pick = _add_selection(command, "which of them (default: all)", suite=False)
+    pick.add_argument("--suite", help="those of a suite")
+    _add_json(command)
     _add_registry(command)
 
 
@@ -282,6 +293,11 @@ def _add_status(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--interval", type=_seconds, default=5.0, metavar="S", help="seconds between two looks (default: 5)"
     )
+    pick = command.add_argument_group("which cells (default: all; names or patterns)")
+    _several(pick, "--checkpoint", "--model", dest="checkpoint", metavar="ID", help="checkpoints")
+    _several(pick, "--task", "--dataset", dest="task", metavar="ID", help="tasks")
+    _several(pick, "--mode", help="linear or full")
+    _add_json(command)
 
 
 def _add_cancel(commands: argparse._SubParsersAction) -> None:
@@ -294,6 +310,8 @@ def _add_cancel(commands: argparse._SubParsersAction) -> None:
 
 def _add_report(commands: argparse._SubParsersAction) -> None:
     command = _command(commands, "report", "write tables, leaderboard and figures from results")
+    _add_selection(command, "which results (default: all; references stay)", runs=True, suite=False)
+    _add_json(command)
     command.add_argument(
         "--results",
         type=_results,
@@ -334,6 +352,12 @@ def _add_migrate(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "results", nargs="+", type=_path, metavar="RESULTS", help="a results folder, or a curated CSV file"
     )
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    command = _command(commands, "doctor", "show what this machine has of what sparsebench can use, and what to do")
+    command.add_argument("--results", type=_path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
+    _add_json(command)
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:

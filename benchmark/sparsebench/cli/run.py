@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ..common.progress import listening
 from ..engines.memory import keep_pages
-from ..schema import InputError
 from .cluster_options import cluster_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ def main(arguments: argparse.Namespace) -> int:
     from ..store import frame
     from .display import RunDisplay, outcome
 
-    if arguments.json and not arguments.dry_run:
-        raise InputError("--json prints a plan", "add --dry-run")
     request = make_request(arguments)
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
     with listening(lambda text: print(text, file=sys.stderr, flush=True)):
@@ -60,8 +58,8 @@ def main(arguments: argparse.Namespace) -> int:
     if not request.wait:
         print(_hints(request), file=sys.stderr)
         return 0
-    print(closing_table(prepared, frame(records)))
-    if arguments.profile:
+    print(closing_table(prepared, frame(records), as_json=arguments.json))
+    if arguments.profile and not arguments.json:
         from ..report import render_profile
 
         now = {run.record_key for run in todo}
@@ -164,19 +162,23 @@ def _portable(argument: str) -> str:
     return flag + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
-def closing_table(prepared: Prepared, table: pd.DataFrame) -> str:
-    """Return the closing table of the plan's runs, with references that have run before."""
+def closing_table(prepared: Prepared, table: pd.DataFrame, *, as_json: bool = False) -> str:
+    """Return the closing table of the plan's runs, with references that have run before, as text or JSON."""
     import pandas as pd
 
-    from ..report.terminal import render_terminal
+    from ..report.terminal import closing_rows, render_terminal
     from ..runs.request import reference_command
     from ..store import gather
 
     keys = set(table["record_key"])
     stored = gather(prepared.request.results)
     everything = pd.concat([table, stored[~stored["record_key"].isin(keys)]])
+    everything = everything.reset_index(drop=True)
+    if as_json:
+        rows = closing_rows(everything, keys=keys, registry=prepared.request.registry())
+        return json.dumps(rows, indent=1, ensure_ascii=False)
     return render_terminal(
-        everything.reset_index(drop=True),
+        everything,
         keys=keys,
         commands=lambda reference: reference_command(prepared.request, reference),
         colour=sys.stdout.isatty(),

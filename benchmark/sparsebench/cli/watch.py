@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep, strftime
 from typing import TYPE_CHECKING
@@ -17,19 +18,20 @@ from .status_lines import display, summary
 
 if TYPE_CHECKING:
     from ..runs.status import Overview
+    from ..runs.status.counting import Cell
 
 _IDLE_LOOKS = 2
 """Between two groups or jobs nothing may seem to run, for a moment."""
 
 
-def watch(results: Path, interval: float) -> Overview:
+def watch(results: Path, interval: float, wanted: Callable[[Cell], bool] | None = None) -> Overview:
     """Show how far the plans of a results folder are until nothing runs and nothing is queued; return the last look.
 
     While Slurm should be asked and can't be, that isn't known, and watching goes on.
     """
     from ..runs.status import look_over
 
-    overview = look_over(results)
+    overview = look_over(results, wanted)
     shown = _Screen(results) if sys.stdout.isatty() else _Lines(results)
     idle = 0
     try:
@@ -41,7 +43,7 @@ def watch(results: Path, interval: float) -> Overview:
                 shown.show(overview)
                 sleep(interval)
                 try:
-                    overview = look_over(results)
+                    overview = look_over(results, wanted)
                 except (OSError, SparsebenchError) as error:  # a hiccup of the file system is no look
                     print(f"warning: {error}", file=sys.stderr, flush=True)
                     idle = -1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..registry import Registry, load_tasks
 from ..schema.text import printable
@@ -51,24 +52,49 @@ def render_terminal(
     registry : Registry, optional
         The tasks and suites; the built-in ones by default.
     """
-    shown = by_content(frame, registry or load_tasks())
-    asked = set(shown["checkpoint"])
-    if keys is not None:
-        shown = _with_references(shown, set(keys))
-        asked = set(shown.loc[shown["record_key"].isin(keys), "checkpoint"])
     columns = width or shutil.get_terminal_size((100, 24)).columns
     parts, captions = [], []
-    for group, part in statistics_of(shown).groups():
-        chosen = part.summary[part.summary["checkpoint"].isin(asked)].reset_index(drop=True)
-        if chosen.empty:
-            continue
-        table = build_table(group_title(group), Aggregate(part.cells, chosen))
+    for group, part in _asked(frame, keys, registry):
+        chosen = part.summary
+        table = build_table(group_title(group), part)
         captions.append(seed_caption(group["probe"]))
         parts.append(_draw(table, columns, colour) + "".join(f"{note}\n" for note in _notes(chosen, commands)))
     if not parts:
         return "No results yet.\n"
     caption = " ".join(dict.fromkeys(captions))
     return "\n".join(parts) + f"\nPercent, mean ± sd over seeds; [95 % interval]. {caption}\n"
+
+
+def closing_rows(
+    frame: pd.DataFrame, *, keys: Collection[str] | None = None, registry: Registry | None = None
+) -> list[dict[str, Any]]:
+    """Return the closing table of a run as values: a row per checkpoint and group, with its ``cells`` by task.
+
+    The parameters are those of :func:`render_terminal`; accuracies are fractions, and what isn't known is None.
+    """
+    rows: list[dict[str, Any]] = []
+    for _, part in _asked(frame, keys, registry):
+        cells = json.loads(part.cells.to_json(orient="records", double_precision=15))
+        for line in json.loads(part.summary.to_json(orient="records", double_precision=15)):
+            own = [cell for cell in cells if cell["checkpoint"] == line["checkpoint"]]
+            names = ("metric", "mean", "sd", "n", "n_failed")
+            rows.append(line | {"cells": {cell["task"]: {name: cell[name] for name in names} for cell in own}})
+    return rows
+
+
+def _asked(
+    frame: pd.DataFrame, keys: Collection[str] | None, registry: Registry | None
+) -> Iterator[tuple[dict[str, str], Aggregate]]:
+    """Yield each group with the statistics of the checkpoints that were asked for."""
+    shown = by_content(frame, registry or load_tasks())
+    asked = set(shown["checkpoint"])
+    if keys is not None:
+        shown = _with_references(shown, set(keys))
+        asked = set(shown.loc[shown["record_key"].isin(keys), "checkpoint"])
+    for group, part in statistics_of(shown).groups():
+        chosen = part.summary[part.summary["checkpoint"].isin(asked)].reset_index(drop=True)
+        if len(chosen):
+            yield group, Aggregate(part.cells, chosen)
 
 
 def render_tables(tables: Sequence[Table], *, width: int | None = None, colour: bool = False) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_queue import claim, done, failed, queue, submit
@@ -96,10 +97,10 @@ def test_a_hiccup_of_the_file_system_is_said_and_is_no_look(
 ) -> None:
     look, answers = watching.look_over, [True, False, True, True]
 
-    def look_over(where: Path) -> Overview:
+    def look_over(where: Path, *more: Any) -> Overview:
         if not answers.pop(0):
             raise ResultsError("stale file handle")
-        return look(where)
+        return look(where, *more)
 
     monkeypatch.setattr(watching, "look_over", look_over)
     Looks(monkeypatch, *[nothing] * 3)

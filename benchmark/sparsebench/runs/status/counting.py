@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,8 +68,8 @@ class Overview:
         return self.counts["done"] + self.counts["failed"] == self.counts.total()
 
 
-def look_over(results: Path) -> Overview:
-    """Find out how far the plans in a results folder are.
+def look_over(results: Path, wanted: Callable[[Cell], bool] | None = None) -> Overview:
+    """Find out how far the plans in a results folder are, or those of their cells that are wanted.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def look_over(results: Path) -> Overview:
     if not results.is_dir():
         raise ResultsError(f"there is no results folder {str(results)!r}", "name it with --results")
     known = read_traces(results)
-    runs = sorted(known.planned.keys() | known.rows.keys())
+    runs = sorted(run for run in known.planned.keys() | known.rows.keys() if not wanted or wanted(known.cell(run)))
     states = {run: _state(run, known) for run in runs}
     lost = {run: reason for run in runs if states[run] == "missing" and (reason := _why_lost(run, known))}
     store = Store(results)
