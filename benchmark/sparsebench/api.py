@@ -1,4 +1,7 @@
-"""The library: ``load`` a checkpoint, ``run`` a plan, read ``results``. The command line is a thin layer over it."""
+"""The library: ``load`` a checkpoint, ``run`` a plan, read ``results``. The command line is a thin layer over it.
+
+What needs torch is imported where it is first needed, after the checks that need none.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import torch
-
 from .caching import cache_limit
 from .common import interruption
 from .common.paths import datasets_dir
 from .common.progress import notify
 from .downloads import TransferDisplay, offline_reason
-from .models.backbone import Backbone
 from .models.entries import find_entry
-from .models.loading import load_entry
 from .registry import load_registry
 from .registry.protocols import given_settings
 from .registry.selection import Selection
@@ -25,12 +24,9 @@ from .runs.claiming import lacks_weights
 from .runs.executors import make_executor
 from .runs.executors.estimate import Estimator
 from .runs.executors.packing import arranged
-from .runs.executors.slurm import SlurmSettings
-from .runs.executors.submission import check_slurm
 from .runs.plan import Places, Plan, make_plan
 from .runs.prefetch import IfMissing, counted, fetch_missing
 from .runs.request import Request, check_request, request_of, several
-from .runs.runner import Emit, Event, RunOptions
 from .schema import CheckpointError, InputError, PlanFile, RunError, RunRecord, RunSpec
 from .store import Store, frame, read_results
 from .store.plans import write_plan
@@ -38,7 +34,9 @@ from .store.plans import write_plan
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .models.backbone import Backbone
     from .runs.executors.base import Executor
+    from .runs.runner import Emit, Event
 
 __all__ = ["Prepared", "Request", "execute", "load", "prepare", "results", "run"]
 
@@ -97,6 +95,8 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     statuses = {record.record_key: _status(record, request) for record in records}
     todo = plan.remaining(statuses, request.overwrite)
     if request.kind == "slurm":
+        from .runs.executors.submission import check_slurm
+
         check_slurm(request.asked_cluster, len(todo.runs))
     finished = {record.run_id for record in records if record.status == "ok"}
     done_otherwise = sum(run.run_id in finished and statuses.get(run.record_key) != "ok" for run in todo.runs)
@@ -117,6 +117,10 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     RunError
         If the plan itself can't be written.
     """
+    import torch
+
+    from .runs.runner import RunOptions
+
     request = prepared.request
     store = Store(request.results)
     store.sweep()
@@ -159,6 +163,8 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
 
 
 def _executor(request: Request, plan: str) -> Executor:
+    from .runs.executors.slurm import SlurmSettings
+
     threads = request.numerics.threads
     slurm = SlurmSettings(request.asked_cluster, plan, threads, request.wait, say=notify)
     return make_executor(request.kind, request.jobs, threads, slurm)
@@ -227,6 +233,8 @@ def load(
     name = str(id_or_path)
     entry = find_entry(name, load_registry([registry] if registry else []), arch)
     fetch_missing(entry, offline=offline)
+    from .models.loading import load_entry
+
     backbone = load_entry(entry, head=head)
     if head and backbone.info.num_classes is None:
         raise CheckpointError(f"{name} has no classifier", "load it without head=True")

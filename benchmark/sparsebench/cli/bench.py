@@ -23,13 +23,17 @@ INTERRUPTED = 130
 def main(arguments: argparse.Namespace) -> int:
     """Measure what was selected; 130 if it was interrupted, with what was measured written."""
     keep_pages()
-    import torch
+    from ..models.entries import select_checkpoints
+    from ..registry import load_registry
+
+    registry = load_registry(arguments.registry, [], None)
+    selection = make_selection(arguments)
+    checkpoints: list[Checkpoint] = select_checkpoints(selection, registry, registry.suite(selection.suite))
+    import torch  # what a wrong name doesn't need
 
     from ..bench import PARTS, BenchOptions, run_bench
     from ..bench.machine import cores
     from ..bench.run import check
-    from ..models.entries import select_checkpoints
-    from ..registry import load_registry
     from ..runs.prefetch import fetch_missing
     from .display import Bar
 
@@ -45,9 +49,6 @@ def main(arguments: argparse.Namespace) -> int:
     )
     check(options)
     results = read_accuracy(arguments.results)
-    registry = load_registry(arguments.registry, [], None)
-    selection = make_selection(arguments)
-    checkpoints: list[Checkpoint] = select_checkpoints(selection, registry, registry.suite(selection.suite))
     for entry in checkpoints:
         fetch_missing(entry, offline=arguments.offline)
     print(f"{len(checkpoints)} checkpoints, {options.threads} thread(s), batch {options.batch}", file=sys.stderr)

@@ -7,12 +7,15 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ..runs.runner import Event
 from ..schema import Mode, RunRecord, RunSpec
+
+if TYPE_CHECKING:
+    from ..runs.runner import Event
 
 _PRIOR_SECONDS: dict[Mode, float] = {"linear": 1.0, "full": 20.0}
 """What a run is taken to last until one of its mode has ended."""

@@ -12,7 +12,6 @@ from .listing import columns
 
 def main(arguments: argparse.Namespace) -> int:
     """Print a checkpoint's description, as text or JSON."""
-    from ..models.describe import describe
     from ..models.entries import find_entry
     from ..registry import load_registry
     from ..runs.prefetch import fetch_missing
@@ -20,6 +19,8 @@ def main(arguments: argparse.Namespace) -> int:
     registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
     entry = find_entry(arguments.checkpoint, registry, arguments.arch)
     fetch_missing(entry, offline=arguments.offline)
+    from ..models.describe import describe  # it loads torch, which a wrong name doesn't need
+
     document = describe(entry)
     print(json.dumps(document, indent=2) if arguments.json else render(document))
     return 0

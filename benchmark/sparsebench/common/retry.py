@@ -15,6 +15,9 @@ RETRY_SECONDS = 5.0
 
 LONGEST_PAUSE = 120.0
 
+CHECKPOINT_SECONDS = 300.0
+"""How often, by default, a training writes down how far it is, so that another try goes on from there."""
+
 _CODES = {
     getattr(errno, name)
     for name in (

@@ -1,10 +1,13 @@
-"""Which checkpoint is meant: a registered one by its id, or a user's own file, described as an entry would."""
+"""Which checkpoint is meant: a registered one by its id, or a user's own file, described as an entry would.
+
+What reads files is imported when there is one: a wrong name is said before torch is imported.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -21,11 +24,9 @@ from ..schema import (
     Suite,
     Upstream,
 )
-from . import masks
-from .fitting import Fitted
-from .formats import architectures_of, guarded, hub, read_checkpoint
-from .loading import fit_first, hold, masks_of, without_weights
-from .masks import FoundMasks
+
+if TYPE_CHECKING:
+    from .fitting import Fitted
 
 FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors"})
 """Endings of checkpoint files; with one of them a name that is not registered is meant as a path."""
@@ -37,7 +38,16 @@ def is_file_name(name: str, registry: Registry) -> bool:
         return False
     path, _ = split_choice(name)
     written_so = "/" in name or "\\" in name or path.suffix in FILE_SUFFIXES
-    return written_so or path.is_file() or (path / hub.DESCRIPTION).is_file()
+    return written_so or path.is_file() or _is_hub_folder(path)
+
+
+def _is_hub_folder(path: Path) -> bool:
+    """Return whether this is a folder of the Hugging Face hub."""
+    if not path.is_dir():
+        return False
+    from .formats import hub
+
+    return (path / hub.DESCRIPTION).is_file()
 
 
 def split_choice(name: str) -> tuple[Path, str | None]:
@@ -87,6 +97,11 @@ def entry_for_file(path: Path, arch: str | None = None, weights: str | None = No
     CheckpointError
         If the architecture is not known, or the file can't be loaded as it.
     """
+    if not path.exists():
+        raise CheckpointError(f"there is no file {path}", "check the path")
+    from .formats import architectures_of, guarded, hub, read_checkpoint
+    from .loading import fit_first, without_weights
+
     name = path.resolve().name if path.is_dir() else path.stem
     path = hub.weights_in(path) if path.is_dir() else path
     with guarded(path):
@@ -98,10 +113,13 @@ def entry_for_file(path: Path, arch: str | None = None, weights: str | None = No
 
 def _described(path: Path, name: str, arch: str | None, weights: str | None, fitted: Fitted) -> Checkpoint:
     """Return the entry of a file that has been read."""
+    from . import masks
+    from .loading import hold, masks_of
+
     raw = fitted.raw
     meta: Mapping[str, Any] = raw.meta
     exempt = _own_exempt(meta, path)
-    found = FoundMasks() if meta.get("method") == "dense" else masks_of(fitted, exempt, path)
+    found = masks.FoundMasks() if meta.get("method") == "dense" else masks_of(fitted, exempt, path)
     report = hold(fitted, found, exempt)
     sparse = report.held > 0
     try:

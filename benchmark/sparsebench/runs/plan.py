@@ -6,16 +6,12 @@ import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..datasets.base import TaskData
 from ..datasets.images.transforms import resolve_transform
 from ..engines import check_choice
-from ..engines.choice import pinned
-from ..models.backbone import Backbone, BackboneInfo
 from ..models.entries import select_checkpoints
-from ..models.loading import load_entry
-from ..models.masks import DENSE_BELOW
 from ..registry import Registry
 from ..registry.selection import Selection, select_modes, select_tasks, task_protocols
 from ..schema import (
@@ -32,6 +28,9 @@ from ..schema import (
     Task,
 )
 from .prefetch import Missing, Prefetch
+
+if TYPE_CHECKING:
+    from ..models.backbone import Backbone, BackboneInfo
 
 Overwrite = Literal["never", "failed", "always"]
 PredictionKind = Literal["logits", "classes"]
@@ -124,6 +123,7 @@ def make_plan(
     """Check everything that can be checked, and expand a selection to runs.
 
     Every selected checkpoint is loaded and every selected task opened, so that what would fail for certain fails now.
+    What needs no tensors is checked first, before torch is imported.
 
     Parameters
     ----------
@@ -155,13 +155,15 @@ def make_plan(
         raise InputError(f"--set changes the protocol of one mode, not of {both}", "add --mode linear or --mode full")
     if selection.probes and "linear" not in modes:
         raise InputError("--probe is for linear mode", "add --mode linear, or leave --probe out")
-    checkpoints = select_checkpoints(selection, registry, suite)
     tasks = select_tasks(selection.tasks, registry, suite, places.data_dir)
     protocols = {
         (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
     }
+    checkpoints = select_checkpoints(selection, registry, suite)
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data
+    from ..models.loading import load_entry
+
     infos: list[tuple[BackboneInfo, Preprocess]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
@@ -201,6 +203,8 @@ def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, notify: Callable[
     """Return how a checkpoint's runs of a mode are computed, with the engine that will run."""
     if mode == "full" or asked.engine == "torch":
         return asked.model_copy(update={"engine": "torch"})
+    from ..engines.choice import pinned
+
     size = backbone.preprocess.input_size
     found = pinned(backbone.module, asked, (_BATCH, 3, size, size))
     if found.engine != asked.engine:
@@ -210,6 +214,8 @@ def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, notify: Callable[
 
 def _say_unheld(info: BackboneInfo) -> None:
     """Warn of more zeros than chance leaves in a sparse checkpoint, where no mask holds them."""
+    from ..models.masks import DENSE_BELOW
+
     report = info.sparsity
     if info.checkpoint.method != "dense" and report.unheld_fraction >= DENSE_BELOW:
         share = f"{report.unheld:,} weights are zero ({report.unheld_fraction:.1%} of those kept)"

@@ -12,14 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..common.paths import cache_dir as default_cache
-from ..common.retry import RETRIES
+from ..common.retry import CHECKPOINT_SECONDS, RETRIES
 from ..downloads import Fetcher, Limits, TransferDisplay, offline_reason
-from ..engines.context import device_of
 from ..registry import Registry, load_registry
 from ..registry.protocols import settings_texts
 from ..registry.selection import Selection
 from ..schema import InputError, Numerics, UnknownNameError
-from ..transfer.finetune.training_state import EVERY_SECONDS
 from .executors import KINDS, Kind
 from .executors.cluster import Cluster, read_cluster
 from .logs import check_logger
@@ -51,7 +49,7 @@ class Request:
     save_heads: bool = True
     predictions: PredictionKind = "logits"
     workers: int | None = None
-    checkpoint_seconds: float = EVERY_SECONDS
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     retries: int = RETRIES
     logger: str | None = None
     offline: bool = False
@@ -219,8 +217,17 @@ def check_request(request: Request) -> None:
             raise InputError(f"--seed {seed!r} is not a seed", "seeds are whole numbers from 0 on")
     numerics = request.numerics
     elsewhere = request.kind == "slurm" and numerics.device.partition(":")[0] == "cuda"  # the nodes' GPUs, not ours
-    if not elsewhere and device_of(numerics).type == "cpu" and numerics.precision == "fp16":
+    if not elsewhere and _is_cpu(numerics) and numerics.precision == "fp16":
         raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")
+
+
+def _is_cpu(numerics: Numerics) -> bool:
+    """Return whether runs compute on the CPU, or raise InputError if their device isn't there; torch knows others."""
+    if numerics.device == "cpu":
+        return True
+    from ..engines.context import device_of
+
+    return device_of(numerics).type == "cpu"
 
 
 def _check_executor(request: Request) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import save
 
 from ..common.files import write_bytes
 from ..common.progress import Progress
-from ..common.retry import RETRIES, RETRY_SECONDS
+from ..common.retry import CHECKPOINT_SECONDS, RETRIES, RETRY_SECONDS
 from ..common.timings import stage
 from ..datasets import open_task
 from ..datasets.images.transforms import resolve_transform
@@ -17,7 +17,6 @@ from ..models.loading import load_entry
 from ..schema import Group, RunError, RunSpec, canonical_json
 from ..store import LEASE_SECONDS, Store
 from ..transfer.finetune import EpochReport, TrainingState
-from ..transfer.finetune.training_state import EVERY_SECONDS
 from ..transfer.full import run_full
 from ..transfer.linear import LinearRuns
 from ..transfer.outcome import Inputs, Outcome
@@ -50,7 +49,7 @@ class RunOptions:
     overwrite: Overwrite = "failed"
     since: int | None = None
     lease_seconds: float = LEASE_SECONDS
-    checkpoint_seconds: float = EVERY_SECONDS
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     retries: int = RETRIES
     retry_seconds: float = RETRY_SECONDS
     logger: str | None = None

@@ -21,10 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ...common.files import read_regular, write_bytes
+from ...common.retry import CHECKPOINT_SECONDS
 from ...schema import canonical_json
-
-EVERY_SECONDS = 300.0
-"""How often, by default, a training writes down how far it is."""
 
 _VERSION = 1
 _DAMAGED = (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError, ValueError, AttributeError)
@@ -111,7 +109,7 @@ class TrainingState:
 
     folder: Path
     identity: Mapping[str, Any]
-    every: float = EVERY_SECONDS
+    every: float = CHECKPOINT_SECONDS
     name: str = "training"
     _written: float = field(default_factory=time.monotonic, init=False, repr=False)
 
