@@ -73,7 +73,8 @@ def read(out: Path) -> dict[tuple[str, str], Counts]:
     """Return the counts by kind and shape, summed over batches."""
     totals: dict[tuple[str, str], Counts] = {}
     for row in _rows(out):
-        own = Counts(**{f.name: float(row[f.name]) if f.name == "width" else int(row[f.name]) for f in fields(Counts)})
+        numbers = {f.name: int(row[f.name]) for f in fields(Counts) if f.name != "width"}
+        own = Counts(**numbers, width=float(row["width"]))
         key = row["kind"], row["shape"]
         totals[key] = totals.get(key, Counts()) + own
     return totals

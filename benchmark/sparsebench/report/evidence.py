@@ -193,7 +193,8 @@ def _from_accuracies(first: Side, second: Side) -> Evidence:
     """Return what accuracies alone show."""
     cells = [_accuracies(side) for side in (first, second)]
     samples = [{task: Sample.of(values) for task, values in own.items()} for own in cells]
-    n_test = first.runs.dropna(subset="n_test").groupby("task")["n_test"].first().astype(int).to_dict()
+    sizes = first.runs.dropna(subset="n_test")
+    n_test = {str(task): int(n) for task, n in zip(sizes["task"], sizes["n_test"], strict=True)}
     got = seeds_only(samples[0], samples[1], n_test)
     tasks, tests = sorted(cells[0].keys() & cells[1].keys()), []
     for task in tasks:
