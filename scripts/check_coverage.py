@@ -14,6 +14,7 @@ import argparse
 import csv
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -72,7 +73,8 @@ def read(out: Path) -> dict[tuple[str, str], Counts]:
     """Return the counts by kind and shape, summed over batches."""
     totals: dict[tuple[str, str], Counts] = {}
     for row in _rows(out):
-        own = Counts(**{f.name: float(row[f.name]) if f.name == "width" else int(row[f.name]) for f in fields(Counts)})
+        numbers = {f.name: int(row[f.name]) for f in fields(Counts) if f.name != "width"}
+        own = Counts(**numbers, width=float(row["width"]))
         key = row["kind"], row["shape"]
         totals[key] = totals.get(key, Counts()) + own
     return totals
@@ -121,14 +123,15 @@ def draw_figure(totals: dict[str, Counts], path: Path) -> None:
 def _rows(out: Path) -> list[dict[str, str]]:
     if not out.exists():
         return []
-    with out.open(newline="") as handle:
-        # a line that a killed process left half written is drawn again
-        return [row for row in csv.DictReader(handle) if all(row.get(name) not in (None, "") for name in COLUMNS)]
+    whole, _, _ = out.read_text().rpartition("\n")  # a line that a killed process left half written is drawn again
+    return list(csv.DictReader(whole.splitlines()))
 
 
-def _append(out: Path, values: tuple[object, ...]) -> None:
-    with out.open("a", newline="") as handle:
-        csv.writer(handle).writerow(values)
+def _append(out: Path, values: Sequence[object]) -> None:
+    with out.open("a+b") as handle:
+        handle.seek(0)
+        handle.truncate(handle.read().rfind(b"\n") + 1)
+        handle.write((",".join(str(value) for value in values) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -139,10 +139,10 @@ def _by_task(
     rows = zip(panels, differences, counts, exact, holm(exact), own, holm(own), strict=True)
     return tuple(
         TaskComparison(
-            panel.task, difference, *pair, p_exact, p_holm, p, p_adjusted,
+            panel.task, difference, first_alone, second_alone, p_exact, p_holm, p, p_adjusted,
             task_verdict(difference.value, max(p_holm, p_adjusted), 1.0 - confidence),
         )
-        for panel, difference, pair, p_exact, p_holm, p, p_adjusted in rows
+        for panel, difference, (first_alone, second_alone), p_exact, p_holm, p, p_adjusted in rows
     )  # fmt: skip
 
 

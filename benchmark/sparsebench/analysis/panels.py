@@ -136,7 +136,7 @@ class Design:
     @cached_property
     def unit_weights(self) -> Array:
         """The weight of each unit, shape (units,)."""
-        return np.bincount(self.units, weights=self.weights, minlength=self.n_units)
+        return np.asarray(np.bincount(self.units, self.weights, self.n_units), dtype=np.float64)
 
     @cached_property
     def one_unit(self) -> float:
@@ -145,7 +145,7 @@ class Design:
 
     def mean(self, values: npt.NDArray[np.generic]) -> Array:
         """Return the metric's mean of outcomes, shape (..., n) to (...)."""
-        return np.asarray(values @ self.weights)
+        return np.asarray(np.matmul(values.astype(np.float64), self.weights))
 
     def residuals(self, values: npt.NDArray[np.generic]) -> Array:
         r"""Return what each unit adds to the deviation of a mean, shape (..., n) to (..., units).

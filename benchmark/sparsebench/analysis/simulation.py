@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from ..schema import Metric
 from .panels import Array, Panel, Wrong
 
 _SHARES = (0.6, 0.15, 0.1, 0.15)
@@ -104,7 +105,7 @@ def draw(shape: Shape, rng: np.random.Generator) -> Drawn:
             values = each + level.astype(np.float32) + hardness[labels].astype(np.float32) > 0
             wrong[str(m)] = Wrong(values.reshape(len(levels), shape.images), levels)
             truth[m, task] = _expected(shape, z + gap, hardness, shifts[m], alpha[m])
-        metric = "top1" if shape.classes == 2 else "mean_per_class"
+        metric: Metric = "top1" if shape.classes == 2 else "mean_per_class"
         panels.append(Panel(f"task{task}", labels, wrong, metric))
     return Drawn(tuple(panels), truth)
 

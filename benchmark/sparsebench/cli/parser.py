@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_cancel(commands)
     _add_report(commands)
+    _add_compare(commands)
     _add_bench(commands)
     _add_prune(commands)
     _add_migrate(commands)
@@ -345,6 +346,38 @@ def _add_report(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--tasks-dir", action="append", type=_path, default=[], metavar="DIR", help="more tasks and suites"
     )
+
+
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands, "compare", "say whether one checkpoint transfers better than another, and how sure it is"
+    )
+    for name, metavar in (("first", "A"), ("second", "B")):
+        command.add_argument(
+            name,
+            metavar=metavar,
+            help="a checkpoint's id, a glob (the mean over what it matches), a results folder or `published`",
+        )
+    command.add_argument(
+        "--results",
+        type=_results,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where ids and globs are looked up: a results folder, tidy CSV or `published` (default: runs/)",
+    )
+    command.add_argument("--mode", help="linear, full or upstream, where there are several")
+    command.add_argument("--probe", help="of linear mode, where there are several: sgd, lbfgs, ...")
+    command.add_argument("--protocol", metavar="NAME", help="where there are several")
+    command.add_argument("--tasks", nargs="+", metavar="TASK", help="ids or globs (default: all that both ran)")
+    command.add_argument(
+        "--replicate", type=int, metavar="N", help="one upstream training only (default: all there are)"
+    )
+    command.add_argument(
+        "--random-tasks",
+        action="store_true",
+        help="let the interval cover the choice of tasks: another task of this kind",
+    )
+    command.add_argument("--json", action="store_true", help="print JSON; numbers are fractions")
 
 
 def _add_migrate(commands: argparse._SubParsersAction) -> None:
