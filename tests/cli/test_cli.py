@@ -338,7 +338,7 @@ def test_prune_refuses_what_it_cannot_do(
         (["--epochs", "0"], "argument --epochs: '0' is not a whole number from 1 on"),
         (["--batch-size", "-1"], "argument --batch-size: '-1' is not a whole number from 1 on"),
         (["--seed", "-1"], "argument --seed: '-1' is not a whole number from 0 on"),
-        (["--out", ""], "argument --out: the path is empty"),
+        (["--out", ""], "the path is empty"),
         (["--exmpt", "fc"], "--exmpt fc; did you mean --exempt"),
     ],
 )

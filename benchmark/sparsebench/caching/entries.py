@@ -70,28 +70,35 @@ def read(
     mapped : bool
         Map it into memory, read-only, also where it is small.
     """
-    folder = entry_dir(cache_dir, kind, key)
-    try:
-        meta = json.loads(read_regular(folder / META, _META_BYTES))
-        if canonical_json(meta["key"]) != canonical_json(dict(key)):
-            raise _DamagedError("the key in it is another one")
-        with open_array(folder / ARRAY) as handle:
-            array = _checked(handle, shape, np.dtype(dtype), meta["sha256"], mapped)
-        entry = Entry(array, float(meta["seconds"]))
-        with contextlib.suppress(OSError):  # a cache that may only be read
-            os.utime(folder)
-        return entry
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if not folder.is_dir():  # there was none, or it has just been removed
+    folder, reason = entry_dir(cache_dir, kind, key), ""
+    # a file that is missing is looked for once more: another process may just have put a new entry into the old's place
+    for _ in range(2):
+        try:
+            return _read(folder, key, shape, np.dtype(dtype), mapped)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not folder.is_dir():  # there was none, or it has just been removed
+                return None
+            reason = str(error)
+        except BlockingIOError:
             return None
-        reason = str(error)
-    except BlockingIOError:
-        return None
-    except Exception as error:  # whatever a reader of damaged files raises: the array is made again
-        reason = str(error) or type(error).__name__
+        except Exception as error:  # whatever a reader of damaged files raises: the array is made again
+            reason = str(error) or type(error).__name__
+            break
     warnings.warn(f"the cached {kind} {folder} are damaged ({reason}): made again", CacheWarning, stacklevel=3)
     remove(folder)
     return None
+
+
+def _read(folder: Path, key: Mapping[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any], mapped: bool) -> Entry:
+    meta = json.loads(read_regular(folder / META, _META_BYTES))
+    if canonical_json(meta["key"]) != canonical_json(dict(key)):
+        raise _DamagedError("the key in it is another one")
+    with open_array(folder / ARRAY) as handle:
+        array = _checked(handle, shape, dtype, meta["sha256"], mapped)
+    entry = Entry(array, float(meta["seconds"]))
+    with contextlib.suppress(OSError):  # a cache that may only be read
+        os.utime(folder)
+    return entry
 
 
 def open_array(path: Path) -> IO[bytes]:
