@@ -69,7 +69,6 @@ MISTAKES = [
     ("run --mode linear --set lr=fast", "lr"),
     ("run --precision fp16", "needs a GPU"),
     ("run --no-wait", "--no-wait is for Slurm"),
-    ("run --json", "add --dry-run"),
     ("fetch --method nonsense", "unknown method 'nonsense'"),
     ("inspect nonsense", "unknown checkpoint 'nonsense'"),
     ("inspect no/such.safetensors", "there is no file no/such.safetensors"),

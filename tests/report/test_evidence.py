@@ -156,6 +156,8 @@ def test_one_seed_without_predictions_has_no_interval(tmp_path, capsys):
 def test_what_cannot_be_compared_is_said(results, tmp_path):
     with pytest.raises(UnknownNameError, match=r"mini\.bda"):
         compared("mini.bda", "mini.dense", results)
+    with pytest.raises(UnknownNameError):
+        compared("x" * 5000, "mini.dense", results)
     with pytest.raises(ResultsError, match="are the same"):
         compared("mini.bad", "mini.bad", results)
     with pytest.raises(ResultsError, match="no finished run"):
@@ -172,6 +174,16 @@ def test_what_cannot_be_compared_is_said(results, tmp_path):
     with pytest.raises(ResultsError, match="several ways"):
         compared("mini.full", "mini.dense", tmp_path)
     assert compared("mini.full", "mini.dense", tmp_path, mode="full").verdict == "worse"
+
+
+def test_tasks_as_a_sample(results, tmp_path):
+    got = evidence(*read_sides("mini.bad", "mini.dense", results, Wanted()), random_tasks=True)
+    assert got.scope == "seeds, test images and tasks"
+    assert got.to_json()["needed"] is None
+    write(tmp_path, "mini.dense", 0.1, keep=False)
+    write(tmp_path, "mini.bad", 0.3, keep=False)
+    with pytest.raises(ResultsError, match="needs the predictions"):
+        evidence(*read_sides("mini.bad", "mini.dense", tmp_path, Wanted()), random_tasks=True)
 
 
 def test_published_results(capsys):

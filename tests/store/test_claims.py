@@ -225,17 +225,29 @@ def test_what_isnt_a_file_runs_out_like_any_other(tmp_path: Path, kind: str) -> 
 
 def test_a_claim_replaced_while_it_is_removed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = foreign(tmp_path, 200)
-    rename = Path.rename
+    original = Path.open
 
-    def replaced(self: Path, target: Path) -> Path:
-        foreign(tmp_path, token="another's")
-        return rename(self, target)
+    def replaced(self: Path, mode: str = "r", **options: object) -> object:
+        if self.name.endswith(".removing.tmp"):
+            foreign(tmp_path, token="another's")  # between the first look and the second
+        return original(self, mode, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(Path, "rename", replaced)
+    monkeypatch.setattr(Path, "open", replaced)
     with Claims(tmp_path) as mine:
         assert mine.take(KEY) is None
     assert json.loads(path.read_text())["token"] == "another's"
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_removal_that_was_killed_keeps_nobody_from_a_dead_claim_for_longer_than_a_lease(tmp_path: Path) -> None:
+    path = foreign(tmp_path, 200)
+    guard = path.with_name(f".{path.name}.removing.tmp")
+    guard.touch()
+    with Claims(tmp_path) as mine:
+        assert mine.take(KEY) is None
+        age(guard, 200)
+        assert mine.take(KEY) is None, "the guard goes first"
+        assert mine.take(KEY) is not None
 
 
 def test_a_full_disk_says_so_and_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

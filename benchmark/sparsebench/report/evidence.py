@@ -61,7 +61,8 @@ class Evidence:
     verdict : {"better", "worse", "undecided"}
         On the first side.
     needed : Needed, optional
-        What would decide, if the value seen is the true one; unknown without predictions.
+        What would decide, if the value seen is the true one; unknown without predictions, and where
+        the interval covers tasks.
     tasks : tuple of TaskEvidence
         By task.
     perfect : tuple of str
@@ -174,7 +175,7 @@ def _from_predictions(first: Side, second: Side, random_tasks: bool) -> Evidence
     o = got.overall
     return Evidence(
         tuple(first.entries), tuple(second.entries), o.value, o.low, o.high, o.covers, math.nan, got.verdict,
-        got.needed, tasks, got.perfect,
+        None if random_tasks else got.needed, tasks, got.perfect,
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def read_sides(first: str, second: str, results: Path | str, wanted: Wanted) -> 
 
 
 def _read(text: str, results: Path | str, wanted: Wanted, tables: dict[str, pd.DataFrame]) -> Side:
-    whole = text == PUBLISHED or Path(text).exists()
+    whole = text == PUBLISHED or _exists(text)
     where = (text if text == PUBLISHED else Path(text)) if whole else results
     if str(where) not in tables:
         tables[str(where)] = _finished(read_results(where))
@@ -127,6 +127,13 @@ def _read(text: str, results: Path | str, wanted: Wanted, tables: dict[str, pd.D
     if runs.empty:
         raise ResultsError(f"{text} has no finished run of this kind in {str(where)!r}", "see `sparsebench status`")
     return Side(text, where, whole, runs)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except OSError:  # too long for a path
+        return False
 
 
 def _finished(table: pd.DataFrame) -> pd.DataFrame:

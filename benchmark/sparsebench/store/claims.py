@@ -157,27 +157,33 @@ class Claims:
     def _remove_dead(self, path: Path) -> bool:
         """Remove a claim that no longer holds; return whether there is none now that this process has seen.
 
-        It is moved aside first, and put back if it isn't the one that was found dead: another process has replaced it.
+        One process removes at a time, and looks again once it is the one. Otherwise it could remove the claim of a
+        process that has taken the dead one's place between its look and its removal.
         """
+        if not self._found_dead(path):
+            return not path.exists()
+        guard = path.with_name(f".{path.name}.removing.tmp")
         try:
-            claim, seen = _read(path), path.lstat()
-        except FileNotFoundError:
-            return True
-        if not self._is_dead(claim, seen.st_mtime_ns, server_time_ns(self.folder)):
+            guard.open("xb").close()
+        except FileExistsError:  # another process is at it, or was killed there
+            with contextlib.suppress(OSError):
+                if server_time_ns(self.folder) - guard.lstat().st_mtime_ns > self.lease_seconds * 1e9:
+                    guard.unlink()
             return False
-        aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
         try:
-            path.rename(aside)
+            if self._found_dead(path):
+                path.unlink(missing_ok=True)
+            return not path.exists()
+        finally:
+            guard.unlink(missing_ok=True)
+
+    def _found_dead(self, path: Path) -> bool:
+        """Return whether there is a claim that no longer holds."""
+        try:
+            claim, touched = _read(path), path.lstat().st_mtime_ns
         except FileNotFoundError:
-            return True
-        moved = aside.lstat()
-        same = (moved.st_ino, moved.st_mtime_ns) == (seen.st_ino, seen.st_mtime_ns)
-        with contextlib.suppress(OSError):  # of a file system without links: that process's run may be done twice
-            if not same:
-                path.hardlink_to(aside)
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        return same
+            return False
+        return self._is_dead(claim, touched, server_time_ns(self.folder))
 
     def _keep(self, held: Held) -> Held:
         with self._guard:
