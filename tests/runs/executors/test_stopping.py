@@ -41,6 +41,14 @@ def tasks(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def hangups_count() -> Iterator[None]:
+    """Let commands be ended by a closed terminal, also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def command(tasks: Path, results: Path, *more: str) -> list[str]:
     line = [sys.executable, "-m", "sparsebench", "run", "--suite", "quick", "--tasks-dir", str(tasks)]
     line += ["--data", str(tasks), "--checkpoint", "mini.acdc_s90", "--mode", "full", "--results", str(results)]
