@@ -76,7 +76,7 @@ def on_slurm(tasks: Path, results: Path, cluster: dict[str, object] = EACH, **mo
 
 def line(tasks: Path, results: Path, *more: str) -> list[str]:
     where = ["--tasks-dir", str(tasks), "--results", str(results)]
-    how = ["--executor", "slurm", "--bundle-minutes", "0", "--time-minutes", "20"]
+    how = ["--no-reference", "--executor", "slurm", "--bundle-minutes", "0", "--time-minutes", "20"]
     return ["run", "--suite", "quick", "--checkpoint", "mini.acdc_s90", *where, *how, *more]
 
 
@@ -96,7 +96,7 @@ def logs(results: Path) -> str:
 
 def starts(results: Path) -> list[str]:
     """Return the ids of the runs that jobs started, once a start."""
-    return re.findall(r"run ([0-9a-f]{16}) started", logs(results))
+    return re.findall(r"run ([0-9a-f]{16}-[0-9a-f]{8}) started", logs(results))
 
 
 def same(one: Store, other: Store) -> None:
