@@ -85,7 +85,7 @@ def test_any_exception_of_a_reader_becomes_ours(tmp_path: Path, error: Exception
     "described",
     [
         {"exempt": 5},
-        {"exempt": None},
+        {"exempt": [5]},
         {"sparsity": 10**400},
         {"preprocess": {"input_size": 10**9}},
         {"upstream": {"dataset": "x", "top1": 2}},
