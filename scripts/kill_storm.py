@@ -106,17 +106,17 @@ def compare(expected: Path, results: Path) -> int:
         claim or a temporary file is left.
     """
     one, other = Store(expected), Store(results)
-    wanted, found = ({record.run_id: record for record in store.read()} for store in (one, other))
+    wanted, found = ({record.record_key: record for record in store.read()} for store in (one, other))
     names = [path.name.split(".")[-2] for path in other.records_dir.rglob("*.json")]
     if sorted(names) != sorted(wanted):
         raise RunError(f"{len(names)} record files for {len(wanted)} runs", f"look into {str(results)!r}")
-    for run_id, record in found.items():
+    for key, record in found.items():
         if other.path_of(record).read_bytes() != to_json(record):
-            raise RunError(f"the record {run_id} is not whole")
-        if numbers(record) != numbers(wanted[run_id]):
-            raise RunError(f"the record {run_id} has other numbers than without the storm")
-        if other.predictions(record).to_bytes() != one.predictions(wanted[run_id]).to_bytes():
-            raise RunError(f"the run {run_id} has other predictions than without the storm")
+            raise RunError(f"the record {key} is not whole")
+        if numbers(record) != numbers(wanted[key]):
+            raise RunError(f"the record {key} has other numbers than without the storm")
+        if other.predictions(record).to_bytes() != one.predictions(wanted[key]).to_bytes():
+            raise RunError(f"the run {key} has other predictions than without the storm")
     if left := [path.name for path in other.claims_dir.glob("*.json")]:
         raise RunError(f"{len(left)} claims are left, such as {left[0]}")
     return len(found)

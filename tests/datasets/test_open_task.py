@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -77,7 +79,10 @@ def test_concatenate():
 
 
 class FakeCifar:
-    """As much of torchvision's class as is read."""
+    """As much of torchvision's class as is read: one file on disk, of no bytes."""
+
+    train_list = test_list = ()
+    meta: ClassVar = {"filename": "batches.meta", "md5": hashlib.md5(b"").hexdigest()}
 
     def __init__(self, root, train, download):
         rng = np.random.default_rng(train)
@@ -91,6 +96,8 @@ class FakeCifar:
 
 def test_cifar_val_is_a_fixed_tenth(monkeypatch, tmp_path):
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", FakeCifar)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "batches.meta").touch()
     task = Task(id="cifar10", loader="torchvision", options={"dataset": "CIFAR10"}, classes=10)
     found = open_task(task, data_dir=tmp_path)
     assert [len(s) for s in found.splits.values()] == [360, 40, 40]

@@ -152,7 +152,7 @@ def test_a_lock_file_names_the_server_but_no_password(server: FileServer, fetche
         ("http://u:p/w@a.org/x", "an address that is not a valid URL"),
         ("http://[::1/x", "an address that is not a valid URL"),
         ("hf:a/b/c@main", "hf:a/b/c@main"),
-        ("https://a.org/\x1b[31m", "https://a.org/?[31m"),
+        ("https://a.org/\x1b[31m", "https://a.org/\\x1b[31m"),
     ],
 )
 def test_what_is_seen_of_an_address(address: str, seen: str) -> None:

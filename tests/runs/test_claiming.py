@@ -99,7 +99,7 @@ def test_a_run_that_another_holds_comes_last_and_is_reported(
     assert run_group(linear, RunOptions(results), events.append) == ()
     assert started(events) == []
     assert finished(events) == {mine.record_key: "ok", theirs.record_key: "ok"}
-    assert events[-1].run_id == theirs.record_key
+    assert events[-1].key == theirs.record_key
     assert events[-1].record is not None
     assert events[-1].record.environment == {"python": "other"}
 

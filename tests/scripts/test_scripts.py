@@ -54,7 +54,6 @@ def run(checkpoint: str = "a.dense", task: str = "t1", mode: str = "linear", see
         "sparsity": 0.0 if checkpoint.endswith("dense") else 0.9,
         "reference": None if checkpoint.endswith("dense") else "a.dense",
         "task": task,
-        "suite": "s",
         "mode": mode,
         "probe": "sgd" if mode == "linear" else None,
         "protocol": f"p-{mode}",
@@ -64,7 +63,7 @@ def run(checkpoint: str = "a.dense", task: str = "t1", mode: str = "linear", see
         "engine": "torch",
         "precision": "fp32",
         "threads": 1,
-        "weights_sha256": "w1",
+        "weights_sha256": f"w1 {checkpoint}",
         "started": TIME.format(1),
     }
     return row | changes
