@@ -96,8 +96,9 @@ class FakeCifar:
 
 def test_cifar_val_is_a_fixed_tenth(monkeypatch, tmp_path):
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", FakeCifar)
-    (tmp_path / "cifar-10-batches-py").mkdir()
-    (tmp_path / "cifar-10-batches-py" / "batches.meta").touch()
+    for root in (tmp_path, tmp_path / "other"):
+        (root / "cifar-10-batches-py").mkdir(parents=True)
+        (root / "cifar-10-batches-py" / "batches.meta").touch()
     task = Task(id="cifar10", loader="torchvision", options={"dataset": "CIFAR10"}, classes=10)
     found = open_task(task, data_dir=tmp_path)
     assert [len(s) for s in found.splits.values()] == [360, 40, 40]
