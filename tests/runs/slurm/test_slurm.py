@@ -133,7 +133,7 @@ def test_a_plan_gives_the_same_leaderboard_here_on_two_workers_and_through_array
 
 
 def test_an_embedded_plan_goes_through_an_array(tmp_path: Path) -> None:
-    arguments = ["--method", "acdc", "--sparsity", "0.9", "--mode", "linear", "--results"]
+    arguments = ["--method", "acdc", "--sparsity", "0.9", "--mode", "linear", "--no-reference", "--results"]
     assert main(["run", *arguments, str(tmp_path / "here")]) == 0
     profile = tmp_path / "cluster.yaml"
     profile.write_text("partition: main\ntime_minutes: 20\nbundle_minutes: 0\nsetup: ['export MARK=here']\n")
