@@ -12,9 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..common import files
 from ..schema import ResultsError, RunRecord
-from .predictions import Predictions
+from .predictions import Predictions, read_archive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,21 +63,7 @@ def _arrays(
     """Return the ids' bytes and lengths, labels and predicted classes of a record's file, once its hash is checked."""
     import numpy as np
 
-    if record.predictions is None:
-        raise ResultsError(f"the run {record.record_key} kept no predictions", "run its cell again")
-    path = root / record.predictions
-    if not path.resolve().is_relative_to(folder):
-        raise ResultsError(
-            f"the run {record.record_key} names predictions outside of its folder: {record.predictions!r}"
-        )
-    try:
-        data = files.read_regular(path)
-    except OSError as error:
-        raise ResultsError(
-            f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again"
-        ) from error
-    if hashlib.sha256(data).hexdigest() != record.predictions_sha256:
-        raise ResultsError(f"the predictions {str(path)!r} have changed since their run", "run its cell again")
+    data, path = read_archive(root, folder, record)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             if "predicted" not in archive.files:  # of schema 1: the classes are those of the logits

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..schema import ResultsError
+from ..common.files import read_regular
+from ..schema import ResultsError, RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,3 +116,29 @@ def _largest(logits: npt.NDArray[np.floating] | None) -> npt.NDArray[np.int64]:
     if logits is None:
         raise ValueError("it has neither predicted classes nor logits")
     return logits.argmax(axis=1)
+
+
+def read_archive(root: Path, folder: Path, record: RunRecord) -> tuple[bytes, Path]:
+    """Return the bytes of the archive that a record names, and its path; ``folder`` is where it must lie, resolved.
+
+    Raises
+    ------
+    ResultsError
+        If the record names none, or it is missing or not the one that was written.
+    """
+    if record.predictions is None:
+        raise ResultsError(f"the run {record.record_key} kept no predictions", "run its cell again")
+    path = root / record.predictions
+    if not path.resolve().is_relative_to(folder):
+        raise ResultsError(
+            f"the run {record.record_key} names predictions outside of its folder: {record.predictions!r}"
+        )
+    try:
+        data = read_regular(path)
+    except OSError as error:
+        raise ResultsError(
+            f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != record.predictions_sha256:
+        raise ResultsError(f"the predictions {str(path)!r} have changed since their run", "run its cell again")
+    return data, path

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from ..common import files
 from ..common.filenames import safe_name
-from ..schema import ResultsError, RunError, RunRecord, RunSpec, Status
+from ..schema import RunError, RunRecord, RunSpec, Status
 from .claims import Claims
 from .gathering import Rows, gather
 from .listing import Listing
-from .predictions import Predictions
+from .predictions import Predictions, read_archive
 from .recordfile import load, predictions_named_by, preference, to_json
 from .servertime import server_time_ns
 from .writable import ensure_writable
@@ -232,21 +232,7 @@ class Store:
         ResultsError
             If it names none, or they are missing or not those that were written.
         """
-        if record.predictions is None:
-            raise ResultsError(f"the run {record.record_key} kept no predictions", "run its cell again")
-        path = self.root / record.predictions
-        if not path.resolve().is_relative_to(self.predictions_dir.resolve()):
-            raise ResultsError(
-                f"the run {record.record_key} names predictions outside of its folder: {record.predictions!r}"
-            )
-        try:
-            data = files.read_regular(path)
-        except OSError as error:
-            raise ResultsError(
-                f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again"
-            ) from error
-        if hashlib.sha256(data).hexdigest() != record.predictions_sha256:
-            raise ResultsError(f"the predictions {str(path)!r} have changed since their run", "run its cell again")
+        data, path = read_archive(self.root, self.predictions_dir.resolve(), record)
         return Predictions.from_bytes(data, str(path))
 
     def _write_predictions(self, record: RunRecord, predictions: Predictions) -> tuple[RunRecord, Path | None]:
