@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..common.progress import listening
 from ..engines.memory import keep_pages
-from .cluster_options import cluster_of
+from .options.cluster import cluster_of
 
 if TYPE_CHECKING:
     import pandas as pd

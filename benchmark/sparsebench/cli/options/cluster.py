@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..runs.executors.cluster import Cluster
+    from ...runs.executors.cluster import Cluster
 
 _TEXTS = {
     "partition": "partition of the cluster",
@@ -58,7 +58,7 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
 
 def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
     """Return the profile that the arguments make; None if they name none."""
-    from ..runs.executors.cluster import read_cluster
+    from ...runs.executors.cluster import read_cluster
 
     replaced = {name: getattr(arguments, name) for name in (*_TEXTS, *_NUMBERS, "memory_gb", "bundle_minutes", "setup")}
     replaced["extra"] = dict(arguments.sbatch) if arguments.sbatch else None
