@@ -9,6 +9,8 @@ COMMANDS = (
     "cancel",
     "report",
     "compare",
+    "export_model",
+    "predict",
     "bench",
     "prune",
     "migrate",
