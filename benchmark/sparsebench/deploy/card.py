@@ -11,7 +11,7 @@ from ..schema.text import printable
 from .folder import CARD, CONFIG, ONNX, WEIGHTS, Description
 
 _SHOWN_CLASSES = 40
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>|#"})
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*[]<>|"})
 
 
 def card(description: Description) -> str:
@@ -67,11 +67,11 @@ def _summary(description: Description) -> str:
     how = "finetuned with its sparsity mask held fixed" if description.mode == "full" else (
         f"frozen, under a linear head fitted by the probe `{description.probe}`"
     )  # fmt: skip
-    held = f"{about['sparsity_measured']:.2%} of its {about['sparsity_scope']} weights are zero and masked"
-    sparse = "dense" if not about["sparsity"] else held
+    held = f"masked, and zero, in {about['sparsity_measured']:.2%} of its {about['sparsity_scope']} weights"
+    pruned = f"pruned by {_plain(about['method'])}, " if about["sparsity"] else ""
     return (
-        f"`{_plain(description.arch)}`, pruned by {_plain(about['method'])}, {how}. It tells {len(description.classes)}"
-        f" classes apart. The backbone is {sparse}; the head is dense."
+        f"`{_plain(description.arch)}`, {pruned}{how}, for {len(description.classes)} classes. The backbone is"
+        f" {held if about['sparsity'] else 'dense'}; the head is dense."
     )
 
 

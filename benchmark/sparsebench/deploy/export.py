@@ -78,7 +78,7 @@ def export_model(
     about = _provenance(record, store, trained, task)
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     try:
-        write_bytes(out / WEIGHTS, save(state, {"format": "pt", "sparsebench": canonical_json(about)}))
+        write_bytes(out / WEIGHTS, save(state, {"format": "pt", "sparsebench_model": canonical_json(about)}))
         weights = ExportedFile(name=WEIGHTS, sha256=sha256_file(out / WEIGHTS))
         description = Description(
             arch=trained.backbone.info.arch,

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..common.progress import Progress, Throttle
-from ..datasets.images.decode import Picture, is_image, read_pixels, read_rgb
+from ..datasets.images.decode import is_image, read_pixels, read_rgb
 from ..datasets.images.transforms import Transform
 from ..engines import prepare
 from ..engines.choice import pinned, torch_threads
@@ -25,6 +25,8 @@ from .folder import ExportedFolder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..datasets.images.decode import Picture
 
 BATCH = 64
 
