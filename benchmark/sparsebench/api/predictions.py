@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.paths import cache_dir, datasets_dir
+from ..common.safetensors_file import read_metadata
 from ..registry import Registry, load_registry
 from ..runs.lookup import find_record, results_folder, tasks_of
 from ..runs.request import several
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["RunPredictions", "predictions"]
-
-_HEADER_BYTES = 2**24  # of a safetensors file, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,10 +158,8 @@ def _names_in(path: Path, root: Path) -> tuple[str, ...] | None:
     if not path.resolve().is_relative_to(root.resolve()):
         return None
     try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            metadata = json.loads(file.read(size))["__metadata__"] if size <= _HEADER_BYTES else {}
+        metadata = read_metadata(path)
         said = json.loads(metadata.get("head") or metadata["finetuned"])
         return tuple(str(name) for name in said["classes"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

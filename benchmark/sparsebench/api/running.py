@@ -90,6 +90,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
         plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
     statuses = {record.record_key: _status(record, request) for record in records}
     todo = plan.remaining(statuses, request.overwrite)
+    prefetch.verify(group.task for group in todo.groups)
     if request.kind == "slurm":
         from ..runs.executors.submission import check_slurm
 
@@ -113,10 +114,6 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     RunError
         If the plan itself can't be written.
     """
-    import torch
-
-    from ..runs.runner import RunOptions
-
     request = prepared.request
     store = Store(request.results)
     store.sweep()
@@ -124,6 +121,19 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     written = write_plan(
         store.plans_dir, PlanFile(command=request.command, created=created, groups=prepared.plan.groups)
     )
+    failures = _run(prepared, store, written, emit) if prepared.todo.groups else {}
+    planned = {run.record_key: run for run in prepared.plan.runs}
+    records = {record.record_key: record for record in store.read(planned)}
+    return [_labelled(record, planned[record.record_key], store) for record in (records | failures).values()]
+
+
+def _run(prepared: Prepared, store: Store, plan: Path, emit: Emit | None) -> dict[str, RunRecord]:
+    """Run what is to do, and return the failures by record key; torch is imported here, where a number is computed."""
+    import torch
+
+    from ..runs.runner import RunOptions
+
+    request = prepared.request
     options = RunOptions(
         results=request.results.resolve(),
         data_dir=(request.data_dir or datasets_dir()).resolve(),
@@ -133,7 +143,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         predictions=request.predictions,
         workers=request.workers,
         overwrite=request.overwrite,
-        since=written.stat().st_mtime_ns,
+        since=plan.stat().st_mtime_ns,
         checkpoint_seconds=request.checkpoint_seconds,
         retries=request.retries,
         logger=request.logger,
@@ -146,16 +156,13 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         if emit is not None:
             emit(event)
 
-    if prepared.todo.groups:
-        before = torch.get_num_threads()
-        try:
-            with interruption.handled():
-                _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
-        finally:
-            torch.set_num_threads(before)
-    planned = {run.record_key: run for run in prepared.plan.runs}
-    records = {record.record_key: record for record in store.read(planned)}
-    return [_labelled(record, planned[record.record_key], store) for record in (records | failures).values()]
+    before = torch.get_num_threads()
+    try:
+        with interruption.handled():
+            _executor(request, plan.stem).execute(_arranged(prepared.todo, request, store), options, relay)
+    finally:
+        torch.set_num_threads(before)
+    return failures
 
 
 def _executor(request: Request, plan: str) -> Executor:

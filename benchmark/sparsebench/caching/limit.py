@@ -22,7 +22,7 @@ LIMIT_VARIABLE = "SPARSEBENCH_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 2**30
 """Bytes of cached features and crops together, where the variable doesn't say it."""
 
-KINDS = ("features", "crops")
+KINDS = ("features", "crops", "facts", "tables")
 """Folders below the cache folder that count."""
 
 ARRAY, META = "array.npy", "meta.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -14,9 +13,6 @@ from ..engines.memory import keep_pages
 from .options.cluster import cluster_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..api import Prepared
     from ..registry.selection import Selection
     from ..runs.request import Request
 
@@ -26,8 +22,7 @@ _SHOWN_FAILURES = 5
 def main(arguments: argparse.Namespace) -> int:
     """Run what was selected; 1 if a run of the plan has failed."""
     keep_pages()
-    from ..api import execute, prepare
-    from ..store import frame
+    from ..api.running import execute, prepare
     from .display import RunDisplay, outcome
 
     request = make_request(arguments)
@@ -58,7 +53,9 @@ def main(arguments: argparse.Namespace) -> int:
     if not request.wait:
         print(_hints(request), file=sys.stderr)
         return 0
-    print(closing_table(prepared, frame(records), as_json=arguments.json))
+    from .closing import closing_table
+
+    print(closing_table(prepared, records, as_json=arguments.json))
     if arguments.profile and not arguments.json:
         from ..report import render_profile
 
@@ -160,27 +157,3 @@ def _portable(argument: str) -> str:
     """Return an argument with an absolute path shortened to its name."""
     flag, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
     return flag + equals + (Path(value).name if Path(value).is_absolute() else value)
-
-
-def closing_table(prepared: Prepared, table: pd.DataFrame, *, as_json: bool = False) -> str:
-    """Return the closing table of the plan's runs, with references that have run before, as text or JSON."""
-    import pandas as pd
-
-    from ..report.terminal import closing_rows, render_terminal
-    from ..runs.request import reference_command
-    from ..store import gather
-
-    keys = set(table["record_key"])
-    stored = gather(prepared.request.results)
-    everything = pd.concat([table, stored[~stored["record_key"].isin(keys)]])
-    everything = everything.reset_index(drop=True)
-    if as_json:
-        rows = closing_rows(everything, keys=keys, registry=prepared.request.registry())
-        return json.dumps(rows, indent=1, ensure_ascii=False)
-    return render_terminal(
-        everything,
-        keys=keys,
-        commands=lambda reference: reference_command(prepared.request, reference),
-        colour=sys.stdout.isatty(),
-        registry=prepared.request.registry(),
-    )
