@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .common.lazy import importer
 from .common.version import __version__
 from .schema.errors import SparsebenchError
 
@@ -36,15 +37,6 @@ __all__ = [
     "store",
 ]
 
-_FUNCTIONS = {
-    "export": ".api.exporting",
-    "features": ".api.features",
-    "load": ".api.loading",
-    "predict": ".api.exporting",
-    "predictions": ".api.predictions",
-    "results": ".api.loading",
-    "run": ".api.running",
-}
 _PACKAGES = {
     "analysis": ".analysis",
     "engines": ".engines",
@@ -52,18 +44,26 @@ _PACKAGES = {
     "pruning": ".pruning",
     "store": ".store",
 }
-"""Documented names, and the modules that have them or are them; each is imported when it is first used."""
+"""Documented packages, and where they are; each is imported when it is first used."""
+
+_function = importer(
+    __name__,
+    {
+        "export": ".api.exporting",
+        "features": ".api.features",
+        "load": ".api.loading",
+        "predict": ".api.exporting",
+        "predictions": ".api.predictions",
+        "results": ".api.loading",
+        "run": ".api.running",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        value = getattr(importlib.import_module(_FUNCTIONS[name], __name__), name)
-    elif name in _PACKAGES:
-        value = importlib.import_module(_PACKAGES[name], __name__)
-    else:
-        raise AttributeError(f"module 'sparsebench' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    if name in _PACKAGES:
+        return importlib.import_module(_PACKAGES[name], __name__)
+    return _function(name)
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..common.files import read_regular, write_text
 from ..schema import canonical_json, digest
-from .entries import CacheWarning
+from .limit import CacheWarning
 
 _LARGEST = 2**24
 

@@ -31,6 +31,10 @@ _STALE_SECONDS = 24 * 3600.0
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
+class CacheWarning(UserWarning):
+    """Something cached could not be read or written; results are not affected."""
+
+
 def cache_limit() -> int | None:
     """Return the most bytes of cached arrays: ``$SPARSEBENCH_CACHE_LIMIT``, else 50 GiB; None for ``none``.
 

@@ -13,8 +13,10 @@ from ..engines.memory import keep_pages
 from .options.cluster import cluster_of
 
 if TYPE_CHECKING:
+    from ..api.running import Prepared
     from ..registry.selection import Selection
     from ..runs.request import Request
+    from ..schema import RunRecord
 
 _SHOWN_FAILURES = 5
 
@@ -23,7 +25,6 @@ def main(arguments: argparse.Namespace) -> int:
     """Run what was selected; 1 if a run of the plan has failed."""
     keep_pages()
     from ..api.running import execute, prepare
-    from .display import RunDisplay, outcome
 
     request = make_request(arguments)
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
@@ -48,8 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
             " precision, engine, threads or decoder); both records are kept",
             file=sys.stderr,
         )
-    with RunDisplay(todo, _at_once(request, len(todo))) as display, listening(display.line):
-        records = execute(prepared, display.emit)
+    records = _executed(prepared) if todo else execute(prepared)
     if not request.wait:
         print(_hints(request), file=sys.stderr)
         return 0
@@ -64,6 +64,8 @@ def main(arguments: argparse.Namespace) -> int:
         print("\n" + render_profile(timed, request.workers, request.jobs))
     failed = [record for record in records if record.status == "failed"]
     for record in failed[:_SHOWN_FAILURES]:
+        from .display import outcome
+
         print(outcome(record), file=sys.stderr)
     if len(failed) > _SHOWN_FAILURES:
         print(f"... and {len(failed) - _SHOWN_FAILURES} more; see sparsebench status", file=sys.stderr)
@@ -77,6 +79,16 @@ def main(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 1 if failed or lost else 0
+
+
+def _executed(prepared: Prepared) -> list[RunRecord]:
+    """Run what is to do, and show how far it is."""
+    from ..api.running import execute
+    from .display import RunDisplay
+
+    todo = prepared.todo.runs
+    with RunDisplay(todo, _at_once(prepared.request, len(todo))) as display, listening(display.line):
+        return execute(prepared, display.emit)
 
 
 def _at_once(request: Request, runs: int) -> int:

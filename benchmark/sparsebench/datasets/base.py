@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from typing import TYPE_CHECKING, Literal
 
 from ..schema import Task, digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def concatenate(first: Split, second: Split) -> Split:
     """Return the images of ``first`` followed by those of ``second`` (train and val together: ``trainval``)."""
     if len(second) == 0:
         return first
+    import numpy as np
+
     n = len(first)
 
     def load(i: int) -> Image.Image:

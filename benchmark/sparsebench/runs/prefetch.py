@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..common.paths import datasets_dir
-from ..datasets import can_download, download_task, open_task
 from ..datasets.known import KnownTask, registered
-from ..downloads import ByHandError, Fetcher, FetchError, TransferDisplay, find_state, offline_reason
+from ..downloads import ByHandError, FetchError, find_state, offline_reason
 from ..downloads.locating import remedy
 from ..schema import (
     Checkpoint,
@@ -26,6 +25,7 @@ from ..schema import (
 
 if TYPE_CHECKING:
     from ..datasets import TaskData
+    from ..downloads import Fetcher
 
 Note = Callable[[str], None]
 IfMissing = Literal["refuse", "skip", "name"]
@@ -76,8 +76,8 @@ class Prefetch:
         Where data sets live; None is the default folder.
     cache_dir : Path or None
         Where the results of slow checks are remembered.
-    fetcher : Fetcher
-        Fetches checkpoint files.
+    fetcher : callable
+        Gives what fetches checkpoint files, when there is one to fetch.
     begin : callable, optional
         Called with what is fetched next.
     forbidden : str or None
@@ -91,7 +91,7 @@ class Prefetch:
 
     data_dir: Path | None = None
     cache_dir: Path | None = None
-    fetcher: Fetcher = field(default_factory=Fetcher)
+    fetcher: Callable[[], Fetcher] = field(default_factory=lambda: _fetcher)
     begin: Note | None = None
     forbidden: str | None = field(default_factory=offline_reason)
     command: str = "sparsebench fetch"
@@ -175,14 +175,20 @@ class Prefetch:
 
     def open(self, task: Task) -> TaskData:
         """Return a task's data, or raise :class:`DatasetError`; nothing is fetched."""
+        from ..datasets import open_task
+
         return open_task(task, self.data_root, self.cache_dir)
 
     def can_download(self, task: Task) -> bool:
         """Return whether a task's data set can be fetched."""
+        from ..datasets import can_download
+
         return can_download(task)
 
     def download(self, task: Task) -> None:
         """Fetch a task's data set, or raise :class:`DatasetError`."""
+        from ..datasets import download_task
+
         if self.begin is not None:
             self.begin(f"data set {task.id}")
         download_task(task, self.data_root)
@@ -191,7 +197,7 @@ class Prefetch:
         """Return the path of a checkpoint's file, fetched if it isn't there, or raise :class:`CheckpointError`."""
         if find_state(checkpoint.file) == "fetchable" and self.begin is not None:
             self.begin(checkpoint.id)
-        return self.fetcher.fetch(checkpoint)
+        return self.fetcher().fetch(checkpoint)
 
     def _check(self, missing: Sequence[Missing]) -> None:
         """Raise if anything is missing that isn't fetched now; what is missing is named."""
@@ -208,6 +214,12 @@ class Prefetch:
                 f"not here, and no address gives them: {', '.join(counted(others))}",
                 f"what to do: {self.command} --dry-run; {_WITHOUT}",
             )
+
+
+def _fetcher() -> Fetcher:
+    from ..downloads import Fetcher
+
+    return Fetcher()
 
 
 def _absent(checkpoint: Checkpoint) -> Missing:
@@ -252,6 +264,8 @@ def fetch_missing(entry: Checkpoint, *, offline: bool = False) -> None:
         raise CheckpointError(
             f"checkpoint {entry.id} is not here", f"{forbidden} forbids fetching; with a network: {remedy(entry)}"
         )
+    from ..downloads import Fetcher, TransferDisplay
+
     with TransferDisplay() as display:
         display.begin(entry.id)
         Fetcher(progress=display.update, note=display.line).fetch(entry)
