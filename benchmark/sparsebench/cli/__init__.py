@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from ..common import interruption
+from ..common import interruption, timings  # noqa: F401 - timings says when the program started
 from ..schema.errors import SparsebenchError
 from ..schema.text import printable
 from .parser import build_parser

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.progress import listening
+from ..common.timings import STARTED
 from ..engines.memory import keep_pages
 from .options.cluster import cluster_of
 
 if TYPE_CHECKING:
     from ..api.running import Prepared
     from ..registry.selection import Selection
+    from ..report.profile import Machine
     from ..runs.request import Request
+    from ..runs.runner import Event
     from ..schema import RunRecord
 
 _SHOWN_FAILURES = 5
@@ -49,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
             " precision, engine, threads or decoder); both records are kept",
             file=sys.stderr,
         )
-    records = _executed(prepared) if todo else execute(prepared)
+    records, started = _executed(prepared) if todo else (execute(prepared), None)
     if not request.wait:
         print(_hints(request), file=sys.stderr)
         return 0
@@ -61,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
 
         now = {run.record_key for run in todo}
         timed = [record for record in records if record.record_key in now]
-        print("\n" + render_profile(timed, request.workers, request.jobs))
+        print("\n" + render_profile(timed, request.workers, request.jobs, started, _machine()))
     failed = [record for record in records if record.status == "failed"]
     for record in failed[:_SHOWN_FAILURES]:
         from .display import outcome
@@ -81,14 +86,30 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if failed or lost else 0
 
 
-def _executed(prepared: Prepared) -> list[RunRecord]:
-    """Run what is to do, and show how far it is."""
+def _executed(prepared: Prepared) -> tuple[list[RunRecord], float | None]:
+    """Run what is to do, and show how far it is; return the records, and the seconds until the first run began."""
     from ..api.running import execute
     from .display import RunDisplay
 
     todo = prepared.todo.runs
+    began: list[float] = []
     with RunDisplay(todo, _at_once(prepared.request, len(todo))) as display, listening(display.line):
-        return execute(prepared, display.emit)
+
+        def emit(event: Event) -> None:
+            if not began:
+                began.append(time.perf_counter() - STARTED)
+            display.emit(event)
+
+        return execute(prepared, emit), began[0] if began else None
+
+
+def _machine() -> Machine:
+    """Return what the machine could still give."""
+    from ..report.profile import Machine
+
+    torch = sys.modules.get("torch")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(cores, torch is not None and bool(torch.cuda.is_available()))
 
 
 def _at_once(request: Request, runs: int) -> int:

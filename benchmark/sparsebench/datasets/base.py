@@ -32,6 +32,8 @@ class Split:
         ``load(i)`` decodes image ``i`` to an RGB :class:`PIL.Image.Image`.
     file : callable, optional
         ``file(i)`` is the path of image ``i``, where images are files.
+    rendered : str, optional
+        What renders images when they are asked for, and its version, where they are made so.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +41,7 @@ class Split:
     hashes: tuple[str, ...]
     load: Callable[[int], Image.Image] = field(repr=False)
     file: Callable[[int], Path] | None = field(default=None, repr=False)
+    rendered: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,6 +104,7 @@ def concatenate(first: Split, second: Split) -> Split:
         hashes=first.hashes + second.hashes,
         load=load,
         file=_joined(first.file, second.file, n),
+        rendered=first.rendered if first.rendered == second.rendered else None,
     )
 
 
