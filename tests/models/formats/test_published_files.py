@@ -185,6 +185,7 @@ def test_superblock_masks_follow_from_the_scores(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     network = vit_b_16().eval()
+    network.heads.head.reset_parameters()  # torchvision starts it at zero, as no trained head is
     state = dict(network.state_dict())
     layers = [n for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)]
     effective = dict(state)
