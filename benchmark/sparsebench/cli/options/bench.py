@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_command, add_offline, add_selection
+from .common import add_command, add_offline, add_selection, kinds
 from .types import path, positive
 
 
@@ -17,7 +17,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     how = command.add_argument_group("how")
     parts = ("engines", "probes", "decoding", "finetuning")
     how.add_argument("--what", nargs="+", choices=parts, default=list(parts), help="parts to measure (default: all)")
-    how.add_argument("--engine", action="append", default=[], help="torch, sparse, onnxruntime (default: all here)")
+    how.add_argument(
+        "--engine",
+        action="append",
+        default=[],
+        metavar="NAME|FILE",
+        help=f"{kinds('engines')}, or a Python file (default: all here)",
+    )
     how.add_argument("--device", action="append", default=[], help="cpu, cuda, ... (default: cpu, and cuda if there)")
     how.add_argument("--batch", type=positive, default=64, metavar="N", help="images per batch (default: 64)")
     how.add_argument("--threads", type=positive, metavar="T", help="CPU threads (default: all cores)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from ... import extensions
 from .types import name_text, path, positive
 
 
@@ -64,6 +65,11 @@ def add_selection(
             help="leave out the dense references that the selected checkpoints are compared with",
         )
     return pick
+
+
+def kinds(plural: str) -> str:
+    """Return the names of a kind of extension, as words of a help text."""
+    return ", ".join(extensions.names(plural))
 
 
 def add_json(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

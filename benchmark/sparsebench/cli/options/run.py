@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .cluster import add_cluster
-from .common import add_command, add_hardware, add_offline, add_registry, add_selection, several
+from .common import add_command, add_hardware, add_offline, add_registry, add_selection, kinds, several
 from .types import microbatch, natural, path, positive, seconds
 
 
@@ -17,9 +17,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     several(
         pick,
         "--probe",
-        metavar="NAME",
-        help="linear mode's classifier: sgd, lbfgs, ridge, knn or fewshot (default: the suite's); without --mode,"
-        " linear mode alone",
+        metavar="NAME|FILE",
+        help=f"linear mode's classifier: {kinds('probes')}, or a Python file with your own (default: the suite's)",
     )
     several(pick, "--seed", type=int, metavar="K", help="seed of head and order")
     pick.add_argument(
@@ -55,9 +54,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     rare.add_argument("--overwrite", choices=("never", "failed", "always"), default="failed", help="what to run again")
     how.add_argument(
         "--executor",
-        choices=("inline", "local", "slurm"),
-        help="in this process, on --jobs workers of this machine, or as jobs of a Slurm cluster (default: inline, and"
-        " local from --jobs 2 on)",
+        metavar="NAME|FILE",
+        help=f"where runs are computed: {kinds('executors')}, or a Python file (default: inline; with --jobs local)",
     )
     how.add_argument("--jobs", type=positive, default=1, metavar="N", help="worker processes (default: 1, here)")
     add_hardware(how, ("fp32", "bf16", "fp16"))
@@ -65,7 +63,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     how.add_argument(
         "--engine",
         default="torch",
-        help="how frozen backbones are run: torch, sparse, onnxruntime, or auto, the fastest (default: torch)",
+        metavar="NAME|FILE",
+        help=f"how frozen backbones are run: {kinds('engines')}, auto (the fastest), or a Python file (default: torch)",
     )
     rare.add_argument(
         "--workers",
