@@ -254,6 +254,8 @@ def run(
     variant: OneOrMore[str] = None,
     probe: OneOrMore[str] = None,
     microbatch: int | None = None,
+    limit: int | None = None,
+    format: str | Path = "auto",
     set: Mapping[str, Any] | OneOrMore[str] = None,
     reference: bool = False,
     emit: Emit | None = None,
@@ -273,6 +275,10 @@ def run(
         The results folder.
     microbatch : int, optional
         Full mode: images of a training batch that are computed at once; a part of the protocol.
+    limit : int, optional
+        At most so many images of each split, for a quick look; the tasks' names then say so.
+    format : str or path
+        The format of checkpoint files: a name of ``sparsebench list formats``, or a Python file that declares one.
     reference : bool
         Run the references of the selected checkpoints, too, as the command does unless it has ``--no-reference``.
     emit : callable, optional
@@ -302,8 +308,10 @@ def run(
         tasks=[str(t) for t in several(task)],
         modes=several(mode),
         seeds=several(seed),
-        probes=several(probe),
+        probes=[str(p) for p in several(probe)],
         microbatch=microbatch,
+        limit=limit,
+        format=str(format),
         settings=given_settings(set),
         references=reference,
     )

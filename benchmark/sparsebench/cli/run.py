@@ -148,6 +148,8 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),
         microbatch=getattr(arguments, "microbatch", None),
+        format=getattr(arguments, "format", "auto"),
+        limit=getattr(arguments, "limit", None),
         settings=parse_settings(getattr(arguments, "set", ())),
         references=not getattr(arguments, "no_reference", True),
     )

@@ -198,11 +198,14 @@ class LeaderboardColumn(Extension):
         mapping with the fields of :data:`~sparsebench.report.aggregate.SUMMARY_COLUMNS`), ``part`` the group's
         :class:`~sparsebench.report.aggregate.Aggregate`. It must depend on nothing else, as equal records give equal
         bytes.
+    always : bool
+        Whether it is written without being asked for; our own are.
     """
 
     noun: ClassVar[str] = "leaderboard column"
 
     value: Work
+    always: bool = False
 
 
 __all__ = ["CheckpointFormat", "Engine", "Executor", "ExecutorContext", "LeaderboardColumn", "Probe"]

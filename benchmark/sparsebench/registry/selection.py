@@ -32,8 +32,9 @@ class Selection:
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
     the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
-    :mod:`.protocols`); ``microbatch`` changes full mode's. ``format`` is that of checkpoint files. With ``references``,
-    the checkpoints that the selected ones are compared with are selected, too.
+    :mod:`.protocols`); ``microbatch`` changes full mode's. ``format`` is that of checkpoint files, ``limit`` how many
+    images of each split are used. With ``references``, the checkpoints that the selected ones are compared with are
+    selected, too.
     """
 
     suite: str = "mini"
@@ -49,6 +50,7 @@ class Selection:
     settings: Mapping[str, Any] = field(default_factory=dict)
     microbatch: int | None = None
     format: str = "auto"
+    limit: int | None = None
     references: bool = False
 
 

@@ -159,6 +159,10 @@ def make_plan(
     protocols = {
         (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
     }
+    if selection.limit is not None:
+        limits = {task.id: task.with_limit(selection.limit) for task in tasks}
+        tasks = list(limits.values())
+        protocols = {(mode, limits[name].id): own for (mode, name), own in protocols.items()}
     checkpoints = select_checkpoints(selection, registry, suite)
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data

@@ -148,6 +148,7 @@ def reference_command(request: Request, reference: str) -> str:
         ("--probe", [extensions.given("probes", name) for name in request.selection.probes]),
         ("--seed", request.selection.seeds),
         ("--set", settings_texts(request.selection.settings)),
+        ("--limit", [request.selection.limit] if request.selection.limit else []),
         ("--registry", request.registry_files),
         ("--tasks-dir", request.tasks_dirs),
     ):
@@ -192,6 +193,8 @@ def request_of(selection: Selection, results: Path, options: dict[str, Any]) -> 
         others["cluster"] = read_cluster(None, **cluster)
     elif cluster is not None and not isinstance(cluster, Cluster):
         others["cluster"] = read_cluster(Path(cluster))
+    for values in (computed, others):  # a Python file may be given as a path
+        values |= {name: str(v) for name, v in values.items() if name in ("engine", "executor") and v is not None}
     if computed:
         fields = others.get("numerics", Numerics()).model_dump() | computed
         try:
@@ -234,6 +237,9 @@ def check_request(request: Request) -> None:
         raise UnknownNameError("overwrite strategy", request.overwrite, OVERWRITE)
     if request.predictions not in PREDICTIONS:
         raise UnknownNameError("kind of predictions", request.predictions, PREDICTIONS)
+    limit = request.selection.limit
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InputError(f"--limit {limit!r} is no number of images", "give a whole number from 1 on")
     microbatch = request.selection.microbatch
     if microbatch is not None and not (isinstance(microbatch, int) and microbatch >= 2):
         raise InputError(f"--microbatch {microbatch!r} is no number of images", "give a whole number from 2 on")

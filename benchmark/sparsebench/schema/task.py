@@ -97,12 +97,15 @@ class Augment(Strict):
         return self
 
 
+_LIMIT = "-limit"
+
+
 class Task(Strict):
     """A downstream image-classification task.
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
     ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
-    run.
+    run. ``limit`` is how many images of each split are used, after these checks; all without one.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -121,6 +124,15 @@ class Task(Strict):
     licence: str | None = None
     source: str | None = None
     notes: str | None = None
+    limit: int | None = Field(strict=True, default=None, gt=0)
+
+    def with_limit(self, limit: int) -> Task:
+        """Return the task with at most so many images of each split, under a name that says so."""
+        return self.model_copy(update={"id": f"{self.id}{_LIMIT}{limit}", "limit": limit})
+
+    def without_limit(self) -> Task:
+        """Return the task that :meth:`with_limit` was called of."""
+        return self.model_copy(update={"id": self.id.removesuffix(f"{_LIMIT}{self.limit}"), "limit": None})
 
     @field_validator("overrides")
     @classmethod

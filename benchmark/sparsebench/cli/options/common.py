@@ -27,7 +27,7 @@ def add_registry(command: argparse.ArgumentParser) -> None:
     group.add_argument("--data", type=path, metavar="DIR", help="where data sets live")
 
 
-def several(group: argparse._ArgumentGroup, *names: str, **more: Any) -> None:
+def several(group: argparse._ArgumentGroup | argparse.ArgumentParser, *names: str, **more: Any) -> None:
     """Add an option that takes several values, at once or repeated."""
     group.add_argument(*names, action="extend", nargs="+", default=[], **({"type": name_text} | more))
 
@@ -70,6 +70,16 @@ def add_selection(
 def kinds(plural: str) -> str:
     """Return the names of a kind of extension, as words of a help text."""
     return ", ".join(extensions.names(plural))
+
+
+def add_format(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add ``--format``."""
+    target.add_argument(
+        "--format",
+        default="auto",
+        metavar="NAME|FILE",
+        help="format of a checkpoint FILE: one of `sparsebench list formats`, or a Python file (default: recognised)",
+    )
 
 
 def add_json(target: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_command, add_json, add_selection
+from .common import add_command, add_json, add_selection, several
 from .types import path, results
 
 
@@ -43,6 +43,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="what `sparsebench bench` measured, to stand beside accuracy (default: the folder bench beside the"
         " results, if there)",
+    )
+    several(
+        command,
+        "--column",
+        metavar="NAME|FILE",
+        help="a further column of the leaderboard: one of `sparsebench list columns`, or a Python file",
     )
     command.add_argument(
         "--tasks-dir", action="append", type=path, default=[], metavar="DIR", help="more tasks and suites"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .cluster import add_cluster
-from .common import add_command, add_hardware, add_offline, add_registry, add_selection, kinds, several
+from .common import add_command, add_format, add_hardware, add_offline, add_registry, add_selection, kinds, several
 from .types import microbatch, natural, path, positive, seconds
 
 
@@ -29,6 +29,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="KEY=VALUE",
         help="change settings of the protocol: --set lr=0.01 epochs=20 (docs/tasks.md); needs --mode or --probe",
     )
+    pick.add_argument("--limit", type=positive, metavar="N", help="at most N images of each split, for a quick look")
+    add_format(pick)
     add_registry(command)
     where = command.add_argument_group("where to")
     where.add_argument(
