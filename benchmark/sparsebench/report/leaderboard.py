@@ -48,8 +48,8 @@ def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFr
     import pandas as pd
 
     tasks = statistics.tasks
-    names = list(dict.fromkeys([*COLUMNS, *more]))
-    values = {name: _value_of(name) for name in names}
+    values = {name: _value_of(name) for name in COLUMNS} | {name.partition("@")[0]: _value_of(name) for name in more}
+    names = list(values)
     rows = []
     groups = sorted(statistics.groups(), key=lambda item: _group_order(item[0]))
     for _, part in groups:
