@@ -53,7 +53,7 @@ def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFr
     rows = []
     groups = sorted(statistics.groups(), key=lambda item: _group_order(item[0]))
     for _, part in groups:
-        for line in part.summary.to_dict("records"):
+        for line in part.lines:
             row = {name: value(line, part) for name, value in values.items()}
             for task in tasks:
                 cell = part.cell(line["checkpoint"], task)

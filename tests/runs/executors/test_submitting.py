@@ -208,7 +208,7 @@ def test_without_slurm_nothing_is_written(tmp_path: Path, monkeypatch: pytest.Mo
     tasks = quick_suite(tmp_path / "quick")
     monkeypatch.setenv("PATH", str(tmp_path))
     more = {"suite": "quick", "tasks_dirs": [tasks], "checkpoint": "mini.acdc_s90", "results": tmp_path / "runs"}
-    with pytest.raises(InputError, match="slurm can't run here .needs: sbatch"):
+    with pytest.raises(InputError, match=r"slurm can't run here .needs: sbatch"):
         sparsebench.run(executor="slurm", **more)  # type: ignore[arg-type]
     assert not (tmp_path / "runs").exists()
 

@@ -29,8 +29,8 @@ def limited(data: TaskData, limit: int) -> TaskData:
             f"--limit {limit} is too few for task {data.task.id!r}, which has {classes} classes",
             f"give at least {classes}",
         )
-    kept = {name: _few(split, limit, classes) for name, split in data.splits.items()}
-    return replace(data, **kept)
+    train, val, test = (_few(split, limit, classes) for split in (data.train, data.val, data.test))
+    return replace(data, train=train, val=val, test=test)
 
 
 def _few(split: Split, limit: int, classes: int) -> Split:
