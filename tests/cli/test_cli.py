@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 
 import sparsebench
+from sparsebench import extensions
 from sparsebench.cli import main
 from sparsebench.common.files import sha256_file
-from sparsebench.engines import ENGINES
 from sparsebench.engines.sparse import available
 from sparsebench.models.formats import read_checkpoint
 from sparsebench.store import Store
@@ -621,7 +621,7 @@ def test_the_engine_that_ran_is_in_the_records(tasks: Path, tmp_path: Path, engi
     ran = {record.spec.numerics.engine for record in Store(results).read()}
     plans = [json.loads(path.read_text()) for path in (results / "plans").glob("*.json")]
     assert ran == {run["numerics"]["engine"] for plan in plans for group in plan["groups"] for run in group["runs"]}
-    assert ran <= ({"sparse"} if engine == "sparse" and available() else set(ENGINES))
+    assert ran <= ({"sparse"} if engine == "sparse" and available() else set(extensions.names("engines")))
 
 
 @pytest.mark.skipif(not available(), reason="the kernels are not built")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparsebench.api import Request, prepare
+from sparsebench.extensions import ExecutorContext
 from sparsebench.registry.selection import Selection
 from sparsebench.runs.executors import make_executor, pinning
 from sparsebench.runs.executors.pinning import GPU, Place, find_place
@@ -166,7 +167,7 @@ def test_a_worker_leaves_runs_that_others_hold_for_the_end(tmp_path: Path) -> No
                 claims.release(taken)
 
         try:
-            make_executor("local", 1, 1).execute(plan, RunOptions(results), note)
+            make_executor("local", ExecutorContext()).execute(plan, RunOptions(results), note)
         finally:
             late.cancel()
     others = [run.record_key for run in (*first.runs[1:], *second.runs)]
