@@ -13,7 +13,7 @@ from ..schema.text import printable
 from .aggregate import GROUP, Aggregate, statistics_of
 from .contents import by_content
 from .style import UNDERFIT_CAPTION, group_title, seed_caption
-from .tables import Field, Table, build_table
+from .tables import IMAGE_BOUND, INTERVAL_OVER, RANKS, Field, Table, build_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def render_terminal(
     if not parts:
         return "No results yet.\n"
     caption = " ".join(dict.fromkeys(captions))
-    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds; [95 % interval]. {caption}\n"
+    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds. {caption}\n"
 
 
 def closing_rows(
@@ -125,8 +125,10 @@ def _with_references(table: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
 
 def _draw(table: Table, width: int, colour: bool) -> str:
     """Return the table, a line per checkpoint; a column per checkpoint where only that fits; else in pieces."""
-    ranks = [table.header.index(name) for name in ("Avg. rank", "Rank")]  # of use among many entries, not after a run
-    rows = [tuple(Field(name) for name in table.header), *table.rows]
+    # of use among many entries, not after a run
+    ranks = [i for i, name in enumerate(table.header) if name in (*RANKS, IMAGE_BOUND, INTERVAL_OVER)]
+    header = (Field(name.partition(" [")[0]) for name in table.header)  # what intervals cover is said below
+    rows = [tuple(header), *table.rows]
     upright = [[f for i, f in enumerate(row) if i not in ranks] for row in rows]
     turned = [list(row) for row in zip(*upright, strict=True)]
     if _natural_width(upright) <= width:
@@ -179,6 +181,8 @@ def _notes(lines: pd.DataFrame, commands: Commands | None) -> list[str]:
     notes += [UNDERFIT_CAPTION] if any(lines["underfit"]) else []
     against = sorted(set(lines.loc[lines["reference_ran"], "reference"]) - {""})
     notes += [f"Relative error: against {', '.join(against)}."] if against else []
+    scopes = sorted(set(lines.loc[lines["relative_error_high"] > lines["relative_error_low"], "scope"]))
+    notes += [f"[...]: 95 % interval over {', or over '.join(scopes)}."] if scopes else []
     without = lines[~lines["reference_ran"] & (lines["n_tasks"] > 0)]
     for reference in sorted(set(without["reference"])):
         names = ", ".join(without.loc[without["reference"] == reference, "checkpoint"])

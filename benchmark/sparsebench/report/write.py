@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..registry import Registry
+    from ..store.classes import Reader
 
 Part = Callable[[], Iterable[Path]]
 """Writes a part of a report, and gives each file as it is written."""
@@ -33,6 +34,7 @@ def write_report(
     wrote: Callable[[Path], None] | None = None,
     bench: pd.DataFrame | None = None,
     registry: Registry | None = None,
+    predictions: Reader | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
@@ -56,6 +58,8 @@ def write_report(
         ``tables.md`` and ``tables.tex``.
     registry : Registry, optional
         The tasks and suites; the built-in ones by default.
+    predictions : callable, optional
+        What :func:`sparsebench.store.classes.classes_reader` gives: with it intervals cover test images.
 
     Raises
     ------
@@ -66,7 +70,7 @@ def write_report(
     """
     ensure_writable(out)
     frame = tidy(frame)
-    statistics = aggregate(frame, registry)
+    statistics = aggregate(frame, registry, predictions)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
     for name, part in [*_parts(frame, statistics, out, bench), *_comparison(comparison, out)]:

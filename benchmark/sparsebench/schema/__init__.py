@@ -40,7 +40,20 @@ from .run import (
     Status,
     Trial,
 )
-from .task import MODES, SEEDED_PROBES, Augment, Grid, Metric, Mode, Probe, Protocol, Suite, SuiteMode, Task
+from .task import (
+    MODES,
+    SEEDED_PROBES,
+    Augment,
+    Clusters,
+    Grid,
+    Metric,
+    Mode,
+    Probe,
+    Protocol,
+    Suite,
+    SuiteMode,
+    Task,
+)
 
 __all__ = [
     "MODES",
@@ -50,6 +63,7 @@ __all__ = [
     "Augment",
     "Checkpoint",
     "CheckpointError",
+    "Clusters",
     "Convergence",
     "DatasetError",
     "DifferentDataError",
