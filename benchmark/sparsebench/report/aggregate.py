@@ -156,8 +156,12 @@ def aggregate(frame: pd.DataFrame, registry: Registry | None = None, predictions
     reference's.
     """
     registry = registry or load_tasks()
-    clusters = {task.id: task.clusters for task in registry.tasks.values() if task.clusters is not None}
-    return statistics_of(by_content(frame, registry), Kept(predictions, clusters))
+    return statistics_of(by_content(frame, registry), kept_of(registry, predictions))
+
+
+def kept_of(registry: Registry, predictions: Reader | None) -> Kept:
+    """Return predicted classes, with the clusters of test images that the registry's tasks declare."""
+    return Kept(predictions, {task.id: task.clusters for task in registry.tasks.values() if task.clusters is not None})
 
 
 def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
