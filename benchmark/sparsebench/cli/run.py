@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..api import Prepared
     from ..registry.selection import Selection
     from ..runs.request import Request
+    from ..store.classes import Reader
 
 _SHOWN_FAILURES = 5
 
@@ -167,19 +169,31 @@ def closing_table(prepared: Prepared, table: pd.DataFrame, *, as_json: bool = Fa
 
     from ..report.terminal import closing_rows, render_terminal
     from ..runs.request import reference_command
+    from ..schema import ResultsError
     from ..store import gather
+    from ..store.classes import classes_reader
 
     keys = set(table["record_key"])
     stored = gather(prepared.request.results)
     everything = pd.concat([table, stored[~stored["record_key"].isin(keys)]])
     everything = everything.reset_index(drop=True)
-    if as_json:
-        rows = closing_rows(everything, keys=keys, registry=prepared.request.registry())
-        return json.dumps(rows, indent=1, ensure_ascii=False)
-    return render_terminal(
-        everything,
-        keys=keys,
-        commands=lambda reference: reference_command(prepared.request, reference),
-        colour=sys.stdout.isatty(),
-        registry=prepared.request.registry(),
-    )
+    registry, predictions = prepared.request.registry(), classes_reader(prepared.request.results)
+
+    def shown(kept: Reader | None) -> str:
+        if as_json:
+            rows = closing_rows(everything, keys=keys, registry=registry, predictions=kept)
+            return json.dumps(rows, indent=1, ensure_ascii=False)
+        return render_terminal(
+            everything,
+            keys=keys,
+            commands=lambda reference: reference_command(prepared.request, reference),
+            colour=sys.stdout.isatty(),
+            registry=registry,
+            predictions=kept,
+        )
+
+    try:
+        return shown(predictions)
+    except ResultsError as error:  # the runs are done: a damaged file of another doesn't take their table away
+        warnings.warn(f"{error.message}; intervals don't cover test images", stacklevel=2)
+        return shown(None)
