@@ -33,7 +33,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
-def read_regular(path: Path, limit: int | None = None) -> bytes:
+def read_regular(path: Path | str, limit: int | None = None) -> bytes:
     """Read a file, if it is one: a pipe, a device or a socket in its place is not waited for.
 
     Parameters
