@@ -9,7 +9,7 @@ from pydantic import Field, computed_field, model_validator
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
 from .probe import Convergence
-from .task import Metric, Mode, Probe, Protocol, Task
+from .task import Metric, Mode, Protocol, Task
 
 Status = Literal["ok", "failed"]
 
@@ -53,7 +53,7 @@ class RunSpec(Lenient):
     split_sha256: str
     transform_sha256: str
     mode: Mode
-    probe: Probe | None
+    probe: str | None
     protocol: dict[str, Any]
     seed: int
     # labels

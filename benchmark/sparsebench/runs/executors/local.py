@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 from ...common.progress import notify
+from ...extensions import ExecutorContext
 from ...schema import Failure, Group, RunError, RunRecord
 from ...store import Store
 from ..environment import environment
@@ -49,18 +50,16 @@ class _Worker:
 
 
 class LocalExecutor:
-    """Runs groups on ``jobs`` worker processes.
+    """Runs groups on worker processes.
 
     Parameters
     ----------
-    jobs : int
-        Number of workers.
-    threads : int
-        Threads each; they set the number of OpenMP threads from the start.
+    context : ExecutorContext
+        The number of workers, and the threads of each, which set the number of OpenMP threads from the start.
     """
 
-    def __init__(self, jobs: int, threads: int) -> None:
-        self.jobs, self.threads = jobs, threads
+    def __init__(self, context: ExecutorContext) -> None:
+        self.jobs, self.threads = context.jobs, context.threads
         self._stillborn = 0
         self._deaths: Counter[str] = Counter()  # of workers, by the run that they were at
 

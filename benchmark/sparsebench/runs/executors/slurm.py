@@ -9,17 +9,16 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ...common.files import read_regular
+from ...extensions import ExecutorContext
 from ...schema import Group, RunError, RunRecord, RunSpec
 from ...store import Store
 from ..plan import Plan
 from ..runner import Emit, Event, RunOptions
-from .cluster import Cluster
 from .estimate import Estimator
 from .packing import Limits, arrays, bundles, duration
 from .queued import ask, queued_runs, settle, wait_for_earlier
@@ -30,41 +29,30 @@ _LOST_SECONDS = 10.0
 """A run whose job has left the queue is lost if its record doesn't appear within so many seconds."""
 
 
-@dataclass(frozen=True)
-class SlurmSettings:
-    """How a plan goes to a cluster: the jobs' options, the plan's name, whether to wait, and who is told."""
-
-    cluster: Cluster
-    plan: str
-    threads: int = 1
-    wait: bool = True
-    say: Callable[[str], None] = print
-
-
 class SlurmExecutor:
-    """Runs groups as jobs of a Slurm cluster."""
+    """Runs groups as jobs of a Slurm cluster; the context's settings are a :class:`~.cluster.Cluster`."""
 
-    def __init__(self, settings: SlurmSettings) -> None:
-        self._settings = settings
+    def __init__(self, context: ExecutorContext) -> None:
+        self._context = context
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
         """Submit all groups of ``plan`` that no job holds yet, and wait for their records unless told not to.
 
         An interrupt ends the waiting alone: the jobs go on.
         """
-        watch = _Watch(plan.runs, options.results, emit, self._settings.say)
+        watch = _Watch(plan.runs, options.results, emit, self._context.say)
         self._submit(plan, options, watch)
-        if not self._settings.wait:
+        if not self._context.wait:
             return
         try:
             watch.until_done()
         except KeyboardInterrupt:
-            self._settings.say(hints(options.results))
+            self._context.say(hints(options.results))
             raise
 
     def _submit(self, plan: Plan, options: RunOptions, watch: _Watch) -> None:
-        say, cluster, results = self._settings.say, self._settings.cluster, options.results
-        submission = open_submission(results, self._settings.plan, cluster)
+        say, cluster, results = self._context.say, self._context.settings, options.results
+        submission = open_submission(results, self._context.plan, cluster)
         try:
             wait_for_earlier(results, submission)
             known = ask(results)
@@ -87,7 +75,7 @@ class SlurmExecutor:
         estimator = Estimator(Store(results).read())
         made = bundles(groups, estimator.group, limits)
         cut = arrays(made, limits)
-        submit(submission, cut, options, cluster, self._settings.threads)
+        submit(submission, cut, options, cluster, self._context.threads)
         at_once = min(cluster.max_parallel or len(made), len(made))
         seconds = duration((bundle.seconds for bundle in made), at_once)
         ran = sum(len(group.runs) for group in groups)
