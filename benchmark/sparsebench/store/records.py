@@ -17,14 +17,15 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..common import files
 from ..common.filenames import safe_name
-from ..schema import RunError, RunRecord, RunSpec, Status
+from ..schema import RunError, RunRecord, RunSpec
 from .claims import Claims
+from .columns import COLUMNS
 from .gathering import Rows, gather
 from .listing import Listing
 from .predictions import Predictions, read_archive
@@ -195,8 +196,8 @@ class Store:
             if record is not None:
                 yield record
 
-    def rows(self) -> Rows:
-        """Return the columns of the tidy table, one row per record key, in no order.
+    def rows(self, columns: Sequence[str] = COLUMNS) -> Rows:
+        """Return columns of the tidy table, all by default, one row per record key, in no order.
 
         Raises
         ------
@@ -204,12 +205,7 @@ class Store:
             If a record is of a newer schema than this version reads.
         """
         self._listing.refresh()
-        return gather(self._listing.files())
-
-    def statuses(self) -> dict[str, Status]:
-        """Return the status of every (readable) record by its key."""
-        rows = self.rows()
-        return dict(zip(rows["record_key"].tolist(), rows["status"].tolist(), strict=True))
+        return gather(self._listing.files(), columns)
 
     def _files_of(self, key: str) -> list[Path]:
         """Return the files that may hold the record of a key (or the records of a run id), as of the last refresh.
