@@ -61,6 +61,18 @@ def read_regular(path: Path | str, limit: int | None = None) -> bytes:
             raise OSError(errno.ENOMEM, f"{status.st_size} bytes don't fit into memory", str(path)) from error
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what changes when another file takes a file's place or it is written to: inode and date; None without one.
+
+    Of a link it is the link's own.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically (see :func:`write_bytes`)."""
     write_bytes(path, text.encode())

@@ -249,8 +249,8 @@ class Store:
         for file in {path, *self._files_of(key)}:
             names = predictions_named_by(file)
             for candidate in [file, *(self.predictions_dir / name for name in names)]:
-                with contextlib.suppress(OSError):
-                    older[candidate] = _identity(candidate)
+                if (found := files.identity(candidate)) is not None:
+                    older[candidate] = found
         return older
 
     def _leave_one(self, record: RunRecord, path: Path) -> None:
@@ -276,13 +276,8 @@ class Store:
         keep = {path} if predictions is None else {path, self.root / predictions}
         for file, identity in older.items():
             with contextlib.suppress(OSError):
-                if file not in keep and _identity(file) == identity:
+                if file not in keep and files.identity(file) == identity:
                     file.unlink()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.lstat()
-    return status.st_ino, status.st_mtime_ns
 
 
 def _order(record: RunRecord) -> tuple[str, str, str, str, int, str]:
