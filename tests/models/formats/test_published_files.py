@@ -173,6 +173,7 @@ def test_superblock_masks_are_tiles_of_the_best_scores(tmp_path: Path) -> None:
     assert raw.masks is not None
     assert torch.equal(raw.masks["a.weight"], expected != 0)
     assert set(raw.unused) == {"a.scores", "a.shift", "a.scale"}
+    assert (raw.meta["sparsity"], raw.meta["sparsity_scope"]) == (0.6, "pruned_layers")
     state["a.scores"] = torch.ones(4, 3)
     torch.save({"model": state}, tmp_path / "sp0.60-ts8.pth")
     with pytest.raises(CheckpointError, match="doesn't tile its layer"):
