@@ -82,12 +82,8 @@ class Plan:
         ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
         """
         done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
-        groups = []
-        for group in self.groups:
-            runs = tuple(run for run in group.runs if statuses.get(run.record_key) not in done)
-            if runs:
-                groups.append(group.model_copy(update={"runs": runs}))
-        return replace(self, groups=tuple(groups))
+        wanted = {run.record_key for run in self.runs if statuses.get(run.record_key) not in done}
+        return replace(self, groups=tuple(left for group in self.groups if (left := group.only(wanted)) is not None))
 
     def with_engines_of(self, done: Collection[RunSpec]) -> Plan:
         """Return the plan with the engine of each run that is done, whatever engine that was: for engine ``auto``."""
