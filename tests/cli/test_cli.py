@@ -584,7 +584,7 @@ def test_debug_shows_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_stopped_run_goes_on_from_where_it_was(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sparsebench", *arguments(tasks, tmp_path / "runs")]
     command += [part for seed in range(6) for part in ("--seed", str(seed))]

@@ -1,8 +1,8 @@
 """What runs are of, by content: each network, data set and protocol has one name, and a name stands for one of them.
 
 Records carry the names that people gave. Here they are made to agree with the contents: what was run under two names
-goes by the newest. A name that was given to two things stays with the registered one, else with the newest (a folder that
-grew, a network trained again); the others get an ending, ``photos@1f3a``. Both are said.
+goes by the newest. A name that was given to two things stays with the registered one, else with the newest (a folder
+that grew, a network trained again); the others get an ending, ``photos@1f3a``. Both are said.
 """
 
 from __future__ import annotations

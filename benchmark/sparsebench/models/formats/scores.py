@@ -96,7 +96,7 @@ def apply_scores(raw: RawCheckpoint, sparsity: float | None) -> RawCheckpoint:
             mask = _tiled(name, _kept(scores, sparsity), weight)
         state[f"{layer}.weight"] = torch.where(mask, weight * scale + shift, 0.0)
         masks[f"{layer}.weight"] = mask
-    meta = {**raw.meta, "sparsity": sparsity}
+    meta = {**raw.meta, "sparsity": sparsity, "sparsity_scope": "pruned_layers"}  # layers without scores are dense
     return raw.then(
         "hidden" if elementwise else "superblock", state=state, masks=masks, meta=meta, unused=(*raw.unused, *used)
     )
