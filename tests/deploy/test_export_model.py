@@ -79,7 +79,7 @@ def test_text_from_elsewhere_does_not_shape_the_card(done: Done, tmp_path: Path)
 
 
 def test_a_network_that_was_not_kept_is_refused_with_what_keeps_it(done: Done, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="knn compares images"):
+    with pytest.raises(InputError, match="the probe knn keeps no linear one"):
         sparsebench.export(done.key("knn"), done.results, tmp_path / "out", tasks_dirs=done.tasks)
     table = sparsebench.run(
         suite="quick", tasks_dirs=done.tasks, checkpoint="mini.acdc_s90", probe="sgd", seed=0,

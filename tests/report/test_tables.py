@@ -27,7 +27,7 @@ def test_markdown(small):
 
 def test_best_of_relative_error_is_the_least(small):
     table = build_tables(aggregate(small))[0]
-    column = table.header.index("Relative error %")
+    column = table.header.index("Relative error % [95 % over seeds]")
     best = [row for row in table.rows if row[column].best]
     assert [row[0].text for row in best] == ["mini.acdc_twin"]
     assert best[0][column].text.startswith("−3.8 [")

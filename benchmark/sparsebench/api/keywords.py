@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypedDict, TypeVar
 
-from ..runs.executors import Kind
+from .. import extensions
 from ..runs.executors.cluster import Cluster
 from ..runs.plan import Overwrite, PredictionKind
 from ..schema import InputError, Numerics, UnknownNameError
@@ -22,13 +22,13 @@ class Computing(TypedDict, total=False):
     """How numbers are computed: the fields of :class:`sparsebench.schema.Numerics`.
 
     ``device`` (``cpu``, ``cuda``, ``cuda:1`` ...), ``precision`` (autocast below ``fp32``), ``engine`` (``torch``,
-    ``sparse``, ``onnxruntime``, ``auto``), ``threads`` (of the CPU; 1 by default), ``channels_last`` (memory layout),
-    ``compile`` (by torch), ``decoder`` (of image files).
+    ``sparse``, ``onnxruntime``, ``auto``, or a Python file), ``threads`` (of the CPU; 1 by default), ``channels_last``
+    (memory layout), ``compile`` (by torch), ``decoder`` (of image files).
     """
 
     device: str
     precision: Literal["fp32", "bf16", "fp16"]
-    engine: str
+    engine: str | Path
     threads: int
     channels_last: bool
     compile: bool
@@ -39,11 +39,11 @@ class RunKeywords(Computing, total=False):
     """Where a run reads and writes, and by whom it is computed; the other fields of :class:`.Request`.
 
     ``registry_files`` and ``tasks_dirs`` hold checkpoints and tasks of your own; ``data_dir`` and ``cache_dir`` are
-    folders; ``jobs`` worker processes; ``executor`` ``inline``, ``local`` or ``slurm``, with a ``cluster`` (a profile's
-    path, or its fields) and ``wait``; ``overwrite`` says which records are computed again; ``save_weights`` keeps
-    finetuned weights, ``save_heads`` trained classifiers, ``predictions`` logits or classes; ``workers`` are threads
-    that decode; ``checkpoint_seconds``, ``retries`` and ``logger`` are those of the command; ``offline`` fetches
-    nothing; ``skip_missing`` runs what is here.
+    folders; ``jobs`` worker processes; ``executor`` ``inline``, ``local``, ``slurm`` or a Python file, with a
+    ``cluster`` (a profile's path, or its fields) and ``wait``; ``overwrite`` says which records are computed again;
+    ``save_weights`` keeps finetuned weights, ``save_heads`` trained classifiers, ``predictions`` logits or classes;
+    ``workers`` are threads that decode; ``checkpoint_seconds``, ``retries`` and ``logger`` are those of the command;
+    ``offline`` fetches nothing; ``skip_missing`` runs what is here.
     """
 
     numerics: Numerics
@@ -52,7 +52,7 @@ class RunKeywords(Computing, total=False):
     data_dir: str | Path | None
     cache_dir: str | Path
     jobs: int
-    executor: Kind | None
+    executor: str | Path | None
     cluster: Cluster | Mapping[str, Any] | str | Path | None
     wait: bool
     overwrite: Overwrite
@@ -108,8 +108,11 @@ def numerics_of(options: Mapping[str, Any]) -> Numerics:
     for name in options:
         if name not in Computing.__annotations__:
             raise UnknownNameError("option", name, Computing.__annotations__)
+    given = dict(options)
+    if "engine" in given:
+        given["engine"] = extensions.resolve("engines", given["engine"])
     try:
-        return Numerics.model_validate(dict(options))
+        return Numerics.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(f"{first['loc'][0]}={first['input']!r}: {first['msg']}", "correct the argument") from error

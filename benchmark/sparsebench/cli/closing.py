@@ -16,6 +16,7 @@ from ..schema import RunRecord, digest
 
 if TYPE_CHECKING:
     from ..api.running import Prepared
+    from ..store.classes import Reader
 
 _VERSION = 1
 """Raised when a change can change the table of the same records."""
@@ -49,23 +50,35 @@ def _made(prepared: Prepared, records: Sequence[RunRecord], *, as_json: bool) ->
 
     from ..report.terminal import closing_rows, render_terminal
     from ..runs.request import reference_command
+    from ..schema import ResultsError
     from ..store import frame, gather
+    from ..store.classes import classes_reader
 
     table = frame(records)
     keys = set(table["record_key"])
     stored = gather(prepared.request.results)
     everything = pd.concat([table, stored[~stored["record_key"].isin(keys)]])
     everything = everything.reset_index(drop=True)
-    if as_json:
-        rows = closing_rows(everything, keys=keys, registry=prepared.request.registry())
-        return json.dumps(rows, indent=1, ensure_ascii=False)
-    return render_terminal(
-        everything,
-        keys=keys,
-        commands=lambda reference: reference_command(prepared.request, reference),
-        colour=sys.stdout.isatty(),
-        registry=prepared.request.registry(),
-    )
+    registry, predictions = prepared.request.registry(), classes_reader(prepared.request.results)
+
+    def shown(kept: Reader | None) -> str:
+        if as_json:
+            rows = closing_rows(everything, keys=keys, registry=registry, predictions=kept)
+            return json.dumps(rows, indent=1, ensure_ascii=False)
+        return render_terminal(
+            everything,
+            keys=keys,
+            commands=lambda reference: reference_command(prepared.request, reference),
+            colour=sys.stdout.isatty(),
+            registry=registry,
+            predictions=kept,
+        )
+
+    try:
+        return shown(predictions)
+    except ResultsError as error:  # the runs are done: a damaged file of another doesn't take their table away
+        warnings.warn(f"{error.message}; intervals don't cover test images", stacklevel=2)
+        return shown(None)
 
 
 def _key(prepared: Prepared, records: Sequence[RunRecord], as_json: bool) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import NoReturn
 
 from ..common.version import __version__
 from ..schema.errors import nearest
-from .options import COMMANDS
+from .helping import Formatter, listing, usage
+from .options import COMMANDS, GROUPS
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,18 +41,30 @@ class Parser(argparse.ArgumentParser):
         return dict(sorted(found.items()))
 
 
+EXAMPLE = "sparsebench run --method acdc --sparsity 0.9"
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of ``sparsebench``."""
-    parser = Parser(
-        prog="sparsebench",
-        description="How well does a pruned ImageNet backbone transfer?",
-        epilog="Without further arguments, `sparsebench run` runs all embedded checkpoints on all embedded tasks.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"sparsebench {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser = Parser(prog="sparsebench", formatter_class=Formatter, add_help=False, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     for name in COMMANDS:
         importlib.import_module(f".options.{name}", __package__).add(commands)
     for command in commands.choices.values():
-        command.add_argument("--debug", action="store_true", help="show full tracebacks")
+        last = command.add_argument_group("other")
+        last.add_argument("-h", "--help", action="help", help="show this help")
+        last.add_argument("--debug", action="store_true", help="show where an error arose, in full")
+        command.usage = usage(command)
+    summaries = {action.dest: action.help or "" for action in commands._choices_actions}
+    groups = {title: {name: summaries[name] for name in names} for title, names in GROUPS.items()}
+    parser.usage = "sparsebench COMMAND [OPTION ...]"
+    parser.description = f"How well does a pruned ImageNet backbone transfer?\n\n{listing(groups)}"
+    parser.epilog = (
+        f"example: {EXAMPLE}\n"
+        "  shows how AC/DC's 90 % sparse network does on the embedded tasks, beside its dense reference\n\n"
+        "`sparsebench COMMAND --help` shows a command's options."
+    )
+    last = parser.add_argument_group("other")
+    last.add_argument("-h", "--help", action="help", help="show this help")
+    last.add_argument("--version", action="version", version=f"sparsebench {__version__}", help="show the version")
     return parser

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import extensions
 from ..common.progress import listening
 from ..common.timings import STARTED
 from ..engines.memory import keep_pages
@@ -35,6 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
     with listening(lambda text: print(text, file=sys.stderr, flush=True)):
         prepared = prepare(request, note, dry_run=arguments.dry_run)
+    request = prepared.request
     runs, todo = prepared.plan.runs, prepared.todo.runs
     if arguments.dry_run:
         from .plan_table import plan_json, render_plan
@@ -56,7 +58,8 @@ def main(arguments: argparse.Namespace) -> int:
         )
     records, started = _executed(prepared) if todo else (execute(prepared), None)
     if not request.wait:
-        print(_hints(request), file=sys.stderr)
+        if request.where.hints is not None:
+            print(extensions.load(request.where.hints)(request.results), file=sys.stderr)
         return 0
     from .closing import closing_table
 
@@ -114,15 +117,9 @@ def _machine() -> Machine:
 
 def _at_once(request: Request, runs: int) -> int:
     """Return how many runs are computed at a time."""
-    if request.kind != "slurm":
+    if not request.where.elsewhere:
         return request.jobs
-    return max(1, min(request.asked_cluster.max_parallel or runs, runs))
-
-
-def _hints(request: Request) -> str:
-    from ..runs.executors.slurm import hints
-
-    return hints(request.results)
+    return max(1, min(getattr(request.executor_settings, "max_parallel", None) or runs, runs))
 
 
 def make_request(arguments: argparse.Namespace) -> Request:
@@ -181,6 +178,8 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),
         microbatch=getattr(arguments, "microbatch", None),
+        format=getattr(arguments, "format", "auto"),
+        limit=getattr(arguments, "limit", None),
         settings=parse_settings(getattr(arguments, "set", ())),
         references=not getattr(arguments, "no_reference", True),
     )

@@ -33,7 +33,12 @@ def registered(task: Task) -> KnownTask | None:
 
     Whoever runs something on it opens it, which asserts that the registry is right.
     """
-    if task.loader not in EMBEDDED or task.split_sha256 is None or "val" not in (task.sizes or {}):
+    if (
+        task.loader not in EMBEDDED
+        or task.limit is not None
+        or task.split_sha256 is None
+        or "val" not in (task.sizes or {})
+    ):
         return None
     assert task.sizes is not None  # noqa: S101 - it holds val
     return KnownTask(task, task.split_sha256, task.sizes["val"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ..schema import Task, UnknownNameError
 from .base import TaskData
 from .checks import assert_task
 from .sources.layouts import LAYOUTS
+from .splits.limit import limited
 from .splits.lock import assert_locked
 
 __all__ = ["LOADERS", "open_task"]
@@ -47,7 +49,12 @@ def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None =
         If the loader can't use the task's root or options.
     DatasetError
         If the data is missing, damaged, or differs from the task.
+    InputError
+        If the task's limit is below its number of classes.
     """
+    if task.limit is not None:
+        whole = open_task(task.without_limit(), data_dir, cache_dir)
+        return replace(limited(whole, task.limit), task=task)
     if task.loader not in LOADERS:
         raise UnknownNameError("loader", task.loader, LOADERS)
     module, function = LOADERS[task.loader]

@@ -125,7 +125,7 @@ def kept_file(record: RunRecord, root: Path) -> Path:
     file = record.weights_file if full else record.head_file
     if file is None and not full and spec.probe not in ("sgd", "lbfgs", "ridge"):
         raise InputError(
-            f"the run {record.record_key} has no head: {spec.probe} compares images with those it was given",
+            f"the run {record.record_key} has no head: the probe {spec.probe} keeps no linear one",
             "export a run with --probe sgd, lbfgs or ridge",
         )
     path = root / (file or "")

@@ -31,6 +31,9 @@ from .facts import file_key, remembering_warnings
 if TYPE_CHECKING:
     from .fitting import Fitted
 
+AUTO = "auto"
+"""Stands for the format that a file is recognised as."""
+
 FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors"})
 """Endings of checkpoint files; with one of them a name that is not registered is meant as a path."""
 
@@ -62,7 +65,7 @@ def split_choice(name: str) -> tuple[Path, str | None]:
     return Path(stem).expanduser(), wanted or None
 
 
-def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkpoint:
+def find_entry(name: str, registry: Registry, arch: str | None = None, format: str = AUTO) -> Checkpoint:
     """Return the entry of a registered id, or one that describes a user's file.
 
     Raises
@@ -70,21 +73,27 @@ def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkp
     UnknownNameError
         If it is neither.
     InputError
-        If ``arch`` is not the architecture of the registered checkpoint.
+        If ``arch`` is not the architecture of the registered checkpoint, or it is given a format.
     CheckpointError
         If the file can't be described (see :func:`entry_for_file`).
     """
     if is_file_name(name, registry):
         path, weights = split_choice(name)
-        return entry_for_file(path, arch, weights)
+        return entry_for_file(path, arch, weights, format)
     entry = registry.checkpoint(name)
+    if format != AUTO:
+        raise InputError(f"--format is for checkpoint files; {name} is registered with its own", "leave --format out")
     if arch is not None and arch != entry.arch:
         raise InputError(f"{name} has architecture {entry.arch}, not {arch}", "leave the architecture out")
     return entry
 
 
 def entry_for_file(
-    path: Path, arch: str | None = None, weights: str | None = None, cache_dir: Path | None = None
+    path: Path,
+    arch: str | None = None,
+    weights: str | None = None,
+    format: str = AUTO,
+    cache_dir: Path | None = None,
 ) -> Checkpoint:
     """Describe a user's own file as a registry entry would: from what it says of itself and what it measures.
 
@@ -96,6 +105,8 @@ def entry_for_file(
         Its architecture; needed unless the file names its own or is recognised.
     weights : str, optional
         Which weights to take where the file holds several sets: ``ema``, ``raw`` or a name in the file.
+    format : str
+        Its format, a name of ``sparsebench list formats``; by default it is recognised.
     cache_dir : Path, optional
         Where descriptions are remembered, by the content of the file.
 
@@ -106,7 +117,7 @@ def entry_for_file(
     """
     if not path.exists():
         raise CheckpointError(f"there is no file {path}", "check the path")
-    key = file_key(path, arch, weights) if cache_dir is not None else None
+    key = file_key(path, arch, weights, format) if cache_dir is not None else None
     if key is not None and (known := read_document(cache_dir, "facts", key)) is not None:
         with contextlib.suppress(ValidationError):
             return Checkpoint.model_validate(known)
@@ -116,11 +127,11 @@ def entry_for_file(
     name = path.resolve().name if path.is_dir() else path.stem
     path = hub.weights_in(path) if path.is_dir() else path
     with guarded(path), remembering_warnings() as said:
-        raw = read_checkpoint(path, weights=weights)
+        raw = read_checkpoint(path, format, weights=weights)
         if not raw.state:
             raise without_weights(path)
-        archs = [arch] if arch else architectures_of(raw)
-        entry = _described(path, name, arch, weights, fit_first(archs, raw, path))
+        fitted = fit_first([arch] if arch else architectures_of(raw), raw, path)
+        entry = _described(path, name, arch, weights, fitted).model_copy(update={"format": format})
     if key is not None and not said:
         write_document(cache_dir, "facts", key, entry.model_dump(mode="json", exclude_none=True))
     return entry
@@ -182,7 +193,10 @@ def select_checkpoints(
         raise InputError("a checkpoint file has one architecture", "give --arch once")
     if files and not ids and (selection.methods or selection.sparsities):
         raise InputError("--method and --sparsity don't select among checkpoint files", "leave them out")
-    own = [_entry(name, selection.archs[0] if selection.archs else None, cache_dir) for name in files]
+    if selection.format != AUTO and not files:
+        raise InputError("--format is for checkpoint files", "give one with --checkpoint FILE")
+    arch = selection.archs[0] if selection.archs else None
+    own = [_entry(name, arch, selection.format, cache_dir) for name in files]
     selected: list[Checkpoint] = []
     if ids or not files:
         archs = () if files else selection.archs
@@ -197,7 +211,7 @@ def select_checkpoints(
     return selected + (references_of(selected, registry) if selection.references else [])
 
 
-def _entry(name: str, arch: str | None, cache_dir: Path | None) -> Checkpoint:
+def _entry(name: str, arch: str | None, format: str, cache_dir: Path | None) -> Checkpoint:
     """Return the entry of a user's file, ``FILE`` or ``FILE#WEIGHTS``."""
     path, weights = split_choice(name)
-    return entry_for_file(path, arch, weights, cache_dir)
+    return entry_for_file(path, arch, weights, format, cache_dir)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from .. import extensions
 from ..caching import read_document, write_document
 from ..common.files import read_regular, sha256_file
 from ..common.paths import package_file
@@ -145,7 +146,7 @@ def remembering_warnings() -> Iterator[list[str]]:
         warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
-def file_key(path: Path, arch: str | None, weights: str | None) -> dict[str, Any] | None:
+def file_key(path: Path, arch: str | None, weights: str | None, format: str) -> dict[str, Any] | None:
     """Return all that the description of a user's own file depends on; None where it isn't one file."""
     if not path.is_file() or path.suffix not in _SINGLE:
         return None
@@ -155,12 +156,14 @@ def file_key(path: Path, arch: str | None, weights: str | None) -> dict[str, Any
         "files": [sha256_file(file) for file in (path, *_beside(path))],
         "arch": arch,
         "weights": weights,
+        "format": format,
         "libraries": _libraries(),
     }
 
 
 def _libraries() -> dict[str, str]:
-    return {name: version(name) for name in ("timm", "torchvision")}
+    formats = ", ".join(extensions.names("formats"))  # another package's may recognise a file, too
+    return {"formats": formats, **{name: version(name) for name in ("timm", "torchvision")}}
 
 
 def facts_key(checkpoint: Checkpoint) -> dict[str, Any] | None:

@@ -1,19 +1,17 @@
 """The options of the commands: one file each, with a function ``add``, and what several commands share."""
 
-COMMANDS = (
-    "run",
-    "fetch",
-    "list",
-    "inspect",
-    "status",
-    "cancel",
-    "report",
-    "compare",
-    "export_model",
-    "predict",
-    "bench",
-    "prune",
-    "migrate",
-    "doctor",
-)
-"""The commands, in the order of the help; each is also the name of the module here that adds its options."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "run the benchmark": ("run", "status", "cancel"),
+    "read the results": ("report", "compare"),
+    "use what was trained": ("export_model", "predict"),
+    "see what there is": ("list", "inspect", "fetch", "doctor"),
+    "make and measure checkpoints": ("prune", "bench"),
+    "results of older versions": ("migrate",),
+}
+"""The commands, in the groups and order of the help; each is also the name of the module here that adds its options."""
+
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)

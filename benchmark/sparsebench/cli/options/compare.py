@@ -14,29 +14,27 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = add_command(
         commands, "compare", "say whether one checkpoint transfers better than another, and how sure it is"
     )
+    what = command.add_argument_group("what to compare")
     for name, metavar in (("first", "A"), ("second", "B")):
-        command.add_argument(
+        what.add_argument(
             name,
             metavar=metavar,
-            help="a checkpoint's id, a glob (the mean over what it matches), a results folder or `published`",
+            help="a checkpoint, a pattern (their mean), a results folder or `published`",
         )
-    command.add_argument(
+    what.add_argument(
         "--results",
         type=results,
         default=Path("runs"),
         metavar="DIR",
-        help="where ids and globs are looked up: a results folder, tidy CSV or `published` (default: runs/)",
+        help="where checkpoints are looked up: a results folder, a CSV or `published` (default: runs/)",
     )
-    command.add_argument("--mode", help="linear, full or upstream, where there are several")
-    command.add_argument("--probe", help="of linear mode, where there are several: sgd, lbfgs, ...")
-    command.add_argument("--protocol", metavar="NAME", help="where there are several")
-    command.add_argument("--tasks", nargs="+", metavar="TASK", help="ids or globs (default: all that both ran)")
-    command.add_argument(
-        "--replicate", type=int, metavar="N", help="one upstream training only (default: all there are)"
+    what.add_argument("--json", action="store_true", help="print JSON; numbers are fractions")
+    closer = command.add_argument_group("a closer choice (needed where there are several)")
+    closer.add_argument("--mode", metavar="NAME", help="linear, full or upstream")
+    closer.add_argument("--tasks", nargs="+", metavar="TASK", help="tasks or patterns (default: all that both ran)")
+    closer.add_argument("--probe", metavar="NAME", help="linear mode's classifier")
+    closer.add_argument("--protocol", metavar="NAME", help="the protocol, as tables name it")
+    closer.add_argument("--replicate", type=int, metavar="N", help="one upstream training alone (default: all)")
+    closer.add_argument(
+        "--random-tasks", action="store_true", help="let the interval cover other tasks of this kind, too"
     )
-    command.add_argument(
-        "--random-tasks",
-        action="store_true",
-        help="let the interval cover the choice of tasks: another task of this kind",
-    )
-    command.add_argument("--json", action="store_true", help="print JSON; numbers are fractions")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .common import add_command, add_json
-from .types import path
+from .common import add_command, add_json, add_records
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(commands, "doctor", "show what this machine has of what sparsebench can use, and what to do")
-    command.add_argument("--results", type=path, default=Path("runs"), metavar="DIR", help="records (default: runs/)")
-    add_json(command)
+    what = command.add_argument_group("what to look at")
+    add_records(what)
+    add_json(what)

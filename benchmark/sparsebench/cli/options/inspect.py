@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_command, add_offline, add_registry
+from .common import add_command, add_format, add_json, add_offline, add_own_files
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
-    command = add_command(
-        commands, "inspect", "show a checkpoint's provenance, measured sparsity, parameters and FLOPs"
-    )
-    command.add_argument("checkpoint", metavar="CHECKPOINT", help="an id, or a file (FILE#ema: its averaged weights)")
-    command.add_argument("--arch", help="a file's architecture, where it doesn't name its own")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    add_offline(command)
-    add_registry(command)
+    command = add_command(commands, "inspect", "show what a checkpoint is, and how sparse it is by count")
+    what = command.add_argument_group("what to look at")
+    what.add_argument("checkpoint", metavar="CHECKPOINT", help="a registered checkpoint, or a file (FILE#ema)")
+    what.add_argument("--arch", metavar="NAME", help="a file's architecture, where it doesn't say it itself")
+    add_format(what)
+    add_json(what)
+    add_offline(what)
+    add_own_files(command)

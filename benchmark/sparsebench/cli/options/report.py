@@ -5,45 +5,35 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_command, add_json, add_selection
+from .common import add_command, add_json, add_out, add_selection, add_tasks_dir, several
 from .types import path, results
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(commands, "report", "write tables, leaderboard and figures from results")
-    add_selection(command, "which results (default: all; references stay)", runs=True, suite=False)
-    add_json(command)
-    command.add_argument(
+    where = command.add_argument_group("where from and to")
+    where.add_argument(
         "--results",
         type=results,
         default=Path("runs"),
         metavar="DIR",
-        help="a results folder or tidy CSV (default: runs/), or `published`: the paper's results, which come with"
-        " sparsebench (a folder of that name is ./published)",
+        help="a results folder, a tidy CSV file, or `published`, the paper's results (default: runs/)",
     )
-    command.add_argument(
-        "--compare",
-        type=results,
-        metavar="DIR",
-        help="set the results beside these, cell by cell: `published`, a results folder or tidy CSV",
+    add_out(where, "report")
+    add_json(where)
+    add_selection(command, "which results (default: all; references stay)", runs=True, suite=False)
+    beside = command.add_argument_group("what to set beside them")
+    beside.add_argument(
+        "--compare", type=results, metavar="DIR", help="other results, cell by cell: a folder, a CSV or `published`"
     )
-    command.add_argument(
-        "--out",
-        "--output",
-        dest="out",
-        type=path,
-        default=Path("report"),
-        metavar="DIR",
-        help="where to (default: report/)",
+    beside.add_argument(
+        "--bench", type=path, metavar="DIR", help="measured speed: the folder that `bench` wrote (default: bench/)"
     )
-    command.add_argument(
-        "--bench",
-        type=path,
-        metavar="DIR",
-        help="what `sparsebench bench` measured, to stand beside accuracy (default: the folder bench beside the"
-        " results, if there)",
+    several(
+        beside,
+        "--column",
+        metavar="NAME|FILE",
+        help="a further column of the leaderboard: a name, or a Python file with your own",
     )
-    command.add_argument(
-        "--tasks-dir", action="append", type=path, default=[], metavar="DIR", help="more tasks and suites"
-    )
+    add_tasks_dir(beside)
