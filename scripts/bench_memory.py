@@ -52,13 +52,14 @@ def write_features(folder: Path, images: int, dimension: int, classes: int) -> N
 
 def shortened(name: str) -> Protocol:
     """Return a probe's protocol with little work but the same memory."""
-    protocol = builtin_protocols().protocol(PROTOCOLS[name], "linear")
+    registry = builtin_protocols()
+    protocol = registry.protocol(PROTOCOLS[name], "linear")
     if name == "sgd":
         return protocol.model_copy(update={"epochs": 1, "milestones": ()})
-    if name == "lbfgs" and protocol.l2 is not None:
-        return protocol.model_copy(update={"l2": protocol.l2.model_copy(update={"count": 2})})
-    if name == "fewshot" and protocol.few_shot is not None:
-        return protocol.model_copy(update={"few_shot": protocol.few_shot.model_copy(update={"draws": 3})})
+    if name == "lbfgs":
+        return registry.protocol(f"{protocol.name}+l2.count=2", "linear")
+    if name == "fewshot":
+        return registry.protocol(f"{protocol.name}+few_shot.draws=3", "linear")
     return protocol
 
 

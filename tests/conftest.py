@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+if sys.dont_write_bytecode:  # every process that a test starts would take ten seconds to import torch
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    BYTECODE = sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
+else:
+    BYTECODE = None
+
 import torch
 from hypothesis import settings
 
@@ -31,6 +42,12 @@ def pytest_configure() -> None:
         torch.set_num_threads(1)
         os.environ["OMP_NUM_THREADS"] = "1"
         gc.disable()  # until everything is imported
+
+
+def pytest_unconfigure() -> None:
+    """Remove the bytecode that was written in a folder of its own."""
+    if BYTECODE is not None:
+        shutil.rmtree(BYTECODE, ignore_errors=True)
 
 
 def pytest_collection_finish() -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from . import extensions
 from .caching import cache_limit
 from .common import interruption
 from .common.paths import datasets_dir
@@ -26,7 +27,7 @@ from .runs.executors.estimate import Estimator
 from .runs.executors.packing import arranged
 from .runs.plan import Places, Plan, make_plan
 from .runs.prefetch import IfMissing, counted, fetch_missing
-from .runs.request import Request, check_request, request_of, several
+from .runs.request import Request, check_request, request_of, several, with_files
 from .schema import CheckpointError, InputError, PlanFile, RunError, RunRecord, RunSpec
 from .store import Store, frame, read_results
 from .store.plans import write_plan
@@ -74,6 +75,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     InputError
         If anything asked for can't be used.
     """
+    request = with_files(request)
     check_request(request)
     cache_limit()
     registry = request.registry()
@@ -83,8 +85,8 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     with TransferDisplay() as display:
         forbidden = offline_reason(request.offline)
         if_missing: IfMissing = "name" if dry_run else "skip" if request.skip_missing else "refuse"
-        if forbidden is None and request.kind == "slurm":
-            forbidden = "--executor slurm"
+        if forbidden is None and request.where.elsewhere:
+            forbidden = f"--executor {request.where.name}"
         prefetch = request.prefetch(display, forbidden=forbidden, if_missing=if_missing)
         plan = make_plan(request.selection, registry, request.numerics, places, note, prefetch)
     if not plan.groups and not dry_run:
@@ -94,10 +96,8 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
         plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
     statuses = {record.record_key: _status(record, request) for record in records}
     todo = plan.remaining(statuses, request.overwrite)
-    if request.kind == "slurm":
-        from .runs.executors.submission import check_slurm
-
-        check_slurm(request.asked_cluster, len(todo.runs))
+    if request.where.check is not None:
+        extensions.load(request.where.check)(request.executor_settings, len(todo.runs))
     finished = {record.run_id for record in records if record.status == "ok"}
     done_otherwise = sum(run.run_id in finished and statuses.get(run.record_key) != "ok" for run in todo.runs)
     return Prepared(request, plan, todo, done_otherwise)
@@ -163,16 +163,15 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
 
 
 def _executor(request: Request, plan: str) -> Executor:
-    from .runs.executors.slurm import SlurmSettings
-
-    threads = request.numerics.threads
-    slurm = SlurmSettings(request.asked_cluster, plan, threads, request.wait, say=notify)
-    return make_executor(request.kind, request.jobs, threads, slurm)
+    context = extensions.ExecutorContext(
+        plan, request.jobs, request.numerics.threads, request.executor_settings, request.wait, say=notify
+    )
+    return make_executor(request.where.name, context)
 
 
 def _arranged(plan: Plan, request: Request, store: Store) -> Plan:
     """Return a plan in the order in which several workers are done first; one process keeps the plan's own."""
-    if request.kind != "local":
+    if not request.where.parallel:
         return plan
     return replace(plan, groups=tuple(arranged(plan.groups, Estimator(store.read()).group)))
 
@@ -255,6 +254,8 @@ def run(
     variant: OneOrMore[str] = None,
     probe: OneOrMore[str] = None,
     microbatch: int | None = None,
+    limit: int | None = None,
+    format: str | Path = "auto",
     set: Mapping[str, Any] | OneOrMore[str] = None,
     reference: bool = False,
     emit: Emit | None = None,
@@ -274,6 +275,10 @@ def run(
         The results folder.
     microbatch : int, optional
         Full mode: images of a training batch that are computed at once; a part of the protocol.
+    limit : int, optional
+        At most so many images of each split, for a quick look; the tasks' names then say so.
+    format : str or path
+        The format of checkpoint files: a name of ``sparsebench list formats``, or a Python file that declares one.
     reference : bool
         Run the references of the selected checkpoints, too, as the command does unless it has ``--no-reference``.
     emit : callable, optional
@@ -303,8 +308,10 @@ def run(
         tasks=[str(t) for t in several(task)],
         modes=several(mode),
         seeds=several(seed),
-        probes=several(probe),
+        probes=[str(p) for p in several(probe)],
         microbatch=microbatch,
+        limit=limit,
+        format=str(format),
         settings=given_settings(set),
         references=reference,
     )

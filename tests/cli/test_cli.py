@@ -19,9 +19,9 @@ import torch
 from PIL import Image
 
 import sparsebench
+from sparsebench import extensions
 from sparsebench.cli import main
 from sparsebench.common.files import sha256_file
-from sparsebench.engines import ENGINES
 from sparsebench.engines.sparse import available
 from sparsebench.models.formats import read_checkpoint
 from sparsebench.store import Store
@@ -584,7 +584,7 @@ def test_debug_shows_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Traceback" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_stopped_run_goes_on_from_where_it_was(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sparsebench", *arguments(tasks, tmp_path / "runs")]
     command += [part for seed in range(6) for part in ("--seed", str(seed))]
@@ -621,7 +621,7 @@ def test_the_engine_that_ran_is_in_the_records(tasks: Path, tmp_path: Path, engi
     ran = {record.spec.numerics.engine for record in Store(results).read()}
     plans = [json.loads(path.read_text()) for path in (results / "plans").glob("*.json")]
     assert ran == {run["numerics"]["engine"] for plan in plans for group in plan["groups"] for run in group["runs"]}
-    assert ran <= ({"sparse"} if engine == "sparse" and available() else set(ENGINES))
+    assert ran <= ({"sparse"} if engine == "sparse" and available() else set(extensions.names("engines")))
 
 
 @pytest.mark.skipif(not available(), reason="the kernels are not built")

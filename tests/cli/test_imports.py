@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sparsebench.extensions import KINDS
+
 DRAWING = {"matplotlib", "sklearn"}
 ARRAYS = {"pandas", "scipy"}
 TENSORS = {"torch", "timm", "torchvision"}
@@ -47,7 +51,7 @@ def run(folder: Path, *commands: str) -> list[tuple[int, str, set[str]]]:
 
 def test_what_only_prints_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    lists = [f"list {what}" for what in ("checkpoints", "tasks", "methods", "suites")]
+    lists = [f"list {what}" for what in ("checkpoints", "tasks", "methods", "suites", *KINDS)]
     for status, messages, modules in run(tmp_path, "--help", "run --help", *lists, "status"):
         assert status == 0, messages
         assert not modules & (TENSORS | ARRAYS | DRAWING)
@@ -87,15 +91,17 @@ def test_a_mistake_is_said_before_torch_is_imported(tmp_path: Path) -> None:
         assert not modules & (TENSORS | ARRAYS | DRAWING), command
 
 
-def test_an_embedded_checkpoint_is_inspected_with_torch_alone(tmp_path: Path) -> None:
-    ((status, messages, modules),) = run(tmp_path, "inspect mini.acdc_s90")
-    assert status == 0, messages
-    assert "torch" in modules
-    assert not modules & (LIBRARIES | ARRAYS | DRAWING)
+def test_embedded_checkpoints_and_tasks_need_no_library_of_architectures(tmp_path: Path) -> None:
+    arguments = "run --checkpoint mini.acdc_s90 --mode linear --seed 0 --no-reference --task"
+    outcomes = run(tmp_path, "inspect mini.acdc_s90", f"{arguments} digits")
+    for (status, messages, modules), unneeded in zip(outcomes, (LIBRARIES | ARRAYS, LIBRARIES), strict=True):
+        assert status == 0, messages
+        assert "torch" in modules
+        assert not modules & (unneeded | DRAWING)
 
 
-def test_an_embedded_run_imports_no_library_of_architectures(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_no_embedded_task_needs_one(tmp_path: Path) -> None:
     ((status, messages, modules),) = run(tmp_path, "run --checkpoint mini.acdc_s90 --mode linear --seed 0")
     assert status == 0, messages
-    assert "torch" in modules
     assert not modules & (LIBRARIES | DRAWING)

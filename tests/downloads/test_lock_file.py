@@ -42,6 +42,13 @@ def test_the_first_hash_is_written_down_and_every_later_copy_must_have_it(
     assert fetcher.fetch(wanted).read_bytes() == b"another" * 1000
 
 
+def test_every_further_file_gets_an_entry(server: FileServer, fetcher: Fetcher, checkpoints: Path) -> None:
+    for name in ("one", "two", "three"):
+        fetcher.fetch(entry(server.on(f"/{name}", file()), name=f"{name}.pth"))
+    assert sorted(pins(checkpoints)) == ["one.pth", "three.pth", "two.pth"]
+    assert {str(pin["sha256"]) for pin in pins(checkpoints).values()} == {SHA}
+
+
 def test_a_mirror_has_to_give_the_same(server: FileServer, fetcher: Fetcher, checkpoints: Path) -> None:
     wanted = entry(server.on("/a", file()), mirrors=[server.on("/b", file())])
     fetcher.fetch(wanted).unlink()

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from sparsebench.engines import ENGINES, check_name, keep_pages, prepare
+from sparsebench import extensions
+from sparsebench.engines import check_name, keep_pages, prepare
 from sparsebench.engines.context import device_of, emulated, repeatable
 from sparsebench.schema import InputError, Numerics, UnknownNameError
 
@@ -57,7 +58,7 @@ def test_half_precision_gives_float32_features_near_the_exact_ones(batch):
 def test_an_unknown_engine_names_the_nearest(batch):
     with pytest.raises(UnknownNameError, match="did you mean torch"):
         prepare(network(), Numerics(engine="trch"), tuple(batch.shape))
-    for name in ENGINES:
+    for name in extensions.names("engines"):
         check_name(name)
 
 

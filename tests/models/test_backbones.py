@@ -11,7 +11,14 @@ from sparsebench.models import backbones
 from sparsebench.schema import CheckpointError, UnknownNameError
 
 
-@pytest.mark.parametrize("arch", ["deit_tiny_distilled_patch16_224", "levit_128s", "repvit_m0_9"])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "repvit_m0_9",
+        pytest.param("levit_128s", marks=pytest.mark.slow),
+        pytest.param("deit_tiny_distilled_patch16_224", marks=pytest.mark.slow),
+    ],
+)
 def test_architectures_with_two_classifiers_load_and_give_their_own_outputs(tmp_path: Path, arch: str) -> None:
     torch.manual_seed(0)
     model = timm.create_model(arch, num_classes=4).eval()

@@ -194,7 +194,7 @@ def state_of(method: PruningMethod, model: nn.Module, weights: dict[str, Tensor]
 @pytest.mark.parametrize(
     ("name", "options", "distribution"),
     [
-        ("resnet18", {}, "uniform"),
+        ("resnet18", {"channels": (16, 24, 32, 48)}, "uniform"),
         ("mobilenetv3_small_050", {}, "global"),
         ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}, "erk"),
     ],

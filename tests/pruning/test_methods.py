@@ -95,8 +95,8 @@ def test_a_method_of_ones_own_is_one_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "there is no file"),
-        ("", "defines 0 pruning methods"),
-        (OWN + OWN.replace("Own", "Other").replace('"own"', '"other"'), "defines 2 pruning methods"),
+        ("", "declares 0 pruning methods"),
+        (OWN + OWN.replace("Own", "Other").replace('"own"', '"other"'), "declares 2 pruning methods"),
         (OWN.replace('"own"', '"AC/DC"'), "the name 'AC/DC' is taken"),
         ("import nothing_of_that_name", "can't be run: ModuleNotFoundError"),
         ("def", "can't be run: SyntaxError"),

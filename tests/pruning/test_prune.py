@@ -235,8 +235,13 @@ RESUMED: dict[str, dict[str, Any]] = {
 }
 """Choices with which each method has something to remember after the first of two epochs."""
 
+SIBLINGS = {"cram", "gmp", "mfac"}
+"""Those that remember what another method of :data:`RESUMED` remembers too."""
 
-@pytest.mark.parametrize("method", RESUMED)
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.slow] if name in SIBLINGS else []) for name in RESUMED]
+)
 def test_an_interrupted_training_goes_on_to_the_same_files(
     method: str, upstream: UpstreamData, dense: Path, tmp_path: Path
 ) -> None:

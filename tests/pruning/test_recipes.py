@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from smallnet import small_state, train
 from torch import nn
 
-from sparsebench.common.extensions import ExtensionWarning
+from sparsebench.extensions.discovery import ExtensionWarning
 from sparsebench.models.formats import read_checkpoint
 from sparsebench.pruning import methods as table
 from sparsebench.pruning.base import PruningMethod
@@ -185,7 +185,7 @@ class Taken(PruningMethod):
 def entry_points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     found: list[EntryPoint] = []
     monkeypatch.setattr(
-        "sparsebench.common.extensions.entry_points", lambda group: found if group == table.GROUP else []
+        "sparsebench.extensions.discovery.entry_points", lambda group: found if group == table.GROUP else []
     )
     table.methods.cache_clear()
     yield found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsebench.models.formats import FORMATS
+from sparsebench import extensions
 from sparsebench.models.loading import load_entry
 from sparsebench.registry import CheckpointFilter, load_registry
 from sparsebench.schema import Checkpoint, CheckpointError, UnknownNameError
@@ -30,7 +30,7 @@ def test_every_family_is_there() -> None:
 @pytest.mark.parametrize("checkpoint", PUBLISHED, ids=lambda c: c.id)
 def test_entries_say_what_is_needed(checkpoint: Checkpoint) -> None:
     assert checkpoint.source
-    assert checkpoint.format in FORMATS
+    assert checkpoint.format in extensions.names("formats")
     assert checkpoint.upstream is not None
     assert checkpoint.file.addresses or checkpoint.file.manual
     if checkpoint.method == "dense":

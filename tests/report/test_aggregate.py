@@ -103,7 +103,9 @@ def test_two_networks_of_one_name_are_two_entries(rows, table, changed):
     with pytest.warns(NameWarning, match=r"'mini\.x'"):
         statistics = aggregate(table(old, new))
     assert sorted(round(line["mean_accuracy"], 9) for line in statistics.lines) == [0.2, 0.7]
-    assert all(line["checkpoint"].startswith("mini.x@") for line in statistics.lines)
+    named = {round(line["mean_accuracy"], 9): line["checkpoint"] for line in statistics.lines}
+    assert named[0.7] == "mini.x", "the newest keeps the name"
+    assert named[0.2].startswith("mini.x@")
 
 
 def test_a_crash_of_a_retrained_checkpoint_hides_no_older_run(rows, table):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .. import extensions
 from ..engines import prepare
 from ..engines.choice import torch_threads
-from ..engines.sparse import available
 from ..models.backbone import Backbone
 from ..models.flops import count
 from ..models.loading import load_entry
@@ -41,14 +41,7 @@ class Setting:
 
 def engines_here() -> tuple[str, ...]:
     """Return the engines that this installation can run."""
-    import importlib.util
-
-    found = ["torch"]
-    if available():
-        found.append("sparse")
-    if all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
-        found.append("onnxruntime")
-    return tuple(found)
+    return tuple(name for name, engine in extensions.known("engines").items() if engine.missing() is None)
 
 
 def yardstick(entry: Checkpoint, chosen: Sequence[Checkpoint], registry: Registry) -> Checkpoint:
@@ -101,7 +94,10 @@ def measure(entry: Checkpoint, dense: Checkpoint, setting: Setting, meter: Memor
 def _built(backbone: Backbone, setting: Setting, shape: tuple[int, ...]) -> tuple[dict[str, Engine], dict[str, str]]:
     runs: dict[str, Engine] = {}
     failed: dict[str, str] = {}
-    for name in setting.engines if torch.device(setting.device).type == "cpu" else ("torch",):
+    device = torch.device(setting.device).type
+    for name in setting.engines:
+        if device not in extensions.get("engines", name).devices:
+            continue
         try:
             runs[name] = prepare(backbone.module, _numerics(name, setting), shape)
         except InputError as error:
@@ -153,8 +149,9 @@ def _speed(taken: Sequence[float], base: Sequence[float], setting: Setting) -> d
 
 
 def _computed(row: Mapping[str, Any]) -> float:
-    """Return the floating-point operations an image that an engine computes: ``sparse`` leaves the zeros out."""
-    return 2.0 * float(row["flops_sparse"] if row["engine"] == "sparse" else row["flops"])
+    """Return the floating-point operations an image that an engine computes; some leave the zeros out."""
+    skips = extensions.get("engines", row["engine"]).skips_zeros
+    return 2.0 * float(row["flops_sparse"] if skips else row["flops"])
 
 
 def _off(found: Tensor, expected: Tensor) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from .. import extensions
 from ..common.filenames import safe_name
 from ..registry.names import method_title
 from ..report.aggregate import Aggregate, aggregate
@@ -15,7 +16,7 @@ from ..report.figures.series import Axis, Series, build_series
 from ..report.style import DENSE_COLOUR, panel_title, percent, sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -24,8 +25,6 @@ _FRONT = "#777777"
 
 Ratios = dict[tuple[str, str], tuple[float, float, float]]
 """From engine and checkpoint to the median and quartiles of the ratio to dense torch."""
-
-ENGINE_TITLES = {"torch": "torch", "sparse": "sparse (ours)", "onnxruntime": "onnxruntime"}
 
 
 def bench_figures(engines: pd.DataFrame, results: pd.DataFrame | None) -> list[Picture]:
@@ -97,7 +96,7 @@ def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
     series = [one for one in _series(list(lines.values())) if one.kind != "twin" and one.label != "Dense"]
     if not series:
         return None
-    names = [e for e in ENGINE_TITLES if e in set(engines["engine"])]
+    names = _in_order(engines["engine"])
     axis = Axis.of(line["sparsity"] for one in series for line in one.lines)
     columns = (engines[name].tolist() for name in ("engine", "checkpoint", "ratio", "ratio_low", "ratio_high"))
     ratios: Ratios = {(e, c): (middle, low, high) for e, c, middle, low, high in zip(*columns, strict=True)}
@@ -109,7 +108,7 @@ def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
     with paper_style():
         canvas = Canvas(len(names), len(names), _PAGE, 1.9, [one.label for one in series], caption)
         for index, (axes, engine) in enumerate(zip(canvas.axes, names, strict=True)):
-            axes.set_title(ENGINE_TITLES[engine])
+            axes.set_title(_title(engine))
             axes.axhline(1.0, color=DENSE_COLOUR, linestyle="--", linewidth=0.9, zorder=1.5)
             panel = Panel.of(found[engine], axis.limits, None, (1.0, min(every), max(every)))
             panel.draw(axes, canvas.panel_size, lambda value, _: f"{value:.3g}")
@@ -226,3 +225,15 @@ def _machine(engines: pd.DataFrame) -> str:
         f"{first['processor']}, {first['threads']} of {first['cores']} cores, torch {first['torch']}, batch"
         f" {first['batch']:.0f}, {first['input_size']:.0f} px."
     )
+
+
+def _in_order(engines: Iterable[str]) -> list[str]:
+    """Return the names of engines, each once, in the order of lists; those that aren't known here come last."""
+    known, found = extensions.names("engines"), set(engines)
+    return [*(name for name in known if name in found), *sorted(found - set(known))]
+
+
+def _title(engine: str) -> str:
+    """Return an engine's name in print."""
+    known = extensions.find("engines", engine)
+    return (known.title or known.name) if known else engine

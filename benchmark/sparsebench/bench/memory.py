@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _READY = "ready\n"
-_IMPORTED = ("timm", "onnx", "onnxruntime", "torch.onnx", "sparsebench.engines.sparse")
+_IMPORTED = ("timm", "onnx", "onnxruntime", "torch.onnx", "sparsebench.engines.sparse.engine")
 
 
 class MemoryMeter:

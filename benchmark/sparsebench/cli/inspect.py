@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .. import extensions
 from .listing import columns
 
 
@@ -17,7 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
     from ..runs.prefetch import fetch_missing
 
     registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
-    entry = find_entry(arguments.checkpoint, registry, arguments.arch)
+    entry = find_entry(arguments.checkpoint, registry, arguments.arch, extensions.resolve("formats", arguments.format))
     fetch_missing(entry, offline=arguments.offline)
     from ..models.describe import describe  # it loads torch, which a wrong name doesn't need
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from .. import extensions
 from ..registry import Registry, load_registry
 from ..registry.names import method_id, method_names, method_title
 from ..registry.patterns import known_only
@@ -17,10 +18,12 @@ Entries = list[dict[str, Any]]
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the registered checkpoints, tasks, methods or suites that are selected, as a table or as JSON."""
-    registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
-    listings = {"checkpoints": _checkpoints, "tasks": _tasks, "methods": _methods, "suites": _suites}
-    entries = listings[arguments.what](registry, arguments)
+    """Print what is registered and selected, or the extensions of a kind, as a table or as JSON."""
+    if arguments.what in extensions.KINDS:
+        entries = _extensions(arguments.what)
+    else:
+        registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
+        entries = _LISTINGS[arguments.what](registry, arguments)
     if arguments.json:
         print(json.dumps(entries, indent=1, ensure_ascii=False))
     else:
@@ -32,6 +35,7 @@ _HEADS = {
     "checkpoints": ["CHECKPOINT", "METHOD", "ARCH", "SPARSITY", "DISTRIBUTION", "UPSTREAM", "TOP-1", "REFERENCE"],
     "tasks": ["TASK", "SUITES", "CLASSES", "TRAIN+VAL", "TEST", "METRIC", "LOADER", "TITLE"],
     "methods": ["METHOD", "NAME", "CHECKPOINTS", "WHAT"],
+    **{plural: ["NAME", "WHAT", "MISSING"] for plural in extensions.KINDS},
     "suites": ["SUITE", "ARCHS", "MODES (PROTOCOL, SEEDS)", "TASKS", "TITLE"],
 }
 
@@ -153,3 +157,12 @@ def _suites(registry: Registry, arguments: argparse.Namespace) -> Entries:
         for s in registry.suites.values()
         if s.id in chosen
     ]
+
+
+def _extensions(plural: str) -> Entries:
+    return [
+        {"name": one.name, "what": one.summary, "missing": one.missing()} for one in extensions.known(plural).values()
+    ]
+
+
+_LISTINGS = {"checkpoints": _checkpoints, "tasks": _tasks, "methods": _methods, "suites": _suites}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from .. import extensions
 from ..registry import load_tasks
 from ..registry.names import method_id
 from ..registry.patterns import known_only
@@ -24,6 +25,9 @@ from ..store.frame import PUBLISHED
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the comparison, if one was asked for; write the report and print each file as it is written."""
+    more = [extensions.resolve("columns", name) for name in arguments.column]
+    for name in more:
+        extensions.get("columns", name)
     table = selected(read_results(arguments.results), arguments)
     registry = load_tasks(arguments.tasks_dir)
     predictions = classes_reader(arguments.results)
@@ -36,9 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
     folder = arguments.bench or beside
     bench = None if folder is None else read_bench(folder)
     say = None if arguments.json else _print
-    files = write_report(table, arguments.out, comparison, say, bench, registry, predictions)
+    files = write_report(table, arguments.out, comparison, say, bench, registry, more, predictions)
     if arguments.json:
-        board = leaderboard_of(aggregate(table, registry, predictions))
+        board = leaderboard_of(aggregate(table, registry, predictions), more)
         document = {"leaderboard": _rows(board), "files": [str(path) for path in files]}
         if comparison is not None:
             document["comparison"] = _rows(comparison)

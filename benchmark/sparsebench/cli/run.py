@@ -10,9 +10,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import extensions
 from ..common.progress import listening
 from ..engines.memory import keep_pages
-from .cluster_options import cluster_of
+from .options.cluster import cluster_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ def main(arguments: argparse.Namespace) -> int:
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
     with listening(lambda text: print(text, file=sys.stderr, flush=True)):
         prepared = prepare(request, note, dry_run=arguments.dry_run)
+    request = prepared.request
     runs, todo = prepared.plan.runs, prepared.todo.runs
     if arguments.dry_run:
         from .plan_table import plan_json, render_plan
@@ -58,7 +60,8 @@ def main(arguments: argparse.Namespace) -> int:
     with RunDisplay(todo, _at_once(request, len(todo))) as display, listening(display.line):
         records = execute(prepared, display.emit)
     if not request.wait:
-        print(_hints(request), file=sys.stderr)
+        if request.where.hints is not None:
+            print(extensions.load(request.where.hints)(request.results), file=sys.stderr)
         return 0
     print(closing_table(prepared, frame(records), as_json=arguments.json))
     if arguments.profile and not arguments.json:
@@ -86,15 +89,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _at_once(request: Request, runs: int) -> int:
     """Return how many runs are computed at a time."""
-    if request.kind != "slurm":
+    if not request.where.elsewhere:
         return request.jobs
-    return max(1, min(request.asked_cluster.max_parallel or runs, runs))
-
-
-def _hints(request: Request) -> str:
-    from ..runs.executors.slurm import hints
-
-    return hints(request.results)
+    return max(1, min(getattr(request.executor_settings, "max_parallel", None) or runs, runs))
 
 
 def make_request(arguments: argparse.Namespace) -> Request:
@@ -153,6 +150,8 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         seeds=getattr(arguments, "seed", ()),
         probes=getattr(arguments, "probe", ()),
         microbatch=getattr(arguments, "microbatch", None),
+        format=getattr(arguments, "format", "auto"),
+        limit=getattr(arguments, "limit", None),
         settings=parse_settings(getattr(arguments, "set", ())),
         references=not getattr(arguments, "no_reference", True),
     )

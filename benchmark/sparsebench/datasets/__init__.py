@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .base import Split, TaskData, concatenate
 from .checks import assert_task
 from .sources.fetching import can_download, download_task
 from .sources.layouts import LAYOUTS
+from .splits.limit import limited
 from .splits.lock import assert_locked
 
 __all__ = ["LOADERS", "Split", "TaskData", "can_download", "concatenate", "download_task", "open_task"]
@@ -48,7 +50,12 @@ def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None =
         If the loader can't use the task's root or options.
     DatasetError
         If the data is missing, damaged, or differs from the task.
+    InputError
+        If the task's limit is below its number of classes.
     """
+    if task.limit is not None:
+        whole = open_task(task.without_limit(), data_dir, cache_dir)
+        return replace(limited(whole, task.limit), task=task)
     if task.loader not in LOADERS:
         raise UnknownNameError("loader", task.loader, LOADERS)
     module, function = LOADERS[task.loader]

@@ -42,6 +42,17 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, index: npt.NDArray[np.int64]) -> Split:
+        """Return the images of an index (m,), in its order."""
+        file = self.file
+        return Split(
+            ids=tuple(self.ids[i] for i in index),
+            labels=self.labels[index],
+            hashes=tuple(self.hashes[i] for i in index),
+            load=lambda i: self.load(int(index[i])),
+            file=None if file is None else lambda i: file(int(index[i])),
+        )
+
     @cached_property
     def sha256(self) -> str:
         """Digest of ids, labels and image contents, in order."""

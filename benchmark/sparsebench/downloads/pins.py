@@ -63,13 +63,13 @@ def write_pin(path: Path, pin: Pin) -> Pin:
         If it can't be written.
     """
     with _locked():
-        everything = _read()
-        pins = _parse(everything)
+        pins = _parse(_read())
         key = pin_key(path)
         if key not in pins:
-            everything[key] = pin.model_dump(exclude_none=True)
-            write_text(pins_path(), _HEAD + yaml.safe_dump(everything, sort_keys=True, allow_unicode=True, width=1000))
-        return pins.get(key, pin)
+            pins[key] = pin
+            entries = {str(name): found.model_dump(exclude_none=True) for name, found in pins.items()}
+            write_text(pins_path(), _HEAD + yaml.safe_dump(entries, sort_keys=True, allow_unicode=True, width=1000))
+        return pins[key]
 
 
 def new_pin(identifier: str, url: str | None, sha256: str, size: int) -> Pin:

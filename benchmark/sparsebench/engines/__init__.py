@@ -1,17 +1,16 @@
 """How a frozen backbone is run: a module becomes a callable from a normalised batch to features.
 
-An engine is one module of this package with a function ``build(module, numerics, input_shape)``; its name is entered in
-:data:`ENGINES`, so that a plan can check a name without importing torch.
+What an engine is called and can do is declared in :mod:`.declared`, so that a plan can check a name without torch.
 """
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from ..schema import Numerics, UnknownNameError
+from .. import extensions
+from ..schema import InputError, Numerics, UnknownNameError
 from .memory import keep_pages
 
 if TYPE_CHECKING:
@@ -19,14 +18,8 @@ if TYPE_CHECKING:
 
     Engine = Callable[[Tensor], Tensor]
 
-ENGINES: dict[str, str] = {"torch": "eager", "sparse": "sparse", "onnxruntime": "onnx"}
-"""Name of an engine to the module of this package that builds it."""
-
 AUTO = "auto"
 """Stands for the engine that a measurement finds fastest; a plan holds what it found, never this."""
-
-VERSIONS: dict[str, int] = {"torch": 1, "sparse": 2, "onnxruntime": 1}
-"""Raised when a change of an engine can change its numbers; cached features of another version are not used."""
 
 
 def prepare(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> Engine:
@@ -53,9 +46,11 @@ def prepare(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...])
     InputError
         If the engine isn't installed, doesn't understand the backbone, or can't compute as asked.
     """
-    check_name(numerics.engine)
-    built = importlib.import_module(f".{ENGINES[numerics.engine]}", __name__).build(module, numerics, input_shape)
-    return cast("Engine", built)
+    engine: extensions.Engine = extensions.get("engines", numerics.engine)
+    engine.check_numerics(numerics)
+    if (missing := engine.missing()) is not None:
+        raise InputError(f"engine {engine.name!r} can't run here", missing)
+    return cast("Engine", extensions.load(engine.build)(module, numerics, input_shape))
 
 
 def compile(backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, threads: int | None = None) -> Engine:
@@ -93,8 +88,8 @@ def compile(backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, 
 
 def check_name(engine: str) -> None:
     """Raise UnknownNameError unless there is an engine of this name."""
-    if engine not in ENGINES:
-        raise UnknownNameError("engine", engine, (*ENGINES, AUTO))
+    if extensions.find("engines", engine) is None:
+        raise UnknownNameError("engine", engine, (*extensions.names("engines"), AUTO))
 
 
 def check_choice(engine: str) -> None:
@@ -105,8 +100,7 @@ def check_choice(engine: str) -> None:
 
 def signature(engine: str) -> str:
     """Return what a cached feature's key says of its engine."""
-    version = VERSIONS[engine]
-    return f"{engine} {ENGINES[engine]}" + (f" {version}" if engine != "torch" or version > 1 else "")
+    return f"{engine} {extensions.get('engines', engine).version}"
 
 
 _SAID: set[str] = set()
@@ -119,4 +113,4 @@ def say_once(text: str) -> None:
         warnings.warn(text, stacklevel=3)
 
 
-__all__ = ["AUTO", "ENGINES", "check_choice", "check_name", "compile", "keep_pages", "prepare", "signature"]
+__all__ = ["AUTO", "check_choice", "check_name", "compile", "keep_pages", "prepare", "signature"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from .. import extensions
 from ..schema import InputError, Numerics
 from . import AUTO, check_choice, prepare, say_once
-from .sparse import available
 
 Run = Callable[[Tensor], Tensor]
 
@@ -65,20 +64,28 @@ def compiled(backbone: object, input_shape: tuple[int, ...], engine: str, thread
     with torch_threads(count):
         name, runs = fastest(module, numerics, shape) if engine == AUTO else (installed(engine), {})
         run = runs.get(name) or prepare(module, numerics.model_copy(update={"engine": name}), shape)
-        if name != "sparse":
+        if not extensions.get("engines", name).pads:
             return Compiled(name, run, count)
         fallback = runs.get("torch") or prepare(module, numerics, shape)
         return Compiled(name, run, count, fallback, _smallest(run, fallback, shape))
 
 
 def installed(engine: str) -> str:
-    """Return the engine, or torch with a warning where the kernels of ``sparse`` were not built."""
-    if engine == "sparse" and not available():
-        say_once(
-            "engine 'sparse' was not built here (no C compiler when sparsebench was installed): torch runs instead"
-        )
-        return "torch"
-    return engine
+    """Return the engine, or torch with a warning where the engine lacks something and says that torch may replace it.
+
+    Raises
+    ------
+    InputError
+        If something is missing that it needs, and it doesn't say so.
+    """
+    declared: extensions.Engine = extensions.get("engines", engine)
+    missing = declared.missing()
+    if missing is None:
+        return engine
+    if not declared.falls_back:
+        raise InputError(f"engine {engine!r} can't run here", missing)
+    say_once(f"engine {engine!r} can't run here ({missing}): torch runs instead")
+    return "torch"
 
 
 def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> Numerics:
@@ -93,11 +100,10 @@ def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) 
         with torch_threads(numerics.threads):
             return numerics.model_copy(update={"engine": fastest(module, numerics, input_shape)[0]})
     name = installed(numerics.engine)
-    if name == "sparse":
-        from .sparse import check, check_numerics
-
-        check_numerics(numerics)
-        check(module, input_shape)
+    declared: extensions.Engine = extensions.get("engines", name)
+    declared.check_numerics(numerics)
+    if declared.check is not None:
+        extensions.load(declared.check)(module, input_shape)
     return numerics.model_copy(update={"engine": name})
 
 
@@ -120,23 +126,25 @@ def fastest(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...])
 
 def _candidates(numerics: Numerics) -> list[str]:
     """Return the engines that are there and compute as asked, torch first."""
-    plain = torch.device(numerics.device).type == "cpu" and numerics.precision == "fp32" and not numerics.compile
-    found = ["torch"]
-    if plain and available():
-        found.append("sparse")
-    if plain and all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime")):
-        found.append("onnxruntime")
+    found = []
+    for name, engine in extensions.known("engines").items():
+        try:
+            engine.check_numerics(numerics)
+        except InputError:
+            continue
+        if engine.missing() is None:
+            found.append(name)
     return found
 
 
-def _smallest(sparse: Run, eager: Run, shape: tuple[int, ...]) -> int:
-    """Return from how many images on a padded chunk of ``sparse`` is faster than torch."""
-    lanes = int(getattr(sparse, "lanes", 1))
+def _smallest(padded: Run, eager: Run, shape: tuple[int, ...]) -> int:
+    """Return from how many images on a padded chunk is faster than torch."""
+    lanes = int(getattr(padded, "lanes", 1))
     counts = [count for count in (1, 2, 4) if count < lanes]
     images = {count: torch.zeros(count, *shape[1:]) for count in counts}
     calls: dict[str, tuple[Run, Tensor]] = {str(count): (eager, images[count]) for count in counts}
-    times = _least({"sparse": (sparse, torch.zeros(lanes, *shape[1:])), **calls})
-    slower = [count for count in counts if times[str(count)] < times["sparse"]]
+    times = _least({"padded": (padded, torch.zeros(lanes, *shape[1:])), **calls})
+    slower = [count for count in counts if times[str(count)] < times["padded"]]
     return 1 if not slower else 2 * max(slower)
 
 

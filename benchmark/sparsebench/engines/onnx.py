@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from ..schema import InputError, Numerics
 from .fold import fold_batchnorm
 
-HINT = "pip install 'sparsebench[onnxruntime]'"
-
 
 class OnnxEngine:
     """A frozen backbone in onnxruntime on the CPU; dense, whatever the mask.
@@ -22,15 +20,12 @@ class OnnxEngine:
     Raises
     ------
     InputError
-        If onnxruntime isn't installed, or torch can't export the backbone.
+        If torch can't export the backbone.
     """
 
     def __init__(self, module: nn.Module, threads: int, input_shape: tuple[int, ...]) -> None:
-        try:
-            import onnx  # noqa: F401 - torch's exporter needs it
-            import onnxruntime
-        except ImportError as error:
-            raise InputError(f"engine 'onnxruntime' isn't installed: {error}", HINT) from error
+        import onnxruntime
+
         frozen = fold_batchnorm(module).module.requires_grad_(False).float().cpu()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -75,8 +70,6 @@ def build(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -
     Raises
     ------
     InputError
-        If it isn't installed, can't run this backbone, or computes otherwise than ``numerics`` asks.
+        If it can't run this backbone.
     """
-    if torch.device(numerics.device).type != "cpu" or numerics.precision != "fp32" or numerics.compile:
-        raise InputError("engine 'onnxruntime' computes in fp32 on the CPU", "use --engine torch")
     return OnnxEngine(module, numerics.threads, input_shape)

@@ -28,6 +28,9 @@ from ..schema import (
 if TYPE_CHECKING:
     from .fitting import Fitted
 
+AUTO = "auto"
+"""Stands for the format that a file is recognised as."""
+
 FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors"})
 """Endings of checkpoint files; with one of them a name that is not registered is meant as a path."""
 
@@ -59,7 +62,7 @@ def split_choice(name: str) -> tuple[Path, str | None]:
     return Path(stem).expanduser(), wanted or None
 
 
-def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkpoint:
+def find_entry(name: str, registry: Registry, arch: str | None = None, format: str = AUTO) -> Checkpoint:
     """Return the entry of a registered id, or one that describes a user's file.
 
     Raises
@@ -67,20 +70,22 @@ def find_entry(name: str, registry: Registry, arch: str | None = None) -> Checkp
     UnknownNameError
         If it is neither.
     InputError
-        If ``arch`` is not the architecture of the registered checkpoint.
+        If ``arch`` is not the architecture of the registered checkpoint, or it is given a format.
     CheckpointError
         If the file can't be described (see :func:`entry_for_file`).
     """
     if is_file_name(name, registry):
         path, weights = split_choice(name)
-        return entry_for_file(path, arch, weights)
+        return entry_for_file(path, arch, weights, format)
     entry = registry.checkpoint(name)
+    if format != AUTO:
+        raise InputError(f"--format is for checkpoint files; {name} is registered with its own", "leave --format out")
     if arch is not None and arch != entry.arch:
         raise InputError(f"{name} has architecture {entry.arch}, not {arch}", "leave the architecture out")
     return entry
 
 
-def entry_for_file(path: Path, arch: str | None = None, weights: str | None = None) -> Checkpoint:
+def entry_for_file(path: Path, arch: str | None = None, weights: str | None = None, format: str = AUTO) -> Checkpoint:
     """Describe a user's own file as a registry entry would: from what it says of itself and what it measures.
 
     Parameters
@@ -91,6 +96,8 @@ def entry_for_file(path: Path, arch: str | None = None, weights: str | None = No
         Its architecture; needed unless the file names its own or is recognised.
     weights : str, optional
         Which weights to take where the file holds several sets: ``ema``, ``raw`` or a name in the file.
+    format : str
+        Its format, a name of ``sparsebench list formats``; by default it is recognised.
 
     Raises
     ------
@@ -105,10 +112,11 @@ def entry_for_file(path: Path, arch: str | None = None, weights: str | None = No
     name = path.resolve().name if path.is_dir() else path.stem
     path = hub.weights_in(path) if path.is_dir() else path
     with guarded(path):
-        raw = read_checkpoint(path, weights=weights)
+        raw = read_checkpoint(path, format, weights=weights)
         if not raw.state:
             raise without_weights(path)
-        return _described(path, name, arch, weights, fit_first([arch] if arch else architectures_of(raw), raw, path))
+        fitted = fit_first([arch] if arch else architectures_of(raw), raw, path)
+        return _described(path, name, arch, weights, fitted).model_copy(update={"format": format})
 
 
 def _described(path: Path, name: str, arch: str | None, weights: str | None, fitted: Fitted) -> Checkpoint:
@@ -165,7 +173,9 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         raise InputError("a checkpoint file has one architecture", "give --arch once")
     if files and not ids and (selection.methods or selection.sparsities):
         raise InputError("--method and --sparsity don't select among checkpoint files", "leave them out")
-    own = [_entry(name, selection.archs[0] if selection.archs else None) for name in files]
+    if selection.format != AUTO and not files:
+        raise InputError("--format is for checkpoint files", "give one with --checkpoint FILE")
+    own = [_entry(name, selection.archs[0] if selection.archs else None, selection.format) for name in files]
     selected: list[Checkpoint] = []
     if ids or not files:
         archs = () if files else selection.archs
@@ -180,7 +190,7 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
     return selected + (references_of(selected, registry) if selection.references else [])
 
 
-def _entry(name: str, arch: str | None) -> Checkpoint:
+def _entry(name: str, arch: str | None, format: str) -> Checkpoint:
     """Return the entry of a user's file, ``FILE`` or ``FILE#WEIGHTS``."""
     path, weights = split_choice(name)
-    return entry_for_file(path, arch, weights)
+    return entry_for_file(path, arch, weights, format)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import extensions
 from ..schema import Checkpoint, Mode, Protocol, RegistryError, Suite, Task, UnknownNameError
 from ..schema.yamlfile import Place
 from .names import method_names
@@ -56,13 +58,13 @@ class Registry:
             If there is no such protocol, it is another mode's, or a setting or value can't be used.
         """
         base, own = parse_name(name)
-        protocol = _get(self.protocols, "protocol", base)
+        protocol = self.protocols.get(base) or _default_protocol(base) or _get(self.protocols, "protocol", base)
         if protocol.mode != mode:
             raise RegistryError(f"protocol {name!r} is for mode {protocol.mode}, not {mode}", "correct the suite")
         changes = {**own, **(settings or {})}
         if not overrides and not changes:
             return protocol
-        return with_settings(protocol, changes, protocol.without_sgd(dict(overrides or {})), task)
+        return with_settings(protocol, changes, protocol.own_overrides(overrides or {}), task)
 
     def place(self, kind: str, name: str) -> Place:
         """Return where an entry is written, as far as it is known."""
@@ -71,6 +73,14 @@ class Registry:
     def methods(self) -> list[str]:
         """Return the ids of all methods: the known ones, then those that only a registry names."""
         return list(dict.fromkeys([*method_names(), *(c.method for c in self.checkpoints.values())]))
+
+
+def _default_protocol(name: str) -> Protocol | None:
+    """Return the protocol of a probe that has none registered: its settings' defaults."""
+    for probe in map(partial(extensions.get, "probes"), extensions.names("probes")):
+        if probe.protocol_name == name and not probe.protocol:
+            return Protocol(name=name, mode="linear", probe=probe.name)
+    return None
 
 
 def _get(table: dict[str, T], kind: str, name: str) -> T:

@@ -13,11 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..schema import FewShot, Grid, InputError, Neighbours, Protocol, Strengths, Strict, UnknownNameError
-from ..schema.task import settings_of
+from ..schema import Grid, InputError, Protocol, UnknownNameError
+from ..schema.task import probe_named, settings_of
 from ..schema.yamlfile import read_value, validate
 
-_NESTED: dict[str, type[Strict]] = {"grid": Grid, "l2": Strengths, "neighbours": Neighbours, "few_shot": FewShot}
 _BETWEEN = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 
 
@@ -110,7 +109,11 @@ def with_settings(
 def known_settings(protocol: Protocol) -> list[str]:
     """Return the settings that a protocol's mode and probe have, with those inside others as ``grid.lr``."""
     own = settings_of(protocol.probe)
-    return [*own, *(f"{name}.{inner}" for name in own if name in _NESTED for inner in _NESTED[name].model_fields)]
+    declared = probe_named(protocol.probe)
+    models: dict[str, Any] = {"grid": Grid}
+    models |= {name: f.annotation for name, f in declared.settings.model_fields.items()} if declared else {}
+    nested = {name: model for name, model in models.items() if hasattr(model, "model_fields")}
+    return [*own, *(f"{name}.{inner}" for name in own if name in nested for inner in nested[name].model_fields)]
 
 
 def _put(fields: dict[str, Any], key: str, value: Any) -> None:

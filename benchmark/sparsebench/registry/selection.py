@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import extensions
 from ..schema import (
     MODES,
     DatasetError,
@@ -31,8 +32,9 @@ class Selection:
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
     the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
-    :mod:`.protocols`); ``microbatch`` changes full mode's. With ``references``, the checkpoints
-    that the selected ones are compared with are selected, too.
+    :mod:`.protocols`); ``microbatch`` changes full mode's. ``format`` is that of checkpoint files, ``limit`` how many
+    images of each split are used. With ``references``, the checkpoints that the selected ones are compared with are
+    selected, too.
     """
 
     suite: str = "mini"
@@ -47,17 +49,9 @@ class Selection:
     probes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     microbatch: int | None = None
+    format: str = "auto"
+    limit: int | None = None
     references: bool = False
-
-
-PROBE_PROTOCOLS = {
-    "sgd": "cvpr22-linear",
-    "lbfgs": "lbfgs-linear",
-    "ridge": "ridge-linear",
-    "knn": "knn-linear",
-    "fewshot": "fewshot-linear",
-}
-"""Probe to the protocol that it is run with where the suite's own linear protocol has another probe."""
 
 
 def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
@@ -84,11 +78,9 @@ def select_protocols(mode: Mode, probes: Sequence[str], registry: Registry, own:
     """Return the names of a mode's protocols: the suite's ``own``, or in linear mode one per probe asked for."""
     if mode != "linear" or not probes:
         return [own]
-    for name in probes:
-        if name not in PROBE_PROTOCOLS:
-            raise UnknownNameError("probe", name, PROBE_PROTOCOLS)
+    named = {name: extensions.get("probes", name).protocol_name for name in probes}
     suits = registry.protocol(own, mode).probe
-    return [own if name == suits else PROBE_PROTOCOLS[name] for name in dict.fromkeys(probes)]
+    return [own if name == suits else protocol for name, protocol in named.items()]
 
 
 def apart(what: str, name: str, path: Path, taken: Collection[str]) -> str:

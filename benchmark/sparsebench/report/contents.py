@@ -1,7 +1,8 @@
 """What runs are of, by content: each network, data set and protocol has one name, and a name stands for one of them.
 
 Records carry the names that people gave. Here they are made to agree with the contents: what was run under two names
-goes by the newest, and a name that was given to two things gets an ending for each, ``photos@1f3a``. Both are said.
+goes by the newest. A name that was given to two things stays with the registered one, else with the newest (a folder
+that grew, a network trained again); the others get an ending, ``photos@1f3a``. Both are said.
 """
 
 from __future__ import annotations
@@ -84,26 +85,30 @@ def _newest(runs: pd.DataFrame, column: str, content: pd.Series) -> pd.Series:
 
 
 def _named(runs: pd.DataFrame, column: str, content: pd.Series, registered: Mapping[str, str]) -> pd.Series:
-    """Return names that agree with contents; ``registered`` contents keep their plain names."""
+    """Return names that agree with contents; ``registered`` contents, else the newest, keep their plain names."""
     names = _text(_newest(runs, column, content))
     for old, new in sorted({(o, n) for o, n in zip(_text(runs[column]), names, strict=True) if o != n}):
         _warn(f"{column} {old!r} is the same as {new!r}: shown as {new!r}")
     contents = content.groupby(names).nunique()
     for name in sorted(contents[contents > 1].index):
         own = names == name
-        new = name + "@" + _endings(content[own], registered.get(name))
-        names[own] = new.str.removesuffix("@")
+        names[own] = name + _endings(content[own], registered.get(name) or _latest(runs[own], content[own]))
         _warn(f"{column} {name!r} stands for {contents[name]} different ones: {', '.join(sorted(set(names[own])))}")
     return names
 
 
-def _endings(contents: pd.Series, plain: str | None) -> pd.Series:
+def _latest(runs: pd.DataFrame, contents: pd.Series) -> str:
+    """Return the content that was run last."""
+    return max(zip(_text(runs["started"]), contents, strict=True))[1]
+
+
+def _endings(contents: pd.Series, plain: str) -> pd.Series:
     """Return a short ending for each content, as long as it must be to tell them apart; none for ``plain``."""
     digests = {text: hashlib.sha256(text.encode()).hexdigest() for text in set(contents) - {plain}}
     length = _ENDING
     while len({digest[:length] for digest in digests.values()}) < len(digests):
         length += 1
-    return contents.map({text: digest[:length] for text, digest in digests.items()} | {plain: ""})
+    return contents.map({text: f"@{digest[:length]}" for text, digest in digests.items()} | {plain: ""})
 
 
 def _split_where_ambiguous(runs: pd.DataFrame, column: str, cell: list[str], content: str) -> pd.Series:
@@ -113,7 +118,7 @@ def _split_where_ambiguous(runs: pd.DataFrame, column: str, cell: list[str], con
     several = contents.groupby(keys).transform("nunique") > 1
     for name in sorted(set(names[several])):
         own = names == name
-        names[own] = name + "@" + _endings(contents[own], None)
+        names[own] = name + _endings(contents[own], _latest(runs[own], contents[own]))
         what = content.removesuffix("_sha256")
         _warn(f"{column} {name!r} ran with different settings ({what}): {', '.join(sorted(set(names[own])))}")
     return names

@@ -9,13 +9,14 @@ a reference or an interval has no rank.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import extensions
 from ..common import files
-from ..schema import ResultsError
-from .aggregate import LABELS, Aggregate, aggregate, mode_order
-from .intervals import INTERVAL_COLUMNS
+from ..schema import InputError, ResultsError
+from .aggregate import Aggregate, aggregate, mode_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,58 +26,46 @@ if TYPE_CHECKING:
 DECIMALS = 6
 _RANKS = ("rank_low", "rank_high", "ranked")
 
-COLUMNS: tuple[str, ...] = (
-    "mode",
-    "protocol",
-    "probe",
-    "suite",
-    "arch",
-    "rank_low",
-    "rank_high",
-    "ranked",
-    "checkpoint",
-    *LABELS,
-    "replicates",
-    *(name for name in INTERVAL_COLUMNS if name not in _RANKS),
-    "mean_accuracy",
-    "average_rank",
-    "n_tasks",
-    "group_tasks",
-    "seeds_min",
-    "seeds_max",
-    "n_failed",
-    "complete",
-)
+COLUMNS: tuple[str, ...] = tuple(name for name, one in extensions.known("columns").items() if one.always)
 """The columns before those of the tasks: ``acc_<task>`` and ``sd_<task>`` for each task, sorted."""
 
 
-def leaderboard(frame: pd.DataFrame, predictions: Reader | None = None) -> pd.DataFrame:
+def leaderboard(frame: pd.DataFrame, predictions: Reader | None = None, more: Sequence[str] = ()) -> pd.DataFrame:
     """Return the leaderboard of a tidy results table, its numbers rounded to :data:`DECIMALS`.
 
-    With ``predictions`` (:func:`sparsebench.store.classes.classes_reader`) intervals cover test images.
+    ``more`` are the names of further columns (``sparsebench list columns``), which stand after :data:`COLUMNS`. With
+    ``predictions`` (:func:`sparsebench.store.classes.classes_reader`) intervals cover test images.
 
     Groups are sorted by mode (linear first), protocol, probe, suite and architecture; lines by completeness, relative
     error, mean accuracy and id.
     """
-    return leaderboard_of(aggregate(frame, predictions=predictions))
+    return leaderboard_of(aggregate(frame, predictions=predictions), more)
 
 
-def leaderboard_of(statistics: Aggregate) -> pd.DataFrame:
-    """Return the leaderboard of statistics that are there already."""
+def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the leaderboard of statistics that are there already; see :func:`leaderboard`.
+
+    Raises
+    ------
+    InputError
+        If a further column isn't known, or what it declares fails.
+    """
     import pandas as pd
 
     tasks = statistics.tasks
+    values = {name: _value_of(name) for name in COLUMNS} | {name.partition("@")[0]: _value_of(name) for name in more}
+    names = list(values)
     rows = []
     groups = sorted(statistics.groups(), key=lambda item: _group_order(item[0]))
     for _, part in groups:
-        for line in part.summary.to_dict("records"):
-            row = {name: line[name] for name in COLUMNS}
+        for line in part.lines:
+            row = {name: value(line, part) for name, value in values.items()}
             for task in tasks:
                 cell = part.cell(line["checkpoint"], task)
-                values = (math.nan, math.nan) if cell is None else (cell.mean, cell.sd)
-                row[f"acc_{task}"], row[f"sd_{task}"] = values
+                found = (math.nan, math.nan) if cell is None else (cell.mean, cell.sd)
+                row[f"acc_{task}"], row[f"sd_{task}"] = found
             rows.append(row)
-    columns = [*COLUMNS, *(name for task in tasks for name in (f"acc_{task}", f"sd_{task}"))]
+    columns = [*names, *(name for task in tasks for name in (f"acc_{task}", f"sd_{task}"))]
     table = pd.DataFrame(rows, columns=columns)
     numbers = table.select_dtypes("float").columns
     table[numbers] = table[numbers].round(DECIMALS) + 0.0  # no negative zero
@@ -106,8 +95,28 @@ def write_leaderboard(frame: pd.DataFrame, file: Path, predictions: Reader | Non
         raise ResultsError(f"can't write {str(file)!r}: {error.strerror or error}") from error
 
 
+def _value_of(name: str) -> Callable[[Mapping[str, Any], Aggregate], Any]:
+    """Return what gives a column's value; what it raises becomes an error that names the column."""
+    column: extensions.LeaderboardColumn = extensions.get("columns", name)
+    if (missing := column.missing()) is not None:
+        raise InputError(f"column {name!r} can't be made here", missing)
+    work = extensions.load(column.value)
+    if column.always:
+        return work
+
+    def value(line: Mapping[str, Any], part: Aggregate) -> Any:
+        try:
+            return work(line, part)
+        except Exception as error:  # somebody else's function may raise anything
+            raise InputError(
+                f"column {name!r} fails for {line['checkpoint']}: {type(error).__name__}: {error}", "correct it"
+            ) from error
+
+    return value
+
+
 def _group_order(group: dict[str, str]) -> tuple[int, list[str]]:
-    return mode_order(group["mode"]), [group[name] for name in COLUMNS[1:5]]
+    return mode_order(group["mode"]), [group[name] for name in ("protocol", "probe", "suite", "arch")]
 
 
 def _field(value: Any) -> Any:

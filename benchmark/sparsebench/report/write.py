@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ def write_report(
     wrote: Callable[[Path], None] | None = None,
     bench: pd.DataFrame | None = None,
     registry: Registry | None = None,
+    columns: Sequence[str] = (),
     predictions: Reader | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
@@ -58,6 +59,8 @@ def write_report(
         ``tables.md`` and ``tables.tex``.
     registry : Registry, optional
         The tasks and suites; the built-in ones by default.
+    columns : sequence of str
+        Further columns of the leaderboard.
     predictions : callable, optional
         What :func:`sparsebench.store.classes.classes_reader` gives: with it intervals cover test images.
 
@@ -73,7 +76,7 @@ def write_report(
     statistics = aggregate(frame, registry, predictions)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    for name, part in [*_parts(frame, statistics, out, bench), *_comparison(comparison, out)]:
+    for name, part in [*_parts(frame, statistics, out, bench, columns), *_comparison(comparison, out)]:
         try:
             for path in part():
                 written.append(path)
@@ -97,7 +100,7 @@ def all_tables(statistics: Aggregate, bench: pd.DataFrame | None = None) -> list
 
 
 def _parts(
-    frame: pd.DataFrame, statistics: Aggregate, out: Path, bench: pd.DataFrame | None
+    frame: pd.DataFrame, statistics: Aggregate, out: Path, bench: pd.DataFrame | None, columns: Sequence[str]
 ) -> Iterator[tuple[str, Part]]:
     """Yield each part's name and what writes it."""
 
@@ -113,7 +116,7 @@ def _parts(
                 yield path
 
     yield "runs.csv", runs
-    yield _text(out / "leaderboard.csv", lambda: to_csv(leaderboard_of(statistics)))
+    yield _text(out / "leaderboard.csv", lambda: to_csv(leaderboard_of(statistics, columns)))
     yield _text(out / "methods.csv", lambda: methods_csv(statistics))
     yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, bench)))
     yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, bench)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from .. import extensions
 from ..datasets.base import TaskData
 from ..datasets.images.transforms import resolve_transform
 from ..engines import check_choice
@@ -15,7 +16,6 @@ from ..models.entries import select_checkpoints
 from ..registry import Registry
 from ..registry.selection import Selection, select_modes, select_tasks, task_protocols
 from ..schema import (
-    SEEDED_PROBES,
     Checkpoint,
     Group,
     InputError,
@@ -82,12 +82,8 @@ class Plan:
         ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
         """
         done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
-        groups = []
-        for group in self.groups:
-            runs = tuple(run for run in group.runs if statuses.get(run.record_key) not in done)
-            if runs:
-                groups.append(group.model_copy(update={"runs": runs}))
-        return replace(self, groups=tuple(groups))
+        wanted = {run.record_key for run in self.runs if statuses.get(run.record_key) not in done}
+        return replace(self, groups=tuple(left for group in self.groups if (left := group.only(wanted)) is not None))
 
     def with_engines_of(self, done: Collection[RunSpec]) -> Plan:
         """Return the plan with the engine of each run that is done, whatever engine that was: for engine ``auto``."""
@@ -159,6 +155,10 @@ def make_plan(
     protocols = {
         (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
     }
+    if selection.limit is not None:
+        limits = {task.id: task.with_limit(selection.limit) for task in tasks}
+        tasks = list(limits.values())
+        protocols = {(mode, limits[name].id): own for (mode, name), own in protocols.items()}
     checkpoints = select_checkpoints(selection, registry, suite)
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data
@@ -251,7 +251,7 @@ def _group(context: _Context, protocol: Protocol, info: BackboneInfo, preprocess
 
 
 def _seeds(context: _Context, protocol: Protocol) -> tuple[int, ...]:
-    if protocol.mode == "linear" and protocol.probe not in SEEDED_PROBES:
+    if protocol.probe is not None and not extensions.get("probes", protocol.probe).seeded:
         return (0,)  # every seed would give the same numbers
     return tuple(dict.fromkeys(context.seeds or context.suite.modes[protocol.mode].seeds))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from .. import extensions
 from ..common.paths import cache_dir as default_cache
 from ..common.retry import CHECKPOINT_SECONDS, RETRIES
 from ..downloads import Fetcher, Limits, TransferDisplay, offline_reason
@@ -18,7 +19,6 @@ from ..registry import Registry, load_registry
 from ..registry.protocols import settings_texts
 from ..registry.selection import Selection
 from ..schema import InputError, Numerics, UnknownNameError
-from .executors import KINDS, Kind
 from .executors.cluster import Cluster, read_cluster
 from .logs import check_logger
 from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind
@@ -29,8 +29,9 @@ from .prefetch import IfMissing, Prefetch, fetch_command
 class Request:
     """Everything a run is asked for: what, with which files, where, and how.
 
-    ``executor`` None is ``inline`` for one job and ``local`` for more. ``cluster`` is Slurm's; without ``wait``, a plan
-    is submitted and not waited for.
+    ``executor`` None is ``inline`` for one job and ``local`` for more. ``cluster`` are the executor's own settings,
+    Slurm's a :class:`~sparsebench.runs.executors.cluster.Cluster`; without ``wait``, a plan is submitted and not waited
+    for.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -41,8 +42,8 @@ class Request:
     cache_dir: Path = field(default_factory=default_cache)
     numerics: Numerics = field(default_factory=Numerics)
     jobs: int = 1
-    executor: Kind | None = None
-    cluster: Cluster | None = None
+    executor: str | None = None
+    cluster: Any = None
     wait: bool = True
     overwrite: Overwrite = "failed"
     save_weights: bool = False
@@ -57,9 +58,11 @@ class Request:
     command: str = "sparsebench run"
 
     @property
-    def kind(self) -> Kind:
+    def where(self) -> extensions.Executor:
         """The executor that will run the plan."""
-        return self.executor or ("inline" if self.jobs == 1 else "local")
+        name = self.executor or ("inline" if self.jobs == 1 else "local")
+        declared: extensions.Executor = extensions.get("executors", name)
+        return declared
 
     @property
     def offline_reason(self) -> str | None:
@@ -67,9 +70,12 @@ class Request:
         return offline_reason(self.offline)
 
     @property
-    def asked_cluster(self) -> Cluster:
-        """The options of Slurm's jobs, the numbers that follow from how runs compute filled in."""
-        return (self.cluster or Cluster()).for_runs(self.numerics, self.workers or 0)
+    def executor_settings(self) -> Any:
+        """The executor's own settings; of Slurm's jobs with the numbers that follow from how runs compute filled in."""
+        if self.where.settings is None:
+            return None
+        given = self.where.settings() if self.cluster is None else self.cluster
+        return given.for_runs(self.numerics, self.workers or 0) if isinstance(given, Cluster) else given
 
     def registry(self) -> Registry:
         """Return the built-in registry with the request's own files."""
@@ -95,6 +101,27 @@ class Request:
         )
 
 
+def with_files(request: Request) -> Request:
+    """Return a request whose probes, engine, executor and format are names: Python files among them are loaded.
+
+    Raises
+    ------
+    InputError
+        If a file can't be run, or doesn't declare what it should.
+    """
+    selection = request.selection
+    probes = [extensions.resolve("probes", name) for name in selection.probes]
+    format = extensions.resolve("formats", selection.format)
+    engine = extensions.resolve("engines", request.numerics.engine)
+    executor = None if request.executor is None else extensions.resolve("executors", request.executor)
+    return replace(
+        request,
+        selection=replace(selection, probes=probes, format=format),
+        numerics=request.numerics.model_copy(update={"engine": engine}),
+        executor=executor,
+    )
+
+
 def options_of(request: Request) -> list[tuple[str, Sequence[object]]]:
     """Return the options that select the same checkpoints and tasks."""
     selection = request.selection
@@ -118,9 +145,10 @@ def reference_command(request: Request, reference: str) -> str:
     for flag, values in (
         ("--task", request.selection.tasks),
         ("--mode", request.selection.modes),
-        ("--probe", request.selection.probes),
+        ("--probe", [extensions.given("probes", name) for name in request.selection.probes]),
         ("--seed", request.selection.seeds),
         ("--set", settings_texts(request.selection.settings)),
+        ("--limit", [request.selection.limit] if request.selection.limit else []),
         ("--registry", request.registry_files),
         ("--tasks-dir", request.tasks_dirs),
     ):
@@ -135,7 +163,7 @@ def reference_command(request: Request, reference: str) -> str:
     default = Numerics()
     for name in ("device", "precision", "engine", "threads", "decoder"):
         if (value := getattr(request.numerics, name)) != getattr(default, name):
-            parts += [f"--{name}", str(value)]
+            parts += [f"--{name}", extensions.given("engines", value) if name == "engine" else str(value)]
     parts += [] if request.numerics.channels_last else ["--no-channels-last"]
     parts += ["--compile"] if request.numerics.compile else []
     return shlex.join(parts)
@@ -165,6 +193,8 @@ def request_of(selection: Selection, results: Path, options: dict[str, Any]) -> 
         others["cluster"] = read_cluster(None, **cluster)
     elif cluster is not None and not isinstance(cluster, Cluster):
         others["cluster"] = read_cluster(Path(cluster))
+    for values in (computed, others):  # a Python file may be given as a path
+        values |= {name: str(v) for name, v in values.items() if name in ("engine", "executor") and v is not None}
     if computed:
         fields = others.get("numerics", Numerics()).model_dump() | computed
         try:
@@ -207,6 +237,9 @@ def check_request(request: Request) -> None:
         raise UnknownNameError("overwrite strategy", request.overwrite, OVERWRITE)
     if request.predictions not in PREDICTIONS:
         raise UnknownNameError("kind of predictions", request.predictions, PREDICTIONS)
+    limit = request.selection.limit
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InputError(f"--limit {limit!r} is no number of images", "give a whole number from 1 on")
     microbatch = request.selection.microbatch
     if microbatch is not None and not (isinstance(microbatch, int) and microbatch >= 2):
         raise InputError(f"--microbatch {microbatch!r} is no number of images", "give a whole number from 2 on")
@@ -216,7 +249,7 @@ def check_request(request: Request) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError(f"--seed {seed!r} is not a seed", "seeds are whole numbers from 0 on")
     numerics = request.numerics
-    elsewhere = request.kind == "slurm" and numerics.device.partition(":")[0] == "cuda"  # the nodes' GPUs, not ours
+    elsewhere = request.where.elsewhere and numerics.device.partition(":")[0] == "cuda"  # the nodes' GPUs, not ours
     if not elsewhere and _is_cpu(numerics) and numerics.precision == "fp16":
         raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")
 
@@ -232,13 +265,16 @@ def _is_cpu(numerics: Numerics) -> bool:
 
 def _check_executor(request: Request) -> None:
     """Check that the options on where to run go together."""
-    if request.executor is not None and request.executor not in KINDS:
-        raise UnknownNameError("executor", request.executor, KINDS)
-    if request.kind == "inline" and request.jobs > 1:
-        raise InputError(f"--executor inline runs one at a time, not --jobs {request.jobs}", "use --executor local")
-    if request.kind == "slurm" and request.jobs > 1:
+    where = request.where
+    if request.jobs > 1 and where.elsewhere:
         raise InputError(f"--jobs {request.jobs} is for workers of this machine", "with Slurm: --max-parallel N")
-    if request.kind != "slurm" and request.cluster is not None:
+    if request.jobs > 1 and not where.parallel:
+        raise InputError(
+            f"--executor {where.name} runs one at a time, not --jobs {request.jobs}", "use --executor local"
+        )
+    if request.cluster is not None and where.settings is None:
         raise InputError("--cluster and the options of its jobs are for Slurm", "add --executor slurm")
-    if request.kind != "slurm" and not request.wait:
+    if not request.wait and not where.elsewhere:
         raise InputError("--no-wait is for Slurm", "add --executor slurm")
+    if (missing := where.missing()) is not None:
+        raise InputError(f"--executor {where.name} can't run here", missing)

@@ -25,7 +25,7 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
-from .probe import UNDERFIT, Convergence, FewShot, Neighbours, Strengths
+from .probe import UNDERFIT, Convergence
 from .run import (
     Failure,
     FewShotScore,
@@ -40,25 +40,11 @@ from .run import (
     Status,
     Trial,
 )
-from .task import (
-    MODES,
-    SEEDED_PROBES,
-    Augment,
-    Clusters,
-    Grid,
-    Metric,
-    Mode,
-    Probe,
-    Protocol,
-    Suite,
-    SuiteMode,
-    Task,
-)
+from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
     "SCHEMA_VERSION",
-    "SEEDED_PROBES",
     "UNDERFIT",
     "Augment",
     "Checkpoint",
@@ -69,7 +55,6 @@ __all__ = [
     "DifferentDataError",
     "Distribution",
     "Failure",
-    "FewShot",
     "FewShotScore",
     "FileSource",
     "FurtherTest",
@@ -83,11 +68,9 @@ __all__ = [
     "Metric",
     "MissingDataError",
     "Mode",
-    "Neighbours",
     "Numerics",
     "PlanFile",
     "Preprocess",
-    "Probe",
     "Protocol",
     "RegistryError",
     "ResultsError",
@@ -98,7 +81,6 @@ __all__ = [
     "SparsebenchError",
     "SparsityScope",
     "Status",
-    "Strengths",
     "Strict",
     "Suite",
     "SuiteMode",

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from importlib import import_module
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from .base import Strict
 from .checkpoint import Sha256
 from .errors import nearest
-from .probe import FewShot, Neighbours, Strengths
 
 Mode = Literal["linear", "full"]
-Probe = Literal["sgd", "lbfgs", "ridge", "knn", "fewshot"]
 Metric = Literal["top1", "mean_per_class"]
 Rate = Annotated[float, Field(strict=True, ge=0)]
 PositiveRate = Annotated[float, Field(strict=True, gt=0)]
@@ -23,29 +31,45 @@ Natural = Annotated[int, Field(strict=True, ge=0)]
 Count = Annotated[int, Field(strict=True, gt=0)]
 MODES: tuple[Mode, ...] = ("linear", "full")
 
-SEEDED_PROBES: tuple[Probe, ...] = ("sgd", "fewshot")
-"""The probes that a seed changes; the others give the same numbers for every seed."""
-
 _SGD_FIELDS = (
     "optimizer", "lr", "momentum", "nesterov", "weight_decay", "batch_size", "epochs", "milestones", "gamma",
     "microbatch", "eval_test", "grid",
 )  # fmt: skip
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "lbfgs": ("l2",),
-    "ridge": ("l2",),
-    "knn": ("neighbours",),
-    "fewshot": ("few_shot",),
-}
 _OTHERS = ("train_on", "normalisation")
-_OPTIONAL = ("grid", "l2", "microbatch", "neighbours", "few_shot")
+_OPTIONAL = ("grid", "microbatch")
 
 
-def settings_of(probe: Probe | None) -> tuple[str, ...]:
+def probe_named(name: str | None) -> Any | None:
+    """Return the declaration of a probe (:class:`sparsebench.extensions.Probe`); None if there is none of this name."""
+    return None if name is None else import_module("sparsebench.extensions").find("probes", name)
+
+
+def _own_settings(probe: str | None) -> tuple[str, ...]:
+    """Return the fields that are a probe's own settings."""
+    declared = probe_named(probe)
+    return () if declared is None else tuple(declared.settings.model_fields)
+
+
+def _trains(probe: str | None) -> bool:
+    """Return whether full mode (None) or a probe uses the fields of training by SGD."""
+    declared = probe_named(probe)
+    return probe is None or (declared is not None and declared.trains)
+
+
+def settings_of(probe: str | None) -> tuple[str, ...]:
     """Return the fields of a protocol that its probe (None: full mode) has a use for and that may be changed."""
-    if probe in _SETTINGS:
-        return (*_SETTINGS[probe], *_OTHERS)
+    own = _own_settings(probe)
+    if not _trains(probe):
+        return (*own, *_OTHERS)
     unused = () if probe is None else ("nesterov", "microbatch", "eval_test")
-    return (*(name for name in _SGD_FIELDS if name not in unused), *_OTHERS, *(() if probe else ("augment",)))
+    trained = (name for name in _SGD_FIELDS if name not in unused)
+    return (*own, *trained, *_OTHERS, *(() if probe else ("augment",)))
+
+
+def _settings_of_any_probe() -> set[str]:
+    """Return the fields that are the own settings of some probe."""
+    probes = import_module("sparsebench.extensions").known("probes")
+    return {name for probe in probes.values() for name in probe.settings.model_fields}
 
 
 class Augment(Strict):
@@ -72,6 +96,9 @@ class Augment(Strict):
         if (self.crop == "shift") != (self.shift > 0):
             raise ValueError("crop 'shift' and a positive 'shift' go together")
         return self
+
+
+_LIMIT = "-limit"
 
 
 class Clusters(Strict):
@@ -119,7 +146,8 @@ class Task(Strict):
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
     ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
-    run. ``clusters`` says which test images come from one source.
+    run. ``clusters`` says which test images come from one source. ``limit`` is how many images of each split are used,
+    after these checks; all without one.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -139,6 +167,15 @@ class Task(Strict):
     licence: str | None = None
     source: str | None = None
     notes: str | None = None
+    limit: int | None = Field(strict=True, default=None, gt=0)
+
+    def with_limit(self, limit: int) -> Task:
+        """Return the task with at most so many images of each split, under a name that says so."""
+        return self.model_copy(update={"id": f"{self.id}{_LIMIT}{limit}", "limit": limit})
+
+    def without_limit(self) -> Task:
+        """Return the task that :meth:`with_limit` was called of."""
+        return self.model_copy(update={"id": self.id.removesuffix(f"{_LIMIT}{self.limit}"), "limit": None})
 
     @field_validator("overrides")
     @classmethod
@@ -151,7 +188,7 @@ class Task(Strict):
 def _check_overrides(mode: Mode, overrides: dict[str, Any]) -> None:
     """Raise a ValueError for an override that no protocol of the mode has, or of a value that SGD's can't take."""
     own = settings_of("sgd" if mode == "linear" else None)
-    others = {name for names in _SETTINGS.values() for name in names} if mode == "linear" else set()
+    others = _settings_of_any_probe() if mode == "linear" else set()
     for name in overrides:
         if name not in own and name not in others:
             near = " or ".join(nearest(name, [*own, *others]))
@@ -179,11 +216,17 @@ class Grid(Strict):
         return value
 
 
+def _is_from_file(probe: Any) -> bool:
+    """Return whether a probe's name is that of one from a file, with the file's hash."""
+    return isinstance(probe, str) and "@" in probe
+
+
 class Protocol(Strict):
     """Every hyperparameter of a mode.
 
-    ``sgd`` and full mode use the fields from ``optimizer`` to ``gamma``, ``eval_test`` and ``grid``; another probe has
-    none of them but ``l2`` (``lbfgs``, ``ridge``), ``neighbours`` (``knn``) or ``few_shot`` (``fewshot``).
+    ``sgd`` and full mode use the fields from ``optimizer`` to ``gamma``, ``eval_test`` and ``grid``. Another probe has
+    none of them, but its own ``settings``: these are written as fields beside the others (``l2``, ``neighbours``), and
+    read as an object of the model that the probe declares.
 
     The learning rate is ``lr`` and is multiplied by ``gamma`` at the start of each (0-based) epoch in ``milestones``.
 
@@ -196,7 +239,7 @@ class Protocol(Strict):
 
     name: str
     mode: Mode
-    probe: Probe | None = None
+    probe: str | None = None
     optimizer: Literal["sgd"] = "sgd"
     lr: float = Field(strict=True, default=0.0, ge=0)
     momentum: float = Field(strict=True, default=0.9, ge=0, lt=1)
@@ -212,10 +255,49 @@ class Protocol(Strict):
     normalisation: Literal["checkpoint", "task"] = "checkpoint"
     augment: Literal["none", "task", "published"] = "none"
     grid: Grid | None = None
-    l2: Strengths | None = None
-    neighbours: Neighbours | None = None
-    few_shot: FewShot | None = None
+    settings: Any = None
     source: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_settings(cls, data: Any) -> Any:
+        """Gather the fields that are the probe's own settings, and check them by its model."""
+        if not isinstance(data, dict):
+            return data
+        probe = data.get("probe")
+        declared = probe_named(probe) if isinstance(probe, str) else None
+        fields = {name: value for name, value in data.items() if name != "settings"}
+        given = data.get("settings")
+        own = dict(given) if isinstance(given, dict) else {} if given is None else given.model_dump()
+        if declared is None:
+            if _is_from_file(probe):  # a file that isn't loaded here: its settings stay as they were written
+                own |= {name: fields.pop(name) for name in list(fields) if name not in cls.model_fields}
+                return {**fields, "settings": own}
+            names: set[str] = set()
+        else:
+            names = set(declared.settings.model_fields)
+            own |= {name: fields.pop(name) for name in list(fields) if name in names}
+        for name in fields.keys() & (_settings_of_any_probe() - set(cls.model_fields)):
+            if fields.pop(name) is not None:
+                raise ValueError(f"{probe or 'full mode'} has no {name!r}")
+        return {**fields, "settings": None if declared is None else declared.settings.model_validate(own)}
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the probe's own settings as fields beside the others."""
+        fields: dict[str, Any] = handler(self)
+        return fields | (fields.pop("settings", None) or {})
+
+    @field_validator("probe")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and probe_named(value) is None and not _is_from_file(value):
+            there = import_module("sparsebench.extensions").names("probes")
+            near = " or ".join(nearest(value, there))
+            raise ValueError(
+                f"there is no such probe, {f'did you mean {near}?' if near else 'but ' + ', '.join(there)}"
+            )
+        return value
 
     @field_validator("milestones")
     @classmethod
@@ -238,20 +320,15 @@ class Protocol(Strict):
 
     @model_validator(mode="after")
     def _fields_of_its_probe(self) -> Protocol:
-        own = _SETTINGS.get(self.probe or "", ())
-        for name in ("l2", "neighbours", "few_shot"):
-            if name not in own and getattr(self, name) is not None:
-                raise ValueError(f"{self.probe or self.mode} has no {name!r}")
-            if name in own and getattr(self, name) is None:
-                raise ValueError(f"{self.probe} needs {name!r}; {{}} takes its defaults")
-        if not own:
+        if _trains(self.probe):
             for name in ("lr", "epochs"):
                 if getattr(self, name) <= 0:
                     raise ValueError(f"{name!r} is missing or not above 0")
             return self
         for name in _SGD_FIELDS:
             if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name!r} is SGD's; {self.probe} has {', '.join(own)}")
+                own = ", ".join(_own_settings(self.probe)) or "no settings"
+                raise ValueError(f"{name!r} is SGD's; {self.probe} has {own}")
         if self.chooses and self.train_on != "trainval":
             raise ValueError(f"{self.probe} chooses on val, then trains on both: train_on is 'trainval'")
         return self
@@ -274,7 +351,7 @@ class Protocol(Strict):
         unset = {name for name in _OPTIONAL if getattr(self, name) is None}
         if self.microbatch is not None and self.microbatch >= self.batch_size:
             unset.add("microbatch")
-        others = set(_SGD_FIELDS) if self.probe in _SETTINGS else set()
+        others = set() if _trains(self.probe) else set(_SGD_FIELDS)
         values = self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
         selects = self.chooses or self.eval_test == "each_epoch"
         return values | {"select_by": metric} if selects else values
@@ -282,12 +359,12 @@ class Protocol(Strict):
     @property
     def chooses(self) -> bool:
         """Whether something is chosen on val."""
-        candidates = self.l2.count if self.l2 else len(self.neighbours.k) if self.neighbours else 1
-        return self.grid is not None or candidates > 1
+        return self.grid is not None or bool(getattr(self.settings, "chooses", False))
 
-    def without_sgd(self, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Return those of a task's overrides that this protocol's probe has a use for."""
-        return {k: v for k, v in overrides.items() if self.probe not in _SETTINGS or k not in _SGD_FIELDS}
+    def own_overrides(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of a task's overrides that this protocol's mode and probe have a use for."""
+        known = settings_of(self.probe)
+        return {name: value for name, value in overrides.items() if name in known}
 
     def points(self) -> tuple[tuple[float, float], ...]:
         """Return the learning rates and weight decays to try: the protocol's own, then the grid's in order."""

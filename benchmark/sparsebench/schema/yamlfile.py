@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,8 +80,7 @@ def read_mapping(path: Path) -> Document:
         not text, a finite number, true, false, null, a list or a mapping; see :mod:`.yamlnodes`.
     """
     try:
-        node = compose(_read(path))
-        content = None if node is None else value_of(node)
+        node, content = _parsed(_read(path))
     except NodeError as error:
         where = "" if error.line is None else f", line {error.line}"
         raise RegistryError(f"{path}{where}: {error.text}", "correct the YAML") from error
@@ -91,6 +91,13 @@ def read_mapping(path: Path) -> Document:
     document = Document(content)
     document.place = Place(path, node, 1)
     return document
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> tuple[yaml.Node | None, Any]:
+    """Return a document's root and its value, neither to be changed: every call of the library reads the same files."""
+    node = compose(text)
+    return node, None if node is None else value_of(node)
 
 
 def _read(path: Path) -> str:

@@ -14,7 +14,11 @@ from sparsebench.common.native.build import LIBRARIES, BuildError, Library, buil
 every = pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: Path(library.file).stem)
 
 
-@every
+@pytest.mark.parametrize(
+    "library",
+    [pytest.param(found, marks=[pytest.mark.slow] if "kernels" in found.file else []) for found in LIBRARIES],
+    ids=lambda found: Path(found.file).stem,
+)
 @pytest.mark.skipif(not any(shutil.which(name) for name in ("cc", "gcc", "clang")), reason="there is no C compiler")
 def test_a_library_is_built_and_can_be_loaded(library: Library, tmp_path: Path) -> None:
     build(library, tmp_path / "new" / "some.so")

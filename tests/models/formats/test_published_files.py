@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,11 @@ from sparsebench.models.loading import load_entry
 from sparsebench.schema import Checkpoint, CheckpointError
 
 ARCH = {"resnet50_rigl": "resnet50_rigl", "resnet50": "resnet50", "resnet50_str": "resnet50"}
+
+
+def large(published: str) -> Any:
+    """Try this network with the slow tests: a smaller one, or one like it, is tried always."""
+    return pytest.param(published, marks=pytest.mark.slow)
 
 
 def weights_of(state: State) -> list[str]:
@@ -58,7 +64,9 @@ def assert_same(ours: Tensor, theirs: Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
 
 
-@pytest.mark.parametrize("published", FORWARD)
+@pytest.mark.parametrize(
+    "published", [large(name) if name in ("resnet50", "resnet50_str") else name for name in FORWARD]
+)
 def test_wrapped_layers_keep_masks_and_logits(tmp_path: Path, published: str) -> None:
     state = random_state(f"{published}.plain")
     masks = sparsify(state, 0.9)
@@ -81,7 +89,7 @@ def test_wrapped_layers_keep_masks_and_logits(tmp_path: Path, published: str) ->
     assert backbone.preprocess.interpolation == ("bicubic" if "rigl" in published else "bilinear")
 
 
-@pytest.mark.parametrize("published", ["resnet50_rigl", "resnet50_str", "mobilenet_amc", "mobilenet_str"])
+@pytest.mark.parametrize("published", [large("resnet50_rigl"), "resnet50_str", "mobilenet_amc", "mobilenet_str"])
 def test_plain_files_are_recognised_and_their_masks_inferred(tmp_path: Path, published: str) -> None:
     state = random_state(f"{published}.plain", seed=3)
     sparsify(state, 0.8)
@@ -115,7 +123,7 @@ def test_masked_weights_that_are_not_zero_are_masked_and_biases_too(tmp_path: Pa
     assert int((raw.state["fc.bias"] == 0).sum()) == 10
 
 
-@pytest.mark.parametrize("layout", ["resnet50_str", "mobilenet_str"])
+@pytest.mark.parametrize("layout", [large("resnet50_str"), "mobilenet_str"])
 def test_native_str_files_are_thresholded(tmp_path: Path, layout: str) -> None:
     state = random_state(f"{layout}.plain")
     native: State = OrderedDict()
@@ -165,6 +173,7 @@ def test_superblock_masks_are_tiles_of_the_best_scores(tmp_path: Path) -> None:
     assert raw.masks is not None
     assert torch.equal(raw.masks["a.weight"], expected != 0)
     assert set(raw.unused) == {"a.scores", "a.shift", "a.scale"}
+    assert (raw.meta["sparsity"], raw.meta["sparsity_scope"]) == (0.6, "pruned_layers")
     state["a.scores"] = torch.ones(4, 3)
     torch.save({"model": state}, tmp_path / "sp0.60-ts8.pth")
     with pytest.raises(CheckpointError, match="doesn't tile its layer"):
@@ -177,6 +186,7 @@ def test_superblock_masks_follow_from_the_scores(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     network = vit_b_16().eval()
+    network.heads.head.reset_parameters()  # torchvision starts it at zero, as no trained head is
     state = dict(network.state_dict())
     layers = [n for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)]
     effective = dict(state)

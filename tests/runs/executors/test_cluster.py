@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsebench.cli.cluster_options import cluster_of
+from sparsebench.cli.options.cluster import cluster_of
 from sparsebench.cli.parser import build_parser
 from sparsebench.runs.executors.cluster import Cluster, read_cluster
 from sparsebench.schema import InputError, Numerics

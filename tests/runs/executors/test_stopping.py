@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
@@ -126,7 +127,8 @@ def test_a_command_that_outlives_its_terminal_goes_on(tasks: Path, tmp_path: Pat
     assert len(list(results.glob("records/*/*/*.json"))) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, rarely(signal.SIGTERM)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_whose_command_has_ended_keep_their_states(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
     results = tmp_path / "runs"
     quiet = subprocess.DEVNULL
@@ -142,18 +144,29 @@ def test_workers_whose_command_has_ended_keep_their_states(number: signal.Signal
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, rarely(signal.SIGHUP)])
-def test_a_signalled_worker_ends_by_that_signal(number: signal.Signals, tasks: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_signalled_or_whose_command_has_ended_keeps_its_state(
+    number: signal.Signals, tasks: Path, tmp_path: Path
+) -> None:
     results = tmp_path / "runs"
-    selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"], modes=["full"], seeds=[0])
-    (group,) = prepare(Request(selection, tasks_dirs=[tasks], data_dir=tasks, results=results)).plan.groups
+    selection = Selection(suite="quick", checkpoints=["mini.acdc_s90"], modes=["full"])
+    (both,) = prepare(Request(selection, tasks_dirs=[tasks], data_dir=tasks, results=results)).plan.groups
     options = RunOptions(results, data_dir=tasks, checkpoint_seconds=0.001)
-    worker = [sys.executable, "-m", "sparsebench.runs.executors.worker"]
-    with running(worker, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:  # its input stays open
-        assert process.stdin is not None
-        process.stdin.write(encode_job(group, options, wait=True) + "\n")
-        process.stdin.flush()
-        until(lambda: states(results))
-        process.send_signal(number)
-        process.wait(PATIENCE)
-    assert process.returncode == -number, "its command sees that it may try the run again"
-    assert_given_back(results, 1)
+    command = [sys.executable, "-m", "sparsebench.runs.executors.worker"]
+    with contextlib.ExitStack() as stack:
+        signalled, left = (
+            stack.enter_context(running(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)) for _ in range(2)
+        )
+        for worker, spec in zip((signalled, left), both.runs, strict=True):
+            assert worker.stdin is not None
+            worker.stdin.write(encode_job(both.model_copy(update={"runs": (spec,)}), options, wait=True) + "\n")
+            worker.stdin.flush()
+        until(lambda: len(states(results)) == 2)
+        assert left.stdin is not None
+        left.stdin.close()  # as the system does when a command ends, however it does
+        left.wait(PATIENCE)
+        signalled.send_signal(number)  # its input stays open
+        signalled.wait(PATIENCE)
+    assert signalled.returncode == -number, "its command sees that it may try the run again"
+    assert_given_back(results, 2)
+    logs = [path.read_text() for path in results.glob("logs/*.jsonl")]
+    assert all('"stopped"' in log and '"failed"' not in log for log in logs)

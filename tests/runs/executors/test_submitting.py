@@ -11,10 +11,10 @@ import pytest
 import sparsebench
 from made_up import group, record
 from sparsebench.cli import main
+from sparsebench.extensions import ExecutorContext
 from sparsebench.runs.executors import make_executor, slurm, submission
 from sparsebench.runs.executors.cluster import Cluster
 from sparsebench.runs.executors.queued import ask, queued_runs, wait_for_earlier
-from sparsebench.runs.executors.slurm import SlurmSettings
 from sparsebench.runs.executors.squeue import QueuedJob, queued_jobs
 from sparsebench.runs.executors.submission import check_slurm, open_submission
 from sparsebench.runs.plan import Plan
@@ -59,8 +59,8 @@ def in_queue(fake: Path, results: Path, *job_ids: str, comment: str = "array 0")
 def execute(plan: Plan, results: Path, cluster: Cluster, *, wait: bool = False) -> tuple[list[Event], list[str]]:
     events: list[Event] = []
     said: list[str] = []
-    settings = SlurmSettings(cluster, PLAN, wait=wait, say=said.append)
-    make_executor("slurm", 1, 1, settings).execute(plan, RunOptions(results), events.append)
+    context = ExecutorContext(PLAN, settings=cluster, wait=wait, say=said.append)
+    make_executor("slurm", context).execute(plan, RunOptions(results), events.append)
     return events, said
 
 
@@ -158,10 +158,10 @@ def test_waiting_tells_records_and_gives_up_runs_whose_jobs_have_gone(fake: Path
     asked = group(mode="full", seeds=2)
     store, (one, _) = Store(tmp_path), asked.runs
     store.write_failure(record(one, status="failed"))  # an earlier failure says nothing about this submission
-    settings = SlurmSettings(EACH, PLAN, say=lambda _: store.write(record(one)) and None)
+    context = ExecutorContext(PLAN, settings=EACH, say=lambda _: store.write(record(one)) and None)
     events: list[Event] = []
     began = time.monotonic()
-    make_executor("slurm", 1, 1, settings).execute(Plan((asked,)), RunOptions(tmp_path), events.append)
+    make_executor("slurm", context).execute(Plan((asked,)), RunOptions(tmp_path), events.append)
     assert [(e.kind, e.key) for e in events] == [("done", one.record_key)]
     assert events[0].record is not None
     assert events[0].record.status == "ok"
@@ -208,7 +208,7 @@ def test_without_slurm_nothing_is_written(tmp_path: Path, monkeypatch: pytest.Mo
     tasks = quick_suite(tmp_path / "quick")
     monkeypatch.setenv("PATH", str(tmp_path))
     more = {"suite": "quick", "tasks_dirs": [tasks], "checkpoint": "mini.acdc_s90", "results": tmp_path / "runs"}
-    with pytest.raises(InputError, match="needs sbatch, which isn't here"):
+    with pytest.raises(InputError, match=r"slurm can't run here .needs: sbatch"):
         sparsebench.run(executor="slurm", **more)  # type: ignore[arg-type]
     assert not (tmp_path / "runs").exists()
 

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from sparsebench.api import Request, prepare
+from sparsebench.extensions import ExecutorContext
 from sparsebench.registry.selection import Selection
 from sparsebench.runs.executors import make_executor, pinning
 from sparsebench.runs.executors.pinning import GPU, Place, find_place
 from sparsebench.runs.executors.protocol import AFFINITY
+from sparsebench.runs.executors.worker import GRACE_SECONDS
 from sparsebench.runs.runner import Event, RunOptions
 from sparsebench.store import Claims, Store
 from tasks_quick import quick_suite
@@ -110,13 +112,36 @@ def test_gpus_are_counted_where_none_are_named(find: Find, monkeypatch: pytest.M
     assert find(2, 1, "cuda:1") == {}, "the user chose one"
 
 
+WORKER = """
+import os, threading
+import sparsebench.runs.executors.worker as worker
+
+signalled = threading.Event()
+worker.keep_pages = lambda: None
+worker.decode_job = lambda line: (None, None, True)
+worker.encode_event, worker.encode_idle = str, str
+worker.run_group = lambda group, options, emit, wait: (emit(sorted(os.sched_getaffinity(0))), signalled.wait())
+worker.signal.raise_signal = lambda number: signalled.set()  # comes just when the group has ended
+worker.main()
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
-def test_a_worker_keeps_to_its_processors() -> None:
+def test_a_worker_keeps_to_its_processors_and_ends_though_its_command_ends_with_its_group() -> None:
     cpu = min(os.sched_getaffinity(0))
-    code = "import os, sparsebench.runs.executors.worker as w; w.keep_pages = lambda: (print(os.sched_getaffinity(0)), os._exit(0)); w.main()"  # noqa: E501
     env = {**os.environ, AFFINITY: str(cpu), "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-uc", code], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"{{{cpu}}}"
+    command = [sys.executable, "-uc", WORKER]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("group\n")
+        process.stdin.flush()
+        assert [process.stdout.readline(), process.stdout.readline()] == ['{"kind": "ready"}\n', f"[{cpu}]\n"]
+        process.stdin.close()
+        try:
+            assert process.wait(GRACE_SECONDS / 2) == 3
+        finally:
+            process.kill()
 
 
 def test_a_worker_leaves_runs_that_others_hold_for_the_end(tmp_path: Path) -> None:
@@ -142,7 +167,7 @@ def test_a_worker_leaves_runs_that_others_hold_for_the_end(tmp_path: Path) -> No
                 claims.release(taken)
 
         try:
-            make_executor("local", 1, 1).execute(plan, RunOptions(results), note)
+            make_executor("local", ExecutorContext()).execute(plan, RunOptions(results), note)
         finally:
             late.cancel()
     others = [run.record_key for run in (*first.runs[1:], *second.runs)]

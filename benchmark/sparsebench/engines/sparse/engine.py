@@ -181,17 +181,6 @@ def build(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -
     Raises
     ------
     InputError
-        If it can't run this backbone, or computes otherwise than ``numerics`` asks.
+        If it can't run this backbone.
     """
-    check_numerics(numerics)
     return SparseEngine(module, numerics.threads, input_shape)
-
-
-def check_numerics(numerics: Numerics) -> None:
-    """Raise InputError unless the engine computes as asked: on the CPU, in fp32."""
-    if torch.device(numerics.device).type != "cpu":
-        raise InputError("engine 'sparse' runs on the CPU", "use --device cpu, or --engine torch")
-    if numerics.precision != "fp32" or numerics.compile:
-        raise InputError(
-            "engine 'sparse' computes in fp32, without torch.compile", "leave out --precision and --compile"
-        )

@@ -137,6 +137,11 @@ def available() -> bool:
     return library() is not None
 
 
+def missing() -> str | None:
+    """Return what is missing to use the kernels; None where nothing is."""
+    return None if available() else "needs: a C compiler when sparsebench is installed; it was not built here"
+
+
 @cache
 def instruction_sets() -> dict[str, Isa]:
     """Return what this processor has, best first."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from .base import RawCheckpoint, State
+from .base import RawCheckpoint
 
 LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)
 """Blocks of each stage of EfficientNet-Lite0, as of EfficientNet-B0 (Tan & Le, 2019, table 1)."""
@@ -28,16 +28,46 @@ _RIGL = (
 )
 
 
+def is_rigl(raw: RawCheckpoint) -> bool:
+    """Return whether the tensors are named as RigL's ResNet-50 is."""
+    return "initial_conv.conv.weight" in raw.state
+
+
+def rigl(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
+    """Return RigL's ResNet-50 under our names."""
+    return raw.renamed("rigl", rigl_name, arch="resnet50_rigl")
+
+
+def is_amc(raw: RawCheckpoint) -> bool:
+    """Return whether the tensors are named as AMC's MobileNetV1 is."""
+    return "features.0.0.weight" in raw.state and "conv1.0.weight" in raw.state
+
+
+def amc(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
+    """Return AMC's MobileNetV1 under our names."""
+    return raw.renamed("amc", _amc_name, arch="mobilenet_v1")
+
+
+def is_lite0(raw: RawCheckpoint) -> bool:
+    """Return whether the tensors are EfficientNet-Lite0's: blocks numbered as its are, each tensor naming its layer."""
+    names = [name.split(".") for name in raw.state if name.startswith("_blocks.")]
+    numbers = {str(number) for number in range(sum(LITE0_STAGES))}
+    numbered = all(len(parts) >= 4 for parts in names) and {parts[1] for parts in names} == numbers
+    return "_conv_stem.weight" in raw.state and numbered
+
+
+def lite0(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
+    """Return EfficientNet-Lite0 under our names."""
+    return raw.renamed("lite0", _lite0_name, arch="tf_efficientnet_lite0", preprocess=_LITE0_INPUT)
+
+
 def normalise(raw: RawCheckpoint) -> RawCheckpoint:
     """Return the checkpoint under our names, whatever layout it is in; a plain one comes back as it is."""
-    state = raw.state
-    if "initial_conv.conv.weight" in state:
-        raw = raw.renamed("rigl", rigl_name, arch="resnet50_rigl")
-    elif "features.0.0.weight" in state and "conv1.0.weight" in state:
-        raw = raw.renamed("amc", _amc_name, arch="mobilenet_v1")
-    elif "_conv_stem.weight" in state and _is_lite0(state):
-        raw = raw.renamed("lite0", _lite0_name, arch="tf_efficientnet_lite0", preprocess=_LITE0_INPUT)
-    return _linear_head(raw)
+    for fits, rename in ((is_rigl, rigl), (is_amc, amc), (is_lite0, lite0)):
+        if fits(raw):
+            raw = rename(raw)
+            break
+    return linear_head(raw)
 
 
 def rigl_name(name: str) -> str:
@@ -64,13 +94,6 @@ _LITE0_INPUT = {
     "interpolation": "bicubic",
     "crop_pct": 0.875,
 }
-
-
-def _is_lite0(state: State) -> bool:
-    """Return whether the blocks are numbered as Lite0's, and each tensor in one names its layer."""
-    names = [name.split(".") for name in state if name.startswith("_blocks.")]
-    numbers = {str(number) for number in range(sum(LITE0_STAGES))}
-    return all(len(parts) >= 4 for parts in names) and {parts[1] for parts in names} == numbers
 
 
 def _lite0_name(name: str) -> str:
@@ -101,7 +124,8 @@ def _place(number: int) -> tuple[int, int]:
     raise AssertionError("the number of blocks was checked")
 
 
-def _linear_head(raw: RawCheckpoint) -> RawCheckpoint:
+def linear_head(raw: RawCheckpoint) -> RawCheckpoint:
+    """Return the checkpoint with a head that is a 1x1 convolution as a linear layer; others come back as they are."""
     weight = raw.state.get("fc.weight")
     if weight is None or weight.ndim != 4 or weight.shape[2:] != (1, 1):
         return raw

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...schema import CheckpointError
-from .base import RawCheckpoint, State
+from .base import RawCheckpoint
 
 _WRAPPED = re.compile(r"(?P<layer>.+?)(?:\._layer)+\.(?P<kind>weight|bias)")
 _WRAPPED_MASK = re.compile(r"(?P<layer>.+?)(?:\._layer)*\._(?P<kind>weight|bias)_mask")
@@ -23,22 +23,22 @@ _PRUNED = re.compile(r"(?P<layer>.+)\.(?P<kind>weight|bias)_orig")
 _PRUNED_MASK = re.compile(r"(?P<layer>.+)\.(?P<kind>weight|bias)_mask")
 
 
-def is_wrapped(state: State) -> bool:
+def is_wrapped(raw: RawCheckpoint) -> bool:
     """Return whether a state dict is one of wrapped layers."""
-    return any(_WRAPPED.fullmatch(name) for name in state)
+    return any(_WRAPPED.fullmatch(name) for name in raw.state)
 
 
-def is_pruned(state: State) -> bool:
+def is_pruned(raw: RawCheckpoint) -> bool:
     """Return whether a state dict is one of ``torch.nn.utils.prune``."""
-    return any(_PRUNED.fullmatch(name) for name in state)
+    return any(_PRUNED.fullmatch(name) for name in raw.state)
 
 
-def is_masks_alone(state: State) -> bool:
+def is_masks_alone(raw: RawCheckpoint) -> bool:
     """Return whether a state dict holds nothing but masks: a lottery ticket without its weights."""
-    return all(_PRUNED_MASK.fullmatch(name) for name in state)
+    return all(_PRUNED_MASK.fullmatch(name) for name in raw.state)
 
 
-def masks_alone(raw: RawCheckpoint) -> RawCheckpoint:
+def masks_alone(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
     """Return the masks of a file without weights (see :func:`complete`)."""
     masks = {name.removesuffix("_mask"): _as_mask(name, value) for name, value in raw.state.items()}
     return raw.then("masks", state={}, masks=masks)
@@ -61,12 +61,12 @@ def complete(masks: RawCheckpoint, weights: RawCheckpoint) -> RawCheckpoint:
     return RawCheckpoint(masks.format, state, masks.masks, meta, weights.unused)
 
 
-def unwrap(raw: RawCheckpoint) -> RawCheckpoint:
+def unwrap(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
     """Multiply wrapped weights by their masks and give them their plain names."""
     return _multiply(raw, "ist", _WRAPPED, _WRAPPED_MASK)
 
 
-def unprune(raw: RawCheckpoint) -> RawCheckpoint:
+def unprune(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
     """Multiply the weights of ``torch.nn.utils.prune`` by their masks and give them their plain names."""
     return _multiply(raw, "torch-prune", _PRUNED, _PRUNED_MASK)
 

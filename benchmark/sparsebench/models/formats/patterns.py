@@ -7,11 +7,21 @@ dense.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ...schema import CheckpointError
 from .base import RawCheckpoint
+
+if TYPE_CHECKING:
+    from .reading import Wanted
+
+
+def convert(raw: RawCheckpoint, wanted: Wanted) -> RawCheckpoint:
+    """Mask the convolutions by the registered pattern (:func:`apply_pattern`)."""
+    return apply_pattern(raw, wanted.nm)
 
 
 def apply_pattern(raw: RawCheckpoint, nm: str | None) -> RawCheckpoint:

@@ -16,9 +16,17 @@ from .beside import apply_masks
 from .budget import Budget
 from .contents import architectures_named, choose, matches, warn_of_choice
 from .guard import guarded
+from .heads import is_safetensors
 from .kinds import plain
 from .unpickle import load_pickle
 from .wrappers import unwrap_names
+
+
+def read(path: Path, budget: Budget, wanted: str | None) -> RawCheckpoint:
+    """Read either kind of file; parameters and errors as of :func:`read_pickle`."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return (read_safetensors if is_safetensors(path, head) else read_pickle)(path, budget, wanted)
 
 
 def read_pickle(path: Path, budget: Budget | None = None, wanted: str | None = None) -> RawCheckpoint:

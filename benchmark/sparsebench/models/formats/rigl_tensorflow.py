@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +17,18 @@ from torch import Tensor
 
 from ...schema import CheckpointError
 from .base import RawCheckpoint
+from .budget import Budget
+from .tensorflow_bundle import read_bundle
 
 _ROOT = "resnet_model/"
 _BLOCKS = (3, 4, 6, 3)
 _BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _MOBILENET_BLOCKS = 13
+
+
+def read(path: Path, budget: Budget, wanted: str | None = None) -> RawCheckpoint:
+    """Read one of RigL's published files; masks and pruned weights lie there in float32, compressed."""
+    return convert(read_bundle(path, replace(budget, limit=budget.limit * 2)))  # they unpack to twice the usual ratio
 
 
 def convert(tensors: Mapping[str, Tensor]) -> RawCheckpoint:

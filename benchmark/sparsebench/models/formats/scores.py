@@ -12,20 +12,44 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...schema import CheckpointError
-from .base import RawCheckpoint, State
+from .base import RawCheckpoint
+
+if TYPE_CHECKING:
+    from .reading import Wanted
 
 _SCORES = ".scores"
 _IN_NAME = re.compile(r"sp(0?\.\d+)-ts\d+")
 
 
-def has_scores(state: State) -> bool:
-    """Return whether a state dict has scores beside its weights."""
-    return any(name.endswith(_SCORES) for name in state)
+def has_tile_scores(raw: RawCheckpoint) -> bool:
+    """Return whether a state dict has scores of tiles beside its weights."""
+    return bool(_scores(raw)) and not has_weight_scores(raw)
+
+
+def has_weight_scores(raw: RawCheckpoint) -> bool:
+    """Return whether a state dict has a score of each weight, in some layer."""
+    return any(_is_of_weights(name, value, raw) for name, value in _scores(raw).items())
+
+
+def _scores(raw: RawCheckpoint) -> dict[str, Tensor]:
+    return {name: value for name, value in raw.state.items() if name.endswith(_SCORES)}
+
+
+def _is_of_weights(name: str, value: Tensor, raw: RawCheckpoint) -> bool:
+    weight = raw.state.get(f"{name.removesuffix(_SCORES)}.weight")
+    return weight is not None and weight.shape == value.shape
+
+
+def convert(raw: RawCheckpoint, wanted: Wanted) -> RawCheckpoint:
+    """Mask the weights at the sparsity that is registered, or stands in the file's name (:func:`apply_scores`)."""
+    sparsity = sparsity_in(wanted.path.name) if wanted.sparsity is None else wanted.sparsity
+    return apply_scores(raw, sparsity)
 
 
 def sparsity_in(file_name: str) -> float | None:
@@ -72,7 +96,7 @@ def apply_scores(raw: RawCheckpoint, sparsity: float | None) -> RawCheckpoint:
             mask = _tiled(name, _kept(scores, sparsity), weight)
         state[f"{layer}.weight"] = torch.where(mask, weight * scale + shift, 0.0)
         masks[f"{layer}.weight"] = mask
-    meta = {**raw.meta, "sparsity": sparsity}
+    meta = {**raw.meta, "sparsity": sparsity, "sparsity_scope": "pruned_layers"}  # layers without scores are dense
     return raw.then(
         "hidden" if elementwise else "superblock", state=state, masks=masks, meta=meta, unused=(*raw.unused, *used)
     )

@@ -30,6 +30,7 @@ from ...schema import CheckpointError
 from .base import RawCheckpoint
 from .budget import Budget
 from .guard import first_line, guarded
+from .heads import is_safetensors
 from .kinds import plain
 
 FORMAT = "sparsebench-sparse-1"
@@ -138,7 +139,7 @@ def describe(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def read(path: Path, budget: Budget | None = None) -> RawCheckpoint:
+def read(path: Path, budget: Budget | None = None, wanted: str | None = None) -> RawCheckpoint:
     """Read a checkpoint file back into float32 weights and bool masks, within a memory budget.
 
     Raises
@@ -181,6 +182,11 @@ def read(path: Path, budget: Budget | None = None) -> RawCheckpoint:
     for name, value in tensors.items():
         state[name] = plain(name, value, budget)
     return RawCheckpoint(FORMAT, state, masks, document["meta"])
+
+
+def opens(path: Path, head: bytes) -> bool:
+    """Return whether a file is in this format."""
+    return is_safetensors(path, head) and describe(path) is not None
 
 
 def base_of(path: Path) -> Path | None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import torch
 
 from ...schema import CheckpointError
-from .base import RawCheckpoint, State
+from .base import RawCheckpoint
 
 _THRESHOLD = ".sparseThreshold"
 
 
-def has_thresholds(state: State) -> bool:
+def has_thresholds(raw: RawCheckpoint) -> bool:
     """Return whether a state dict has STR's thresholds."""
-    return any(name.endswith(_THRESHOLD) for name in state)
+    return any(name.endswith(_THRESHOLD) for name in raw.state)
 
 
-def apply_thresholds(raw: RawCheckpoint) -> RawCheckpoint:
+def apply_thresholds(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
     """Replace raw weights by the effective ones; the masks are where these are not zero."""
     state, masks, used = dict(raw.state), {}, []
     for name in [name for name in state if name.endswith(_THRESHOLD)]:

@@ -6,7 +6,6 @@ an entry point of the group ``sparsebench.methods`` whose value is the class.
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Mapping
 from functools import cache
@@ -14,7 +13,8 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from ...common.extensions import ExtensionWarning, installed, modules
+from ...extensions.discovery import ExtensionWarning, installed, modules
+from ...extensions.table import declared_in
 from ...registry.names import method_id
 from ...schema import InputError, UnknownNameError
 from ..base import PruningMethod
@@ -73,21 +73,13 @@ def _declared(module: ModuleType) -> list[type[PruningMethod]]:
 
 def _from_file(path: Path) -> type[PruningMethod]:
     """Run a user's Python file and return the method that it defines; nothing is registered."""
-    spec = importlib.util.spec_from_file_location(f"sparsebench_method_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise InputError(f"there is no file {path}", "give a method's name, or the Python file that defines one")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise anything
-        raise InputError(f"{path} can't be run: {type(error).__name__}: {error}", "correct the file") from error
-    found = _declared(module)
-    if len(found) != 1:
-        raise InputError(
-            f"{path} defines {len(found)} pruning methods with a name",
-            "define one subclass of sparsebench.pruning.base.PruningMethod, with a 'name' of its own",
-        )
-    (method,) = found
-    if method_id(method.name) in methods():
+    known = methods()
+    example = "define one subclass of sparsebench.pruning.base.PruningMethod, with a 'name' of its own"
+
+    def accepts(value: Any) -> bool:
+        return _is_method(value) and "name" in vars(value)
+
+    method: type[PruningMethod] = declared_in(path, "pruning method", accepts, example, known)
+    if method_id(method.name) in known:
         raise InputError(f"{path}: the name {method.name!r} is taken", "give the method another name")
     return method

@@ -7,7 +7,10 @@ from ..runner import Emit, RunOptions, run_group
 
 
 class InlineExecutor:
-    """Runs groups here."""
+    """Runs groups here; the context that executors are made for changes nothing."""
+
+    def __init__(self, context: object = None) -> None:
+        pass
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
         """Run all groups of ``plan`` in their order; what other processes hold is waited for at the very end."""

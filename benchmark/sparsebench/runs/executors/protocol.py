@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from ... import extensions
 from ...schema import Group, RunRecord, RunSpec
 from ..runner import Event, RunOptions
 
@@ -20,6 +21,7 @@ _OPTIONS = TypeAdapter(RunOptions)
 def job_document(groups: Sequence[Group], options: RunOptions) -> dict[str, Any]:
     """Return what a worker or a job needs, as plain values."""
     return {
+        "extensions": extensions.loaded_files(),
         "groups": [group.model_dump(mode="json") for group in groups],
         "options": _OPTIONS.dump_python(options, mode="json"),
     }
@@ -27,6 +29,7 @@ def job_document(groups: Sequence[Group], options: RunOptions) -> dict[str, Any]
 
 def read_job(document: dict[str, Any]) -> tuple[list[Group], RunOptions]:
     """Return the groups and options of a document of :func:`job_document`."""
+    extensions.load_files(document.get("extensions", {}))
     groups = [Group.model_validate(group) for group in document["groups"]]
     return groups, _OPTIONS.validate_python(document["options"])
 

@@ -9,17 +9,16 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ...common.files import read_regular
-from ...schema import Group, RunError, RunRecord, RunSpec
+from ...common.files import identity, read_regular
+from ...extensions import ExecutorContext
+from ...schema import RunError, RunRecord, RunSpec
 from ...store import Store
 from ..plan import Plan
 from ..runner import Emit, Event, RunOptions
-from .cluster import Cluster
 from .estimate import Estimator
 from .packing import Limits, arrays, bundles, duration
 from .queued import ask, queued_runs, settle, wait_for_earlier
@@ -30,48 +29,38 @@ _LOST_SECONDS = 10.0
 """A run whose job has left the queue is lost if its record doesn't appear within so many seconds."""
 
 
-@dataclass(frozen=True)
-class SlurmSettings:
-    """How a plan goes to a cluster: the jobs' options, the plan's name, whether to wait, and who is told."""
-
-    cluster: Cluster
-    plan: str
-    threads: int = 1
-    wait: bool = True
-    say: Callable[[str], None] = print
-
-
 class SlurmExecutor:
-    """Runs groups as jobs of a Slurm cluster."""
+    """Runs groups as jobs of a Slurm cluster; the context's settings are a :class:`~.cluster.Cluster`."""
 
-    def __init__(self, settings: SlurmSettings) -> None:
-        self._settings = settings
+    def __init__(self, context: ExecutorContext) -> None:
+        self._context = context
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
         """Submit all groups of ``plan`` that no job holds yet, and wait for their records unless told not to.
 
         An interrupt ends the waiting alone: the jobs go on.
         """
-        watch = _Watch(plan.runs, options.results, emit, self._settings.say)
+        watch = _Watch(plan.runs, options.results, emit, self._context.say)
         self._submit(plan, options, watch)
-        if not self._settings.wait:
+        if not self._context.wait:
             return
         try:
             watch.until_done()
         except KeyboardInterrupt:
-            self._settings.say(hints(options.results))
+            self._context.say(hints(options.results))
             raise
 
     def _submit(self, plan: Plan, options: RunOptions, watch: _Watch) -> None:
-        say, cluster, results = self._settings.say, self._settings.cluster, options.results
-        submission = open_submission(results, self._settings.plan, cluster)
+        say, cluster, results = self._context.say, self._context.settings, options.results
+        submission = open_submission(results, self._context.plan, cluster)
         try:
             wait_for_earlier(results, submission)
             known = ask(results)
             settle(results, known)
             held = queued_runs(known)
             watch.collect()  # what others have done since the plan was made
-            groups = _only(plan.groups, watch.waiting - held.keys())
+            wanted = watch.waiting - held.keys()
+            groups = [left for group in plan.groups if (left := group.only(wanted)) is not None]
         except BaseException:
             drop_submission(results, submission)
             raise
@@ -87,7 +76,7 @@ class SlurmExecutor:
         estimator = Estimator(Store(results).read())
         made = bundles(groups, estimator.group, limits)
         cut = arrays(made, limits)
-        submit(submission, cut, options, cluster, self._settings.threads)
+        submit(submission, cut, options, cluster, self._context.threads)
         at_once = min(cluster.max_parallel or len(made), len(made))
         seconds = duration((bundle.seconds for bundle in made), at_once)
         ran = sum(len(group.runs) for group in groups)
@@ -118,16 +107,6 @@ def _shown(results: Path) -> str:
         return str(results)
 
 
-def _only(groups: Sequence[Group], wanted: Set[str]) -> list[Group]:
-    """Return groups with those of their runs that are wanted."""
-    left = []
-    for group in groups:
-        runs = tuple(run for run in group.runs if run.record_key in wanted)
-        if runs:
-            left.append(group.model_copy(update={"runs": runs}))
-    return left
-
-
 class _Watch:
     """Waits for the records of runs; what it compares with is how the results folder is when it is made."""
 
@@ -135,7 +114,7 @@ class _Watch:
         self._results, self._emit, self._say = results, emit, say
         store = Store(results)
         self._paths = {spec.record_key: store.path_of(RunRecord(status="ok", spec=spec, started="")) for spec in runs}
-        self._before = {key: _identity(path) for key, path in self._paths.items()}
+        self._before = {key: identity(path) for key, path in self._paths.items()}
         self._gone: dict[str, float] = {}  # run to when its job was first seen to have left the queue
 
         self._deaf = False
@@ -170,11 +149,11 @@ class _Watch:
         return self._paths.keys()
 
     def collect(self) -> None:
-        """Tell the records that have come."""
+        """Report the records that have come."""
         for folder in {path.parent for path in self._paths.values()}:
             _look_into(folder)
         for key, path in list(self._paths.items()):
-            if _identity(path) == self._before[key]:
+            if identity(path) == self._before[key]:
                 continue
             try:
                 record = RunRecord.model_validate_json(read_regular(path))
@@ -191,14 +170,6 @@ class _Watch:
                 self._gone.pop(key, None)
             elif now - self._gone.setdefault(key, now) >= _LOST_SECONDS:
                 del self._paths[key]
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _look_into(folder: Path) -> None:

@@ -46,6 +46,7 @@ class _Parent:
         for line in sys.stdin:
             self.jobs.put(line)
         self.gone.set()
+        self.jobs.put("")  # for a main thread that ends its group just now and waits: the signal wouldn't wake it
         if self.busy.is_set():
             signal.raise_signal(signal.SIGTERM)  # the main thread answers it
             time.sleep(GRACE_SECONDS)
@@ -75,7 +76,10 @@ def main() -> None:
 
 def _serve(parent: _Parent) -> None:
     """Run the next group."""
-    group, options, wait = decode_job(parent.jobs.get())
+    line = parent.jobs.get()
+    if not line:
+        os._exit(_LOST_PARENT)
+    group, options, wait = decode_job(line)
     parent.busy.set()
     left = run_group(group, options, lambda event: parent.send(encode_event(event)), wait=wait)
     parent.busy.clear()

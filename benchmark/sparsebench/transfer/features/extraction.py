@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ... import extensions
 from ...caching import Stream, read
 from ...caching.entries import MAPPED_ABOVE
 from ...common import interruption
@@ -33,7 +34,6 @@ EXTRACTOR_VERSION = 1
 """Raised when a change of this module or of an engine can change the numbers; old cache entries are then not used."""
 
 _PACKAGES = ("torch", "torchvision", "timm")
-_OWN_PACKAGES = {"onnxruntime": ("onnxruntime", "onnx")}  # of an engine
 
 FEATURE_POINT = "head_input"
 """Where features are read: the input of the classifier that was taken off."""
@@ -168,6 +168,7 @@ def cache_key(
     """Return all that the numbers depend on, by content and never by a name that could mean something else tomorrow."""
     from ...engines.context import device_class, device_of
 
+    engine: extensions.Engine = extensions.get("engines", numerics.engine)
     return {
         "schema_version": SCHEMA_VERSION,
         "extractor": EXTRACTOR_VERSION,
@@ -184,7 +185,7 @@ def cache_key(
         "engine": signature(numerics.engine),
         "batch_norm": "folded",
         "batch_size": batch_size,
-        "packages": {name: version(name) for name in (*_PACKAGES, *_OWN_PACKAGES.get(numerics.engine, ()))},
+        "packages": {name: version(name) for name in (*_PACKAGES, *engine.packages)},
     }
 
 

@@ -1,5 +1,21 @@
-"""Classifiers on frozen features: a probe is one module of this package with a ``fit_seeds``, entered in a table."""
+"""Classifiers on frozen features. What a probe is called and sets is declared in :mod:`.declared`, without torch."""
 
-from .fitting import PROBES, ProbeResult, fit, get, table
+from __future__ import annotations
 
-__all__ = ["PROBES", "ProbeResult", "fit", "get", "table"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .fitting import ProbeResult, fit, get, table
+
+__all__ = ["ProbeResult", "fit", "get", "table"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module(".fitting", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -45,9 +45,8 @@ def fit_seeds(
 
     The scores' headline is that of most images per class; ``test_logits`` are those of its first draw.
     """
-    assert protocol.few_shot is not None  # noqa: S101 - the schema holds it
     kept = data.n_train if protocol.train_on == "train" else len(data.y)
-    shots, draws = protocol.few_shot.shots, protocol.few_shot.draws
+    shots, draws = protocol.settings.few_shot.shots, protocol.settings.few_shot.draws
     report = Throttle(progress, len(seeds) * len(shots) * draws)
     setting = _Setting(data, data.x.head(kept), data.y[:kept], device)
     fitted: list[Fitted | RunError] = []

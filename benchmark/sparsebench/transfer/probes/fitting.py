@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ... import extensions
 from ...common.progress import Progress, part
+from ...extensions import load
 from ...registry import builtin_protocols
 from ...schema import Convergence, FewShotScore, InputError, Metric, Protocol, RunError, Trial, UnknownNameError
 from . import checks
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 FitSeeds = Callable[..., list[Fitted | RunError]]
 
-PROBES: dict[str, str] = {"sgd": "sgd", "lbfgs": "lbfgs", "ridge": "ridge", "knn": "knn", "fewshot": "fewshot"}
-"""Name of a probe to the module of this package that fits it."""
-
 
 def get(name: str) -> FitSeeds:
     """Return the ``fit_seeds(data, protocol, seeds, *, device, progress)`` of a probe.
@@ -34,9 +32,7 @@ def get(name: str) -> FitSeeds:
     UnknownNameError
         If no probe has this name.
     """
-    if name not in PROBES:
-        raise UnknownNameError("probe", name, PROBES)
-    return cast("FitSeeds", importlib.import_module(f".{PROBES[name]}", __package__).fit_seeds)
+    return load(extensions.get("probes", name).fit)
 
 
 @dataclass(frozen=True)

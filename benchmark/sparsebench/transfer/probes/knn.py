@@ -35,8 +35,7 @@ def fit_seeds(
 ) -> list[Fitted | RunError]:
     """Classify once, for all seeds: nothing depends on one."""
     started = time.perf_counter()
-    assert protocol.neighbours is not None  # noqa: S101 - the schema holds it
-    counts, temperature = protocol.neighbours.k, protocol.neighbours.temperature
+    counts, temperature = protocol.settings.neighbours.k, protocol.settings.neighbours.temperature
     report = Throttle(progress, 2)
     trials: tuple[Trial, ...] = ()
     chosen, count = None, counts[0]

@@ -39,8 +39,7 @@ def fit_seeds(
 ) -> list[Fitted | RunError]:
     """Fit once, for all seeds: the minimum depends on none."""
     started = time.perf_counter()
-    assert protocol.l2 is not None  # noqa: S101 - the schema holds it
-    penalties = protocol.l2.values()
+    penalties = protocol.settings.l2.values()
     report = Throttle(progress, len(penalties) + 2)
     rotation = data.rotation(device)
     features = RotatedFeatures(data.x, rotation)

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..runs.executors.cluster import Cluster
+    from ...runs.executors.cluster import Cluster
 
 _TEXTS = {
-    "partition": "partition of the cluster",
-    "account": "account that is charged",
-    "qos": "quality of service",
-    "constraint": "features that the nodes must have",
+    "partition": "the cluster's partition",
+    "account": "the account that is charged",
+    "qos": "the quality of service",
+    "constraint": "features that nodes must have",
 }
 _NUMBERS = {
     "time_minutes": ("MIN", "time limit of a job (default: 240)"),
-    "cpus": ("N", "cores a job (default: --threads plus --workers)"),
-    "gpus": ("N", "GPUs a job (default: 1 with --device cuda, else 0)"),
-    "array_size": ("N", "most jobs in one array (default: 1000)"),
-    "max_parallel": ("N", "most jobs at a time (default: no limit)"),
+    "cpus": ("N", "cores per job (default: --threads plus --workers)"),
+    "gpus": ("N", "GPUs per job (default: 1 with --device cuda, else 0)"),
+    "array_size": ("N", "jobs per array at most (default: 1000)"),
+    "max_parallel": ("N", "jobs at a time at most (default: no limit)"),
 }
 
 
@@ -30,35 +30,35 @@ def _path(text: str) -> Path:
 
 def add_cluster(command: argparse.ArgumentParser) -> None:
     """Add the options of a Slurm job."""
-    group = command.add_argument_group("Slurm (with --executor slurm; each option replaces a key of the profile)")
-    group.add_argument("--cluster", type=_path, metavar="FILE", help="YAML profile of the jobs: see docs/clusters.md")
+    group = command.add_argument_group("Slurm (with --executor slurm)")
+    group.add_argument("--cluster", type=_path, metavar="FILE", help="a YAML file with these and more options")
     for name, text in _TEXTS.items():
         group.add_argument(f"--{name}", metavar="NAME", help=text)
     for name, (metavar, text) in _NUMBERS.items():
         group.add_argument(f"--{name.replace('_', '-')}", type=_natural, metavar=metavar, help=text)
     group.add_argument("--memory-gb", type=float, metavar="GB", help="memory of a job (default: the site's)")
     group.add_argument(
-        "--bundle-minutes", type=float, metavar="MIN", help="short runs share a job of about so much work (default: 5)"
+        "--bundle-minutes", type=float, metavar="MIN", help="work per job at least: short runs share one (default: 5)"
     )
     group.add_argument(
         "--setup",
         action="append",
         metavar="LINE",
-        help="shell before the work: 'module load cuda' (repeatable)",
+        help="a line of shell before the work, such as 'module load cuda'; may be repeated",
     )
     group.add_argument(
         "--sbatch",
         action="append",
         type=_setting,
         metavar="OPTION[=VALUE]",
-        help="any other option of sbatch, without its dashes (repeatable)",
+        help="another option of sbatch, without dashes; may be repeated",
     )
-    group.add_argument("--no-wait", action="store_true", help="submit and end; status --watch shows how it goes on")
+    group.add_argument("--no-wait", action="store_true", help="submit and end; `status --watch` shows how it goes on")
 
 
 def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
     """Return the profile that the arguments make; None if they name none."""
-    from ..runs.executors.cluster import read_cluster
+    from ...runs.executors.cluster import read_cluster
 
     replaced = {name: getattr(arguments, name) for name in (*_TEXTS, *_NUMBERS, "memory_gb", "bundle_minutes", "setup")}
     replaced["extra"] = dict(arguments.sbatch) if arguments.sbatch else None

@@ -1,0 +1,16 @@
+"""The options of the commands: one file each, with a function ``add``, and what several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "run the benchmark": ("run", "status", "cancel"),
+    "read the results": ("report", "compare"),
+    "see what there is": ("list", "inspect", "fetch", "doctor"),
+    "make and measure checkpoints": ("prune", "bench"),
+    "results of older versions": ("migrate",),
+}
+"""The commands, in the groups and order of the help; each is also the name of the module here that adds its options."""
+
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)

@@ -1,0 +1,19 @@
+"""The options of ``sparsebench inspect``."""
+
+from __future__ import annotations
+
+import argparse
+
+from .common import add_command, add_format, add_json, add_offline, add_own_files
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command and its options."""
+    command = add_command(commands, "inspect", "show what a checkpoint is, and how sparse it is by count")
+    what = command.add_argument_group("what to look at")
+    what.add_argument("checkpoint", metavar="CHECKPOINT", help="a registered checkpoint, or a file (FILE#ema)")
+    what.add_argument("--arch", metavar="NAME", help="a file's architecture, where it doesn't say it itself")
+    add_format(what)
+    add_json(what)
+    add_offline(what)
+    add_own_files(command)

@@ -1,0 +1,39 @@
+"""The options of ``sparsebench report``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .common import add_command, add_json, add_out, add_selection, add_tasks_dir, several
+from .types import path, results
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command and its options."""
+    command = add_command(commands, "report", "write tables, leaderboard and figures from results")
+    where = command.add_argument_group("where from and to")
+    where.add_argument(
+        "--results",
+        type=results,
+        default=Path("runs"),
+        metavar="DIR",
+        help="a results folder, a tidy CSV file, or `published`, the paper's results (default: runs/)",
+    )
+    add_out(where, "report")
+    add_json(where)
+    add_selection(command, "which results (default: all; references stay)", runs=True, suite=False)
+    beside = command.add_argument_group("what to set beside them")
+    beside.add_argument(
+        "--compare", type=results, metavar="DIR", help="other results, cell by cell: a folder, a CSV or `published`"
+    )
+    beside.add_argument(
+        "--bench", type=path, metavar="DIR", help="measured speed: the folder that `bench` wrote (default: bench/)"
+    )
+    several(
+        beside,
+        "--column",
+        metavar="NAME|FILE",
+        help="a further column of the leaderboard: a name, or a Python file with your own",
+    )
+    add_tasks_dir(beside)

@@ -1,0 +1,108 @@
+"""Runs with extensions from files: their hash is in the id, workers load them too, and a changed file is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import sparsebench
+from sparsebench.api import prepare
+from sparsebench.extensions import KINDS, table
+from sparsebench.registry.selection import Selection
+from sparsebench.runs.request import Request, reference_command
+from sparsebench.schema import InputError, Numerics
+
+PROBE = """
+from sparsebench.extensions import Probe
+
+def fit(data, protocol, seeds, *, device="cpu", progress=None):
+    import numpy as np
+    from sparsebench.transfer.probes.data import Fitted
+    logits = np.zeros((len(data.y_test), data.num_classes), np.float32)
+    logits[:, {label}] = 1
+    return [Fitted(logits, 0.0, len(data.y)) for _ in seeds]
+
+CONSTANT = Probe(name="constant", summary="always one class", fit=fit, seeded=False)
+"""
+ENGINE = """
+from sparsebench.extensions import Engine
+
+def build(module, numerics, input_shape):
+    import torch
+    run = torch.inference_mode()(lambda batch: module(batch).float())
+    return run
+
+def check(module, input_shape):
+    from sparsebench.schema import InputError
+    if {refuse}:
+        raise InputError("this engine runs nothing", "use another one")
+
+PLAIN = Engine(name="plain", summary="the module itself", build=build, check=check)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_from_files", {plural: {} for plural in KINDS})
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def asked(folder: Path, probe: Path, engine: str = "torch") -> Request:
+    selection = Selection(
+        checkpoints=["mini.acdc_s90"], tasks=["digits"], modes=["linear"], probes=[str(probe)], limit=20
+    )
+    return Request(selection, results=folder / "runs", cache_dir=folder / "cache", numerics=Numerics(engine=engine))
+
+
+def test_two_files_of_one_name_are_two_runs_and_so_are_two_engines(tmp_path: Path) -> None:
+    one = written(tmp_path / "a", "own.py", PROBE.format(label=1))
+    two = written(tmp_path / "b", "own.py", PROBE.format(label=2))
+    engine = written(tmp_path, "plain.py", ENGINE.format(refuse=False))
+    specs = [prepare(asked(tmp_path, probe)).plan.runs for probe in (one, two)]
+    assert [len(runs) for runs in specs] == [1, 1]  # no seed changes it
+    assert specs[0][0].run_id != specs[1][0].run_id
+    assert specs[0][0].probe.partition("@")[0] == specs[1][0].probe.partition("@")[0] == "constant"
+    (other,) = prepare(asked(tmp_path, one, str(engine))).plan.runs
+    assert other.run_id == specs[0][0].run_id
+    assert other.record_key != specs[0][0].record_key
+    assert other.numerics.engine.startswith("plain@")
+    assert str(one) in reference_command(prepare(asked(tmp_path, one)).request, "mini.dense")
+
+
+def test_what_an_engine_refuses_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    probe = written(tmp_path, "own.py", PROBE.format(label=1))
+    engine = written(tmp_path, "plain.py", ENGINE.format(refuse=True))
+    with pytest.raises(InputError, match="this engine runs nothing"):
+        prepare(asked(tmp_path, probe, str(engine)))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_and_what_reads_its_records_without_the_file(tmp_path: Path) -> None:
+    probe = written(tmp_path, "own.py", PROBE.format(label=3))
+    more = {"task": "digits", "mode": "linear", "results": tmp_path / "runs", "limit": 20}
+    table_ = sparsebench.run(checkpoint="mini.acdc_s90", probe=probe, cache_dir=tmp_path / "cache", **more)
+    assert table_["accuracy"].tolist() == [0.1]
+    assert table_["task"].tolist() == ["digits-limit20"]
+    table._from_files["probes"].clear()
+    assert sparsebench.results(tmp_path / "runs")["probe"][0].startswith("constant@")
+
+
+@pytest.mark.slow
+def test_workers_load_the_file_too(tmp_path: Path) -> None:
+    probe = written(tmp_path, "own.py", PROBE.format(label=3))
+    more = {"task": ["digits", "textures"], "mode": "linear", "results": tmp_path / "runs", "limit": 20}
+    table_ = sparsebench.run(checkpoint="mini.acdc_s90", probe=probe, jobs=2, **more)
+    assert table_["status"].tolist() == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(("limit", "message"), [(3, "give at least 10"), (0, "no number of images")])
+def test_a_limit_that_leaves_a_class_out_is_refused(tmp_path: Path, limit: int, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        sparsebench.run(checkpoint="mini.acdc_s90", task="digits", limit=limit, results=tmp_path / "runs")
+    assert message in error.value.line or message in error.value.message
