@@ -1,7 +1,7 @@
 """Runs to cells (mean and spread over seeds), and cells to one line per checkpoint: means, relative error, ranks.
 
 Only like is averaged with like: a *group* is what shares suite, architecture, mode, probe and protocol. Failed runs are
-counted but not averaged. Checkpoints, tasks and protocols are told apart by content (:mod:`.contents`); a suite is
+counted but not averaged. Checkpoints, tasks and protocols are distinguished by content (:mod:`.contents`); a suite is
 looked up in the registry. Where runs of a group were computed in several ways (device, precision, engine, threads),
 each seed of a cell counts once, computed in the group's commonest way where there is one, and a cell that mixes ways
 says so.
@@ -146,9 +146,9 @@ def aggregate(frame: pd.DataFrame, registry: Registry | None = None) -> Aggregat
     checkpoint without a reference (and no twin) is its own: its relative error is 0 by definition.
 
     ``rank`` is 1 plus the number of complete entries of the group whose interval of the relative error lies wholly
-    below the entry's own, so entries that can't be told apart share a rank. ``average_rank`` is the mean over tasks of
-    the rank of the mean accuracy, ties sharing their mean rank. Only entries that ran all the group's tasks have ranks.
-    ``tasks_better`` counts the tasks where the mean accuracy is above the reference's.
+    below the entry's own: an entry ranks below those alone that are clearly better. ``average_rank`` is the mean
+    over tasks of the rank of the mean accuracy, ties sharing their mean rank. Only entries that ran all the group's
+    tasks have ranks. ``tasks_better`` counts the tasks where the mean accuracy is above the reference's.
     """
     return statistics_of(by_content(frame, registry or load_tasks()))
 

@@ -29,7 +29,7 @@ COLUMNS: tuple[str, ...] = tuple(name for name, one in extensions.known("columns
 def leaderboard(frame: pd.DataFrame, more: Sequence[str] = ()) -> pd.DataFrame:
     """Return the leaderboard of a tidy results table, its numbers rounded to :data:`DECIMALS`.
 
-    ``more`` are the names of further columns (``sparsebench list columns``), which stand after :data:`COLUMNS`.
+    ``more`` are the names of further columns (``sparsebench list columns``), which come after :data:`COLUMNS`.
 
     Groups are sorted by mode (linear first), protocol, probe, suite and architecture; lines by completeness, relative
     error, mean accuracy and id.
