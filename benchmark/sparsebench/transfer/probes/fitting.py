@@ -123,7 +123,7 @@ def fit(
     Returns
     -------
     list of ProbeResult
-        One a protocol and seed, protocols first.
+        One per protocol and seed, protocols first.
 
     Raises
     ------
