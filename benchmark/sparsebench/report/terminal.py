@@ -59,15 +59,18 @@ def render_terminal(
     """
     columns = width or shutil.get_terminal_size((100, 24)).columns
     parts, captions = [], []
+    scopes: dict[str, None] = {}
     for group, part in _asked(frame, keys, registry, predictions):
         chosen = part.summary
         table = build_table(group_title(group), part)
         captions.append(seed_caption(group["probe"]))
+        scopes |= dict.fromkeys(chosen.loc[chosen["relative_error_high"] > chosen["relative_error_low"], "scope"])
         parts.append(_draw(table, columns, colour) + "".join(f"{note}\n" for note in _notes(chosen, commands)))
     if not parts:
         return "No results yet.\n"
     caption = " ".join(dict.fromkeys(captions))
-    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds. {caption}\n"
+    interval = f"; [95 % interval over {', or over '.join(scopes)}]" if scopes else ""
+    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds{interval}. {caption}\n"
 
 
 def closing_rows(
@@ -190,9 +193,7 @@ def _notes(lines: pd.DataFrame, commands: Commands | None) -> list[str]:
     notes = [f"* {name}: {note}" for name, note in zip(lines["checkpoint"], lines["note"], strict=True) if note]
     notes += [UNDERFIT_CAPTION] if any(lines["underfit"]) else []
     against = sorted(set(lines.loc[lines["reference_ran"], "reference"]) - {""})
-    scopes = sorted(set(lines.loc[lines["relative_error_high"] > lines["relative_error_low"], "scope"]))
-    over = f" 95 % interval over {', or over '.join(scopes)}." if scopes else ""
-    notes += [f"Relative error: against {', '.join(against)}.{over}"] if against else []
+    notes += [f"Relative error: against {', '.join(against)}."] if against else []
     without = lines[~lines["reference_ran"] & (lines["n_tasks"] > 0)]
     for reference in sorted(set(without["reference"])):
         names = ", ".join(without.loc[without["reference"] == reference, "checkpoint"])

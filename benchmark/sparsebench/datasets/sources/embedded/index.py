@@ -101,9 +101,9 @@ def task_data(
 
     def split(name: str) -> Split:
         mine = [row for row in rows if row["split"] == name]
-        stray = sorted({row["label"] for row in mine} - set(label_of))
-        if stray:
-            raise DatasetError(f"task {task.id!r}: unknown labels in its split file: {', '.join(stray)}")
+        unknown = sorted({row["label"] for row in mine} - set(label_of))
+        if unknown:
+            raise DatasetError(f"task {task.id!r}: unknown labels in its split file: {', '.join(unknown)}")
         return Split(
             ids=tuple(row["id"] for row in mine),
             labels=np.array([label_of[row["label"]] for row in mine], dtype=np.int64),
