@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ..common import interruption
 from ..schema.errors import SparsebenchError
 from ..schema.text import printable
-from .parser import build_parser
+from .parser import parse
 from .streams import prepare_streams, silence_stdout
 
 _SIGNALLED = 128
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         and the signal's number after a signal: 130 after Ctrl-C.
     """
     prepare_streams()
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = _show_warning
     try:
         with interruption.handled():
