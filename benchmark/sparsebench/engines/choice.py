@@ -27,7 +27,8 @@ class Compiled:
     engine : str
         The engine's name.
     smallest : int
-        Number of images left over from whole chunks from which on ``sparse`` runs them.
+        ``sparse`` computes images in chunks of a fixed length and fills up the last one. If at least so many images
+        are left for the last chunk, ``sparse`` runs them; if fewer, torch is faster.
     """
 
     def __init__(self, engine: str, run: Run, threads: int, fallback: Run | None = None, smallest: int = 0) -> None:

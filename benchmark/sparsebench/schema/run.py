@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import Field, computed_field, model_validator
@@ -115,6 +116,11 @@ class Group(Lenient):
     def label(self) -> str:
         """What people call it, for example ``mini.acdc_s90 · digits · linear``."""
         return f"{self.checkpoint.id} · {self.task.id} · {self.mode}"
+
+    def only(self, keys: Collection[str]) -> Group | None:
+        """Return the group with those of its runs that have one of these record keys; None if there are none."""
+        runs = tuple(run for run in self.runs if run.record_key in keys)
+        return self.model_copy(update={"runs": runs}) if runs else None
 
 
 class Failure(Lenient):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "run the benchmark": ("run", "status", "cancel"),
     "read the results": ("report", "compare"),
+    "use what was trained": ("export_model", "predict"),
     "see what there is": ("list", "inspect", "fetch", "doctor"),
     "make and measure checkpoints": ("prune", "bench"),
     "results of older versions": ("migrate",),

@@ -28,7 +28,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a format is told beside a file's content: its path, and the sparsity and pattern it is registered with."""
+    """What a format is given beside a file's content: its path, and the sparsity and pattern it is registered with."""
 
     path: Path
     sparsity: float | None = None

@@ -123,7 +123,7 @@ def fit(
     Returns
     -------
     list of ProbeResult
-        One a protocol and seed, protocols first.
+        One per protocol and seed, protocols first.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def fit(
 
 
 def table(results: Sequence[ProbeResult]) -> pd.DataFrame:
-    """Return results as a table, one row a result, without logits and weights."""
+    """Return results as a table, one row per result, without logits and weights."""
     import pandas as pd
 
     rows = []
