@@ -20,7 +20,7 @@ from .streams import prepare_streams, silence_stdout
 _SIGNALLED = 128
 """The status after a signal is this and the signal's number: 130 after Ctrl-C."""
 
-_COMMANDS = {"list": "listing", "export-model": "export_model"}
+_COMMANDS = {"list": "listing"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     try:
         with interruption.handled():
-            module = importlib.import_module(f".{_COMMANDS.get(arguments.command, arguments.command)}", __name__)
+            name = _COMMANDS.get(arguments.command, arguments.command.replace("-", "_"))
+            module = importlib.import_module(f".{name}", __name__)
             status: int = module.main(arguments)
             sys.stdout.flush()
     except SparsebenchError as error:
