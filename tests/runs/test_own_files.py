@@ -8,6 +8,7 @@ import pytest
 
 import sparsebench
 from sparsebench.api import prepare
+from sparsebench.cli import main
 from sparsebench.extensions import KINDS, table
 from sparsebench.registry.selection import Selection
 from sparsebench.runs.request import Request, reference_command
@@ -106,3 +107,37 @@ def test_a_limit_that_leaves_a_class_out_is_refused(tmp_path: Path, limit: int, 
     with pytest.raises(InputError) as error:
         sparsebench.run(checkpoint="mini.acdc_s90", task="digits", limit=limit, results=tmp_path / "runs")
     assert message in error.value.line or message in error.value.message
+
+
+EXECUTOR = """
+from sparsebench.extensions import Executor, Settings
+
+class Words(Settings):
+    word: str = "going"
+
+class Loud:
+    def __init__(self, context):
+        self.context = context
+
+    def execute(self, plan, options, emit):
+        from sparsebench.runs.runner import run_group
+        for group in plan.groups:
+            self.context.say(self.context.settings.word)
+            run_group(group, options, emit)
+
+LOUD = Executor(name="loud", summary="says a word", make=Loud, settings=Words)
+"""
+
+
+def test_an_executor_of_a_file_takes_settings_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe = written(tmp_path, "own.py", PROBE.format(label=3))
+    executor = written(tmp_path, "loud.py", EXECUTOR)
+    (tmp_path / "words.yaml").write_text("word: marching\n")
+    line = ["run", "--checkpoint", "mini.acdc_s90", "--task", "digits", "--probe", str(probe), "--no-reference"]
+    line += ["--limit", "20", "--results", str(tmp_path / "runs"), "--executor", str(executor)]
+    assert main([*line, "--cluster", str(tmp_path / "words.yaml")]) == 0
+    assert "marching" in capsys.readouterr().err
+    assert main([*line, "--partition", "gpu"]) == 2
+    assert "partition" in capsys.readouterr().err
+    assert main([*line, "--jobs", "2"]) == 2
+    assert "runs one at a time" in capsys.readouterr().err

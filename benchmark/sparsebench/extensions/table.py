@@ -152,8 +152,12 @@ def resolve(plural: str, name: str | Path) -> str:
     if not text.endswith(".py"):
         return text
     kind, path = KINDS[plural], Path(text).expanduser().resolve()
+    digest = file_hash(path, kind.noun)
+    for name, (_, loaded) in _from_files[plural].items():
+        if loaded == path and name.endswith(f"{MARK}{digest}"):
+            return name
     value = declared_in(plural, path)
-    full = f"{value.name}{MARK}{file_hash(path, kind.noun)}"
+    full = f"{value.name}{MARK}{digest}"
     _from_files[plural][full] = (replace(value, name=full, title=value.title or value.name), path)
     return full
 
