@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -19,7 +19,7 @@ from ..schema import InputError, Preprocess
 from ..schema.base import Lenient
 
 WEIGHTS, CONFIG, CARD, ONNX = "model.safetensors", "config.json", "README.md", "model.onnx"
-FORMAT = "sparsebench-model-1"
+FORMAT: Final = "sparsebench-model-1"
 _SECTION = "sparsebench"
 _LARGEST = 2**24  # bytes of a description
 

@@ -101,6 +101,8 @@ def trained_network(record: RunRecord, root: Path, entries: Iterable[Checkpoint]
     path = kept_file(record, root)
     backbone = _backbone_of(record, entries)
     tensors, said = read_kept(path, record)
+    weight: Tensor | None
+    bias: Tensor | None
     if record.spec.mode == "full":
         backbone, weight, bias = _finetuned(backbone, tensors, path)
     else:
