@@ -26,9 +26,10 @@ from hypothesis import settings
 from sparsebench.models import backbones, masks
 from sparsebench.pruning.distributions import global_masks
 
-# a machine under load takes longer now and then: that is no failure
-settings.register_profile("sparsebench", deadline=None)
-settings.load_profile("sparsebench")
+# no deadline: a machine under load takes longer now and then, which is no failure
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_configure() -> None:

@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from ..common import interruption
+from ..common import interruption, timings  # noqa: F401 - timings says when the program started
 from ..schema.errors import SparsebenchError
 from ..schema.text import printable
 from .parser import build_parser
@@ -20,7 +20,7 @@ from .streams import prepare_streams, silence_stdout
 _SIGNALLED = 128
 """The status after a signal is this and the signal's number: 130 after Ctrl-C."""
 
-_COMMANDS = {"list": "listing"}
+_COMMANDS = {"list": "listing", "export-model": "export_model"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

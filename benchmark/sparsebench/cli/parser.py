@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="sparsebench", formatter_class=Formatter, add_help=False, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
     for name in COMMANDS:
-        importlib.import_module(f".options.{name}", __package__).add(commands)
+        importlib.import_module(f".options.{name.replace('-', '_')}", __package__).add(commands)
     for command in commands.choices.values():
         last = command.add_argument_group("other")
         last.add_argument("-h", "--help", action="help", help="show this help")

@@ -67,6 +67,15 @@ _from_files: dict[str, dict[str, tuple[Any, Path]]] = {plural: {} for plural in 
 
 
 @cache
+def ours(plural: str) -> Mapping[str, Any]:
+    """Return the extensions of a kind that sparsebench itself declares, by name."""
+    kind = KINDS[plural]
+    base = _base(kind)
+    values = [value for module in modules(kind.package) for value in vars(module).values()]
+    return MappingProxyType({value.name: value for value in values if isinstance(value, base)})
+
+
+@cache
 def known(plural: str) -> Mapping[str, Any]:
     """Return the extensions of a kind by name, ours and those of other packages, in the order of lists.
 
@@ -74,9 +83,7 @@ def known(plural: str) -> Mapping[str, Any]:
     """
     kind = KINDS[plural]
     base = _base(kind)
-    found: dict[str, Any] = {}
-    for module in modules(kind.package):
-        found |= {one.name: one for one in vars(module).values() if isinstance(one, base)}
+    found = dict(ours(plural))
     for origin, value in installed(kind.group):
         problem = f"is no {kind.noun}" if not isinstance(value, base) else ""
         if not problem and value.name in found:

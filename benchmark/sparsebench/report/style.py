@@ -10,7 +10,9 @@ from ..common.filenames import safe_name
 from ..registry.names import method_names
 from ..schema import UNDERFIT
 
-SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
+SEED_CAPTION: Final = (
+    "Seeds change the classifier's initialisation and the order of the data; the pruned backbone stays the same."
+)
 _DRAWS_CAPTION: Final = (
     "A seed's few-shot accuracy is the mean over many random draws of training images; ± is the spread of these means,"
     " not of single draws."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import product
@@ -100,12 +101,53 @@ class Augment(Strict):
 _LIMIT = "-limit"
 
 
+class Clusters(Strict):
+    """Which test images come from one source: renderings of one glyph, patches of one region, frames of one video.
+
+    Such images aren't independent, so intervals and tests take a source, not an image, as their unit.
+
+    Parameters
+    ----------
+    pattern : str
+        A regular expression for the whole id of an image, with groups in parentheses. Images whose groups have the same
+        text are of one source; an image that it doesn't match is its own.
+    step : int, optional
+        Groups that are numbers are divided by it and rounded down: with 64, patches whose corners lie in one square of
+        64 pixels are of one source.
+    """
+
+    pattern: str
+    step: int | None = Field(strict=True, default=None, gt=0)
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_a_source(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if not groups:
+            raise ValueError("it needs a group in parentheses that names an image's source")
+        return value
+
+    def source_of(self, image: str) -> str | None:
+        """Return a name of the source of an image, given its id; None where it is its own."""
+        match = re.fullmatch(self.pattern, image)
+        if match is None:
+            return None
+        parts = [part or "" for part in match.groups()]
+        if self.step is not None:
+            parts = [str(int(part) // self.step) if part.isdecimal() and len(part) < 19 else part for part in parts]
+        return "\n".join(parts)
+
+
 class Task(Strict):
     """A downstream image-classification task.
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
     ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
-    run. ``limit`` is how many images of each split are used, after these checks; all without one.
+    run. ``clusters`` says which test images come from one source. ``limit`` is how many images of each split are used,
+    after these checks; all without one.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -117,6 +159,7 @@ class Task(Strict):
     classes: int | None = Field(strict=True, default=None, gt=1)
     sizes: dict[Literal["train", "val", "test", "trainval"], Natural] | None = None
     split_sha256: Sha256 | None = None
+    clusters: Clusters | None = None
     augment: Augment = Augment(crop="random_resized", flip=True)
     mean: tuple[Number, Number, Number] | None = None
     std: tuple[PositiveRate, PositiveRate, PositiveRate] | None = None

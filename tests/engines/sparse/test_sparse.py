@@ -5,7 +5,7 @@ import threading
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision import models
@@ -106,7 +106,6 @@ def test_masks_of_every_kind_on_every_instruction_set(kind, isa):
     torch.testing.assert_close(engine(batch), expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_convolution_agrees_with_torch(data):
     draw = lambda low, high: data.draw(st.integers(low, high))  # noqa: E731

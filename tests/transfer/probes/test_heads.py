@@ -29,7 +29,7 @@ def same(head, expected) -> None:
     np.testing.assert_allclose(head.bias, expected.bias, rtol=0, atol=1e-4 * scale)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     n=st.integers(5, 140),
     d=st.integers(1, 40),
@@ -90,7 +90,7 @@ def assert_no_bit_depends_on_the_stack(n, d, classes, grid, stacks, count) -> No
                 assert bits(row) == alone[seed]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     n=st.integers(12, 150),
     d=st.integers(1, 70),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ... import extensions
 from ...extensions import CheckpointFormat
-from ...extensions.table import MARK
+from ...extensions.table import MARK, ours
 from ...schema import CheckpointError, UnknownNameError
 from ...schema.text import printable, printable_tree
 from .. import backbones
@@ -21,9 +21,6 @@ from .budget import Budget
 from .guard import guarded
 from .recognition import recognise
 from .wrappers import readings
-
-STRANGE = 1000
-"""From this place on, a format is not one of ours."""
 
 AUTO = "auto"
 """Stands for whatever format the content is recognised as."""
@@ -130,7 +127,7 @@ def _open(
             f"{path} is a web page, not a checkpoint", "the download link led to a page: get the file"
         )
     beside = hub.description_beside(path)
-    chosen = asked if asked is not None and asked.read is not None and asked.place >= STRANGE else None
+    chosen = asked if asked is not None and asked.read is not None and not _is_ours(asked) else None
     for one in [] if chosen else _all():
         if one.opens is not None and extensions.load(one.opens)(path, head):
             chosen = one
@@ -142,7 +139,7 @@ def _open(
         )
     _check_here(chosen)
     raw: RawCheckpoint = extensions.load(chosen.read)(path, budget, weights)
-    if chosen.place >= STRANGE and chosen.name not in raw.format.split("+"):
+    if not _is_ours(chosen) and chosen.name not in raw.format.split("+"):
         raw = replace(raw, format=chosen.name)
     return replace(raw, meta={**beside, **raw.meta})
 
@@ -156,7 +153,7 @@ def _convert(raw: RawCheckpoint, wanted: Wanted, asked: CheckpointFormat | None)
         if fits:
             _check_here(one)
             raw = extensions.load(one.convert)(raw, wanted)
-            raw = raw if one.place < STRANGE or one.name in raw.format.split("+") else raw.then(one.name)
+            raw = raw if _is_ours(one) or one.name in raw.format.split("+") else raw.then(one.name)
         if not raw.state:  # masks alone: their weights are another file's
             return raw
     return layouts.linear_head(raw)
@@ -166,6 +163,11 @@ def _all() -> Iterator[CheckpointFormat]:
     """Yield the formats in order of place, those of files that were loaded included."""
     found: list[CheckpointFormat] = [extensions.get("formats", name) for name in extensions.names("formats")]
     yield from sorted(found, key=lambda one: one.place)
+
+
+def _is_ours(one: CheckpointFormat) -> bool:
+    """Return whether a format is declared here: it then says itself what it has read, and is checked by content."""
+    return one.name in ours("formats")
 
 
 def _check_here(one: CheckpointFormat) -> None:
