@@ -64,8 +64,8 @@ def compile(backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, 
     input_shape : tuple of int
         Shape (B, C, H, W) of a typical batch; other batch sizes work too.
     engine : str
-        ``torch``, ``sparse``, ``onnxruntime``, or ``auto``: the fastest of those that are there, measured on this
-        backbone.
+        A name of ``sparsebench list engines``, a Python file that declares one, or ``auto``: the fastest of those that
+        are there, measured on this backbone.
     threads : int, optional
         CPU threads; by default torch's.
 
