@@ -161,7 +161,9 @@ def test_acdc_leaves_a_loadable_sparse_file_a_log_and_a_dense_twin(upstream: Ups
     assert [value for kind, value in events if kind == "epoch"] == list(range(5))
 
 
-@pytest.mark.parametrize(("method", "epochs"), [("magnitude", 0), pytest.param("lth", 3, marks=pytest.mark.slow), ("cram", 2)])
+@pytest.mark.parametrize(
+    ("method", "epochs"), [("magnitude", 0), pytest.param("lth", 3, marks=pytest.mark.slow), ("cram", 2)]
+)
 def test_one_training_leaves_a_file_for_each_sparsity_that_says_what_it_is(
     method: str, epochs: int, upstream: UpstreamData, dense: Path, tmp_path: Path
 ) -> None:

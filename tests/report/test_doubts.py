@@ -56,8 +56,8 @@ def test_what_is_not_doubtful_has_no_note(rows, table, published):
     assert note(frame, published) == ("resnet50.acdc_s80", "")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_command_shows_them(rows, table, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda _: iter(()))
     monkeypatch.chdir(tmp_path)
     frame = table(rows("resnet50.str_s80", "str", CELLS, sparsity=0.8, **RESNET | {"distribution": "learned"}))
     write_curated(frame, tmp_path / "mine.csv")
