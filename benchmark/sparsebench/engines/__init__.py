@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from .. import extensions
@@ -103,14 +104,10 @@ def signature(engine: str) -> str:
     return f"{engine} {extensions.get('engines', engine).version}"
 
 
-_SAID: set[str] = set()
-
-
+@cache
 def say_once(text: str) -> None:
     """Warn, once in a process."""
-    if text not in _SAID:
-        _SAID.add(text)
-        warnings.warn(text, stacklevel=3)
+    warnings.warn(text, stacklevel=3)
 
 
 __all__ = ["AUTO", "check_choice", "check_name", "compile", "keep_pages", "prepare", "signature"]
