@@ -26,9 +26,10 @@ from hypothesis import settings
 from sparsebench.models import backbones, masks
 from sparsebench.pruning.distributions import global_masks
 
-# a machine under load takes longer now and then: that is no failure
-settings.register_profile("sparsebench", deadline=None)
-settings.load_profile("sparsebench")
+# no deadline: a machine under load takes longer now and then, which is no failure
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_configure() -> None:
@@ -67,6 +68,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write reports without their figures, which take longer to draw than all the rest."""
+    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda _: iter(()))
 
 
 @pytest.fixture(scope="session")

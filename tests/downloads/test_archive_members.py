@@ -224,7 +224,7 @@ def test_a_tar_file_that_ends_with_a_zip_file_is_a_tar_file(server: FileServer, 
     assert fetcher.fetch(wanted).read_bytes() == inner
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["w", "w:gz", "w:bz2", "w:xz", "zip"]), st.lists(st.tuples(st.integers(0), st.binary(max_size=4)))
 )

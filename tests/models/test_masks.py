@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -89,7 +89,6 @@ def test_masks_of_biases_and_normalisation_are_held_too_and_others_are_refused()
             masks.find(model, {name: mask})
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     momentum=st.sampled_from([0.0, 0.9]),
     decay=st.sampled_from([0.0, 5e-4]),

@@ -215,7 +215,7 @@ def test_nothing_gives_nothing(rows, table):
     assert list(empty.groups()) == []
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.integers(0, 2**32 - 1))
 def test_order_does_not_matter(small, seed):
     shuffled = small.sample(frac=1.0, random_state=seed)

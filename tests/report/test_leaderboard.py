@@ -13,7 +13,7 @@ from sparsebench.schema import ResultsError
 from sparsebench.store import tidy
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.integers(0, 2**32 - 1))
 def test_same_runs_in_any_order_give_the_same_bytes(small, seed):
     other = small.sample(frac=1.0, random_state=seed).assign(

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsebench.common.paths import root_file
@@ -178,7 +178,6 @@ def mutant(text: str, seed: int) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(["checkpoints", "task", "suites", "protocols", "cluster"]))
 def test_mutants_are_accepted_or_refused_with_file_and_line(tmp_path_factory, seed, kind):
     folder = tmp_path_factory.mktemp("mutants")

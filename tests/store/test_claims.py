@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsebench.common import files
@@ -197,7 +197,6 @@ def test_a_fork_holds_nothing_and_doesnt_wait(tmp_path: Path) -> None:
         assert held.path.exists()
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.one_of(st.binary(max_size=60), st.sampled_from([b"[" * 50_000, b'{"key": NaN}', b'{"taken": "yesterday"}'])))
 def test_a_damaged_claim_runs_out_like_any_other(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
     results = tmp_path_factory.mktemp("junk")

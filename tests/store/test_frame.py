@@ -64,7 +64,7 @@ def records(draw, make):
     return record.model_copy(update={"scores": scores, "seconds": draw(optional_numbers)})
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.data())
 def test_round_trip_is_exact_and_order_does_not_matter(tmp_path_factory, ok, failed, data):
     rows = [*data.draw(st.lists(records(ok), min_size=1, max_size=4)), failed(data.draw(text))]

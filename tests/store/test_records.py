@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from made_up import statuses
@@ -238,7 +238,6 @@ def test_a_damaged_record_is_missing_but_named_and_kept(tmp_path, ok, kind):
     assert len(Store(tmp_path).read()) == 2
 
 
-@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.binary(max_size=4))
 def test_no_damage_stops_the_rest(tmp_path_factory, ok, at, junk):
     root = tmp_path_factory.mktemp("damage")

@@ -1,4 +1,4 @@
-"""``sparsebench report``: tables, leaderboard and figures from results, and how they stand beside published ones."""
+"""``sparsebench report``: tables, leaderboard and figures from results, and how they compare with published ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Runs to cells (mean and spread over seeds), and cells to one line per checkpoint: means, relative error, ranks.
 
 Only like is averaged with like: a *group* is what shares suite, architecture, mode, probe and protocol. Failed runs are
-counted but not averaged. Checkpoints, tasks and protocols are told apart by content (:mod:`.contents`); a suite is
+counted but not averaged. Checkpoints, tasks and protocols are distinguished by content (:mod:`.contents`); a suite is
 looked up in the registry. Where runs of a group were computed in several ways (device, precision, engine, threads),
 each seed of a cell counts once, computed in the group's commonest way where there is one, and a cell that mixes ways
 says so. Replicates of one upstream training are one entry, whose name is that of replicate 0.

@@ -33,7 +33,7 @@ COLUMNS: tuple[str, ...] = tuple(name for name, one in extensions.known("columns
 def leaderboard(frame: pd.DataFrame, predictions: Reader | None = None, more: Sequence[str] = ()) -> pd.DataFrame:
     """Return the leaderboard of a tidy results table, its numbers rounded to :data:`DECIMALS`.
 
-    ``more`` are the names of further columns (``sparsebench list columns``), which stand after :data:`COLUMNS`. With
+    ``more`` are the names of further columns (``sparsebench list columns``), which come after :data:`COLUMNS`. With
     ``predictions`` (:func:`sparsebench.store.classes.classes_reader`) intervals cover test images.
 
     Groups are sorted by mode (linear first), protocol, probe, suite and architecture; lines by completeness, relative

@@ -53,7 +53,7 @@ def write_report(
     comparison : DataFrame, optional
         What :func:`sparsebench.report.compare` gives: written as ``comparison.csv``, ``.md`` and ``.tex``.
     wrote : callable, optional
-        Is told of each file when it is written.
+        Called with the path of each file when it is written.
     bench : DataFrame, optional
         What :func:`sparsebench.report.read_bench` gives: written as ``speed.csv`` beside the accuracy, and a table in
         ``tables.md`` and ``tables.tex``.

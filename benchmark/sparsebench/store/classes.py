@@ -39,7 +39,7 @@ def classes_reader(results: Path | str) -> Reader:
         As for :func:`~sparsebench.store.read_results`: a results folder with its predictions, or a curated file or
         folder, which may have a ``predictions.npz`` beside it.
     """
-    path = root_file("results/published") if results == PUBLISHED else Path(results)
+    path = root_file("results/published/runs.csv").parent if results == PUBLISHED else Path(results)
     if path.is_dir() and (path / "records").is_dir():
 
         def stored(keys: Collection[str]) -> Iterator[tuple[str, Predictions]]:

@@ -65,7 +65,7 @@ def gather(paths: Iterable[str], columns: Sequence[str] = COLUMNS) -> Rows:
     return rows
 
 
-def _move(chunk: list[dict[str, Any]], lists: dict[str, list[Any]], shared: dict[str, str]) -> None:
+def _move(chunk: list[dict[str, Any]], lists: dict[str, list[Any]], shared: dict[Any, Any]) -> None:
     """Append the values of some records to the columns, one column at a time: that is quicker than value by value."""
     for name, values in lists.items():
         new = [record.get(name) for record in chunk]

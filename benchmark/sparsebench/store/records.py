@@ -150,7 +150,9 @@ class Store:
         return record
 
     def write_failure(self, record: RunRecord) -> None:
-        """Write the record of a failed run, unless a finished one of the same run stands: failures lose no result.
+        """Write the record of a failed run, unless there is a finished one of the same run.
+
+        A failure replaces no result.
 
         Raises
         ------

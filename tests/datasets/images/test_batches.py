@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -52,7 +52,6 @@ def test_evaluation_is_in_order(workers, n):
         assert torch.equal(torch.cat(batches), expected)
 
 
-@settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 50), seed=st.integers(0, 2**63), epoch=st.integers(0, 1000))
 def test_an_epoch_is_a_permutation(n, seed, epoch):
     split = Counting(n, 4).split

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -51,7 +51,6 @@ def fresh() -> Iterator[None]:
 
 @built
 @given(size=st.tuples(sides, sides), new=st.tuples(sides, sides), data=st.data())
-@settings(max_examples=300, deadline=None)
 def test_any_part_of_any_resize_is_pillows(size: tuple[int, int], new: tuple[int, int], data: st.DataObject) -> None:
     image = noise(*size, seed=sum(size))
     left, top = (data.draw(st.integers(0, side - 1)) for side in new)
@@ -122,7 +121,6 @@ def test_what_would_read_or_write_elsewhere_is_refused(
 
 
 @given(size=st.integers(1, 300), new=st.integers(1, 300), interpolation=st.sampled_from(list(SUPPORT)))
-@settings(max_examples=100, deadline=None)
 def test_weights_lie_inside_and_add_up_to_one(size: int, new: int, interpolation: str) -> None:
     first, weights = axis_weights(size, new, 0, new, interpolation)
     assert (np.diff(first) >= 0).all()

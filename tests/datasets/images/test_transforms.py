@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as tv
 
-from sparsebench.datasets.images.transforms import PUBLISHED, Transform, random_area, resolve_transform
+from sparsebench.datasets.images.pixels import random_area
+from sparsebench.datasets.images.transforms import PUBLISHED, Transform, resolve_transform
 from sparsebench.schema import Augment, Preprocess, Protocol, RegistryError, Task
 
 MODES = {name: tv.InterpolationMode(name) for name in ("bilinear", "bicubic", "nearest")}
@@ -25,7 +26,6 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),
@@ -67,7 +67,6 @@ def test_normalise_leaves_its_input_alone():
     assert torch.equal(floats, before.float())
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 10**6))
 def test_random_area_is_inside_and_of_its_shape(width, height, seed):
     left, top, w, h = random_area((width, height), (0.08, 1.0), rng(seed))
@@ -127,7 +126,6 @@ def test_equal_generators_give_equal_views(augment):
 
 
 @given(shift=st.integers(0, 40), flip=st.booleans(), n=st.integers(1, 6), size=st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
 def test_batched_variation_equals_one_by_one(shift, flip, n, size):
     augment = Augment(crop="shift" if shift else "none", shift=shift, flip=flip)
     transform = Transform(Preprocess(input_size=size, crop_pct=1), augment)

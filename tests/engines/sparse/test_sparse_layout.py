@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -78,7 +78,6 @@ def position_wise(weight: np.ndarray, width: int) -> Convolution:
     return Convolution(name="", x=x, y=y, weight=weight[:, :, None, None], bias=bias, window=Window((1, 1)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     outputs=st.integers(1, 9), inputs=st.integers(1, 40), block=st.integers(1, 40),
     density=st.floats(0, 1), seed=st.integers(0, 99),

@@ -102,7 +102,7 @@ def test_changed_bytes_are_found_by_the_archive_s_checksums(tmp_path: Path) -> N
         read_checkpoint(path)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(["new", "old", "safetensors", "own"]))
 def test_damaged_bytes_end_in_a_checkpoint_error_or_a_state_dict(
     tmp_path: Path, data: st.DataObject, kind: str

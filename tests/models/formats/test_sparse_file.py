@@ -11,7 +11,7 @@ from sparsebench.models.formats import read_checkpoint, sparse_file
 from sparsebench.schema import CheckpointError
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.lists(st.integers(1, 7), min_size=2, max_size=4),
     density=st.floats(0, 1),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -158,7 +158,6 @@ def test_batches_depend_on_seed_and_epoch_alone(upstream: UpstreamData) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 5))
-@settings(deadline=None)
 def test_an_epoch_holds_no_image_twice_and_only_whole_batches(count: int, size: int, epoch: int) -> None:
     batches = Batches(numbered(count), torch.arange(count), PLAIN, batch_size=size, seed=0, shift=0)
     seen: list[int] = []
@@ -172,7 +171,6 @@ def test_an_epoch_holds_no_image_twice_and_only_whole_batches(count: int, size: 
 
 
 @given(st.integers(1, 20), st.integers(0, 12), st.integers(1, 25), st.integers(0, 2**62))
-@settings(deadline=None)
 def test_a_sample_is_drawn_without_replacement(count: int, batches: int, size: int, seed: int) -> None:
     made = Batches(numbered(count), torch.arange(count), PLAIN, batch_size=4, seed=0)
     before = torch.get_rng_state()

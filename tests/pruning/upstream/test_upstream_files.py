@@ -136,7 +136,7 @@ def test_an_npz_without_one_of_its_arrays_is_refused(name: str, arrays: Arrays, 
 
 
 @given(part=st.floats(0, 1, exclude_max=True))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_truncated_npz_is_refused(part: float, upstream_file: Path, tmp_path: Path) -> None:
     whole = upstream_file.read_bytes()
     (tmp_path / "a.npz").write_bytes(whole[: int(part * len(whole))])
@@ -252,7 +252,6 @@ def test_a_broken_file_is_named_when_it_is_decoded_on_demand(folder: Path) -> No
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 20))
-@settings(max_examples=40, deadline=None)
 def test_an_image_of_any_shape_fills_the_square(width: int, height: int, size: int) -> None:
     picture = Image.new("RGB", (width, height), (10, 100, 200))
     square = Part(torch.zeros(1, dtype=torch.int64), lambda _: picture).decode(0, size)

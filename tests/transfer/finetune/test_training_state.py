@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import small_world as world
@@ -301,7 +301,6 @@ def interrupt_twice() -> None:
 
 
 @given(st.integers(1, 200), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
 def test_sizes_of_batches_are_those_that_are_made(count: int, size: int) -> None:
     labels = torch.arange(count)
     made = [len(labels) for _, labels in join_lone_last(zip(labels.split(size), labels.split(size), strict=True))]

@@ -29,7 +29,7 @@ def same(head, expected) -> None:
     np.testing.assert_allclose(head.bias, expected.bias, rtol=0, atol=1e-4 * scale)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     n=st.integers(5, 140),
     d=st.integers(1, 40),
@@ -90,7 +90,7 @@ def assert_no_bit_depends_on_the_stack(n, d, classes, grid, stacks, count) -> No
                 assert bits(row) == alone[seed]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     n=st.integers(12, 150),
     d=st.integers(1, 70),
@@ -104,7 +104,7 @@ def test_no_bit_of_a_small_head_depends_on_the_stack(n, d, classes, batch_size, 
     assert_no_bit_depends_on_the_stack(n, d, classes, grid, [[0, 1, 2, 3, 4], [4, 1]], count)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("n", "d", "classes", "rates", "batch_size"),
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from examples import probe_data, problem, protocol
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
@@ -140,7 +140,6 @@ def test_a_fit_that_ends_early_says_so(monkeypatch):
         lbfgs.fit_seeds(probe_data(), protocol("lbfgs-linear"), [0])
 
 
-@settings(max_examples=30, deadline=None)
 @given(scale=st.sampled_from([1e-3, 1.0, 50.0, 1e4]), seed=st.integers(0, 1000))
 def test_loss_and_errors_are_those_of_autograd_in_double_precision(scale, seed):
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -45,7 +45,6 @@ def reference(x, y, classes, settings: Protocol, seed: int) -> nn.Linear:
     return layer
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(2, 150),
     d=st.integers(1, 40),

@@ -36,7 +36,7 @@ class SlurmExecutor:
         self._context = context
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
-        """Submit all groups of ``plan`` that no job holds yet, and wait for their records unless told not to.
+        """Submit the groups of ``plan`` that no job holds yet; wait for their records if the context says so.
 
         An interrupt ends the waiting alone: the jobs go on.
         """

@@ -42,7 +42,7 @@ class Job:
 class Traces:
     """What was found, by run: its record, its job, and its claim, living or dead.
 
-    ``asked`` says whether Slurm has told its queue; ``notes`` say why not.
+    ``asked`` says whether Slurm has answered what is queued; ``notes`` say why not.
     """
 
     results: Path
