@@ -12,7 +12,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "make and measure checkpoints": ("prune", "bench"),
     "results of older versions": ("migrate",),
 }
-"""The commands, in the groups and order of the help; each is also, with
-underscores, the name of the module here that adds its options."""
+"""The commands, in the groups and order of the help; a module here, ``-`` being ``_``, adds its options."""
 
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
