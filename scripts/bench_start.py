@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-MAIN = "run --method acdc --sparsity 0.9 --mode linear"
+MAIN = "run --method acdc --sparsity 0.9 --mode linear --no-reference"
 UNCACHED = "main job, no caches"
 COMMANDS = {
     UNCACHED: f"{MAIN} --overwrite always",

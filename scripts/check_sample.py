@@ -125,7 +125,7 @@ def compare(sample: pd.DataFrame, now: pd.DataFrame) -> list[Outcome]:
 
 
 def _key(row: dict[Hashable, Any]) -> tuple[Any, ...]:
-    """Return what tells a cell from the others."""
+    """Return what distinguishes a cell from the others."""
     return (*(row[name] for name in LABEL), row["probe"] if isinstance(row["probe"], str) else "")
 
 

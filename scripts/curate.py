@@ -1,7 +1,8 @@
 """Curate runs: results folders, and what was curated before, into one tidy CSV file.
 
 Of a run's records the one that started last counts. Where a name stands for several weights, splits or
-hyperparameters, the ones that finished last count; a report would show them all.
+hyperparameters, the ones that finished last count; a report would show them all. Predicted classes, where they were
+kept, go into ``predictions.npz`` beside the file, so that a report's intervals cover test images.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from common import CURATED, run_script, shown
 from sparsebench.schema import ResultsError
-from sparsebench.store import read_results, tidy, write_curated
+from sparsebench.store import Predictions, read_results, tidy, write_curated
+from sparsebench.store.classes import classes_reader
+from sparsebench.store.curated import FILE, write_classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +67,11 @@ def refuse_failed(table: pd.DataFrame) -> None:
         )
 
 
+def predictions_of(sources: Iterable[Path], keys: set[str]) -> dict[str, Predictions]:
+    """Return the predicted classes of runs, of those that kept them."""
+    return {key: own.without_logits() for source in sources for key, own in classes_reader(source)(keys)}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Merge and write."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
@@ -79,7 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     merged = merge(tables)
     if not arguments.keep_failed:
         refuse_failed(merged)
+    kept = predictions_of(sources, set(merged["record_key"].dropna()))
     write_curated(merged, arguments.out)
+    beside = arguments.out.parent / FILE
+    if kept:
+        written = write_classes(beside, kept.items())
+        print(f"{shown(beside)}: predicted classes of {written} runs, {beside.stat().st_size / 2**20:.2f} MiB")
     dropped = sum(map(len, tables)) - len(merged)
     print(f"{shown(arguments.out)}: {len(merged)} runs ({dropped} repeated or superseded ones left out)")
     return 0

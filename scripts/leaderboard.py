@@ -13,6 +13,7 @@ from sparsebench.report import leaderboard, write_leaderboard
 from sparsebench.report.leaderboard import to_csv
 from sparsebench.schema import ResultsError
 from sparsebench.store import read_results
+from sparsebench.store.classes import classes_reader
 
 
 def difference(committed: str, now: str, name: str) -> str:
@@ -34,7 +35,7 @@ def check(runs: Path, file: Path) -> int:
     ResultsError
         If the runs or the leaderboard can't be read.
     """
-    now = to_csv(leaderboard(read_results(runs)))
+    now = to_csv(leaderboard(read_results(runs), classes_reader(runs)))
     try:
         committed = file.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.check:
         return check(arguments.runs, arguments.out)
-    write_leaderboard(read_results(arguments.runs), arguments.out)
+    write_leaderboard(read_results(arguments.runs), arguments.out, classes_reader(arguments.runs))
     print(shown(arguments.out))
     return 0
 

@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPARSITIES = (0.8, 0.9, 0.95)
-COLUMNS = (("upstream_top1", "linear"), ("mean_accuracy", "linear"), ("mean_accuracy", "full"))
-TITLES = ("Upstream", "Linear", "Full")
+COLUMNS = (
+    ("upstream_top1", "linear", "sgd"),
+    ("mean_accuracy", "linear", "sgd"),
+    ("mean_accuracy", "linear", "lbfgs"),
+    ("mean_accuracy", "full", ""),
+)
+"""What is shown: a column of the summary, its mode and probe."""
+TITLES = ("Upstream", "SGD", "L-BFGS", "Full")
 
 
 def overview(runs: pd.DataFrame) -> list[str]:
@@ -40,8 +46,9 @@ def overview(runs: pd.DataFrame) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (["Method", *names], ["---", *["---:"] * len(names)], *rows)]
 
 
-def _value(lines: list[dict[str, Any]], sparsity: float, name: str, mode: str) -> str:
-    found = [line[name] for line in lines if line["mode"] == mode and abs(line["sparsity"] - sparsity) < 1e-9]
+def _value(lines: list[dict[str, Any]], sparsity: float, name: str, mode: str, probe: str) -> str:
+    same = [line for line in lines if (line["mode"], line["probe"]) == (mode, probe)]
+    found = [line[name] for line in same if abs(line["sparsity"] - sparsity) < 1e-9]
     return percent(found[0], 1) if found else "–"
 
 

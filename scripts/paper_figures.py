@@ -14,12 +14,13 @@ from common import CURATED, PUBLISHED, run_script, shown
 from sparsebench.common import files
 from sparsebench.report.figures.over_sparsity import figures
 from sparsebench.store import ensure_writable, read_results
+from sparsebench.store.classes import classes_reader
 
 
 def draw(runs: Path | str, out: Path) -> list[Path]:
     """Write all figures of a results table to a folder, and return their files."""
     written = []
-    for picture in figures(read_results(runs)):
+    for picture in figures(read_results(runs), classes_reader(runs)):
         for suffix, data in (("png", picture.png), ("pdf", picture.pdf)):
             path = out / f"{picture.name}.{suffix}"
             files.write_bytes(path, data)

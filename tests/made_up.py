@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparsebench.schema import Checkpoint, Group, Numerics, Protocol, RunRecord, RunSpec, Scores, Task
+from sparsebench.store import Store
 
 SHA = "0123456789abcdef" * 4
 
@@ -58,3 +59,9 @@ def record(spec: RunSpec, seconds: float = 10.0, images: int = 1000, status: str
         seconds=seconds,
         started="2026-01-02T03:04:05Z",
     )
+
+
+def statuses(store: Store) -> dict[str, str]:
+    """Return the status of every readable record by its key."""
+    rows = store.rows(("record_key", "status"))
+    return dict(zip(rows["record_key"].tolist(), rows["status"].tolist(), strict=True))

@@ -1,7 +1,9 @@
 """A benchmark harness that answers how well a pruned ImageNet backbone transfers.
 
-``sparsebench.load`` gives a checkpoint's backbone and masks, ``sparsebench.run`` runs cells of the benchmark,
-``sparsebench.results`` reads their records. All three load torch when first used, not on import.
+``load`` gives a checkpoint's backbone and masks, ``run`` runs cells of the benchmark, ``results`` reads their records.
+``features`` and ``predictions`` give arrays; ``export`` writes a trained network with its head, which ``predict`` uses.
+``probes``, ``engines``, ``analysis``, ``pruning`` and ``store`` are packages. All are imported when first used:
+importing sparsebench imports neither torch nor NumPy.
 """
 
 from __future__ import annotations
@@ -9,27 +11,61 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .common.lazy import importer
 from .common.version import __version__
 from .schema.errors import SparsebenchError
 
 if TYPE_CHECKING:
-    from . import engines, pruning, store
-    from .api import load, results, run
+    from . import analysis, engines, pruning, store
+    from .api import export, features, load, predict, predictions, recommend, results, run
     from .transfer import probes
 
-__all__ = ["SparsebenchError", "__version__", "engines", "load", "probes", "pruning", "results", "run", "store"]
+__all__ = [
+    "SparsebenchError",
+    "__version__",
+    "analysis",
+    "engines",
+    "export",
+    "features",
+    "load",
+    "predict",
+    "predictions",
+    "probes",
+    "pruning",
+    "recommend",
+    "results",
+    "run",
+    "store",
+]
 
-_FUNCTIONS = {"load": ".api", "results": ".api", "run": ".api"}
-_PACKAGES = {"engines": ".engines", "probes": ".transfer.probes", "pruning": ".pruning", "store": ".store"}
-"""Documented names, and the modules that have them or are them; each is imported when it is first used."""
+_PACKAGES = {
+    "analysis": ".analysis",
+    "engines": ".engines",
+    "probes": ".transfer.probes",
+    "pruning": ".pruning",
+    "store": ".store",
+}
+"""Documented packages, and where they are; each is imported when it is first used."""
+
+_function = importer(
+    __name__,
+    {
+        "export": ".api.exporting",
+        "features": ".api.features",
+        "load": ".api.loading",
+        "predict": ".api.exporting",
+        "predictions": ".api.predictions",
+        "recommend": ".api.recommending",
+        "results": ".api.loading",
+        "run": ".api.running",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name], __name__), name)
     if name in _PACKAGES:
         return importlib.import_module(_PACKAGES[name], __name__)
-    raise AttributeError(f"module 'sparsebench' has no attribute {name!r}")
+    return _function(name)
 
 
 def __dir__() -> list[str]:

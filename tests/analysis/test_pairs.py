@@ -1,12 +1,14 @@
 """McNemar, Holm and Welch against scipy, or by hand."""
 
+from itertools import product
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sparsebench.analysis import discordant, holm, mcnemar, welch
+from sparsebench.analysis import clustered_mcnemar, discordant, holm, mcnemar, welch
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -57,3 +59,33 @@ def test_welch_is_scipys():
     assert welch(np.ones(3), np.zeros(2))[2] == 0.0
     with pytest.raises(ValueError, match="each needs two"):
         welch(np.ones(1), np.ones(2))
+
+
+def by_enumeration(balance, clusters):
+    """The sign-flip test's p-value from every pattern of signs."""
+    sums = [int(balance[clusters == g].sum()) for g in np.unique(clusters)]
+    seen = abs(sum(sums))
+    flips = list(product((-1, 1), repeat=len(sums)))
+    return sum(abs(sum(s * d for s, d in zip(signs, sums, strict=True))) >= seen for signs in flips) / len(flips)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9))
+@settings(max_examples=60, deadline=None)
+def test_clustered_mcnemar_is_the_enumeration_of_signs(seed, sources):
+    rng = np.random.default_rng(seed)
+    balance, clusters = rng.integers(-1, 2, 40), rng.integers(0, sources, 40)
+    assert clustered_mcnemar(balance, clusters) == pytest.approx(by_enumeration(balance, clusters))
+    assert clustered_mcnemar(-balance, clusters) == pytest.approx(clustered_mcnemar(balance, clusters))
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+@settings(max_examples=60, deadline=None)
+def test_clustered_mcnemar_of_single_images_is_mcnemar(first, second):
+    balance = np.array([1] * first + [-1] * second + [0] * 5)
+    assert clustered_mcnemar(balance, np.arange(len(balance))) == pytest.approx(mcnemar(first, second))
+
+
+def test_images_of_one_source_count_less():
+    balance = np.array([1] * 20)
+    assert clustered_mcnemar(balance, np.arange(20)) < 1e-4
+    assert clustered_mcnemar(balance, np.arange(20) // 5) == pytest.approx(2 / 2**4)

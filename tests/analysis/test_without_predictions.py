@@ -5,7 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from sparsebench.analysis import image_bound, relative_error_interval, replicates_needed, seeds_only, variance_sources
+from sparsebench.analysis import (
+    image_bound,
+    interval,
+    rank_intervals,
+    relative_error_interval,
+    replicates_needed,
+    seeds_components,
+    seeds_only,
+    variance_sources,
+)
 from sparsebench.analysis.metrics import Sample
 from sparsebench.analysis.simulation import Shape, draw
 
@@ -53,3 +62,18 @@ def test_replicates_for_a_difference():
     assert replicates_needed(100.0, 1.0) == replicates_needed(1.0, 0.0) == 2
     with pytest.raises(ValueError, match="positive"):
         replicates_needed(0.0, 1.0)
+
+
+def test_components_over_seeds_give_the_same_interval_and_ranks():
+    rng = np.random.default_rng(0)
+    means = {"mini.dense": 0.8, "mini.a": 0.9, "mini.b": 0.85, "mini.c": 0.85}
+    cells = {t: {n: Sample.of(m + 0.005 * rng.standard_normal(5)) for n, m in means.items()} for t in ("x", "y")}
+    references = dict.fromkeys(means, "mini.dense")
+    parts = seeds_components(list(cells.values()), references)
+    alone, base = ({t: own[name] for t, own in cells.items()} for name in ("mini.a", "mini.dense"))
+    expected = seeds_only(alone, base, {}).interval
+    got = interval(parts, np.array([0.0, 1.0, 0.0, 0.0]))
+    assert (got.value, got.low, got.high) == pytest.approx((expected.value, expected.low, expected.high))
+    ranks = rank_intervals(parts)
+    assert list(ranks.low) == [4, 1, 2, 2]
+    assert list(ranks.high) == [4, 1, 3, 3]

@@ -53,7 +53,7 @@ def test_failed_runs_are_counted_and_not_averaged(rows, table):
     assert (got["n_failed"], got["n_tasks"], got["missing"]) == (2, 1, "b")
     assert not got["complete"]
     assert got["note"] == "missing b; 2 failed"
-    assert pd.isna(got["rank"])
+    assert pd.isna(got["rank_low"])
 
 
 def test_only_tasks_that_both_have(rows, table):
@@ -122,7 +122,7 @@ def test_two_data_sets_of_one_name_are_two_columns_and_share_no_rank(rows, table
     with pytest.warns(NameWarning, match="'photos' stands for 2 different ones"):
         statistics = aggregate(table(one, other))
     assert len(statistics.tasks) == 2
-    assert all(line["rank"] is None or pd.isna(line["rank"]) for line in statistics.lines)
+    assert statistics.summary["rank_low"].isna().all()
     assert all(not line["complete"] for line in statistics.lines)
 
 
@@ -164,25 +164,37 @@ def test_other_numerics_are_not_averaged_without_a_word(rows, table):
     assert mixed["note"] == "a mean over runs that were computed in 2 ways: engine sparse, torch"
 
 
-def test_ranks_are_shared_where_intervals_overlap(rows, table):
+def test_ranks_are_intervals_among_complete_entries(rows, table):
     parts = [
-        rows("mini.dense", "dense", {"a": [0.5, 0.5]}),
-        rows("mini.best", "acdc", {"a": [0.90, 0.901]}),
-        rows("mini.x", "gmp", {"a": [0.60, 0.62]}),
-        rows("mini.y", "str", {"a": [0.61, 0.63]}),
+        rows("mini.dense", "dense", {"a": [0.5, 0.51, 0.5, 0.49, 0.5]}),
+        rows("mini.best", "acdc", {"a": [0.90, 0.901, 0.9, 0.9, 0.9]}),
+        rows("mini.x", "gmp", {"a": [0.60, 0.62, 0.58, 0.61, 0.63]}),
+        rows("mini.y", "str", {"a": [0.61, 0.63, 0.59, 0.6, 0.62]}),
         rows("mini.half", "lth", {"a": [0.95, 0.95]}),
     ]
     parts.append(rows("mini.dense", "dense", {"b": [0.5, 0.5]}))
     for name, method in (("best", "acdc"), ("x", "gmp"), ("y", "str")):
         parts.append(rows(f"mini.{name}", method, {"b": [0.7, 0.7]}))
     statistics = aggregate(table(*parts))
-    ranks = {row["checkpoint"]: row["rank"] for row in statistics.summary.to_dict("records")}
-    # x and y overlap; dense (no width) is surely worse than best only, as their intervals with two seeds are wide
-    assert ranks["mini.best"] == 1
-    assert ranks["mini.x"] == ranks["mini.y"] == 2
-    assert pd.isna(ranks["mini.half"])
+    ends = {row["checkpoint"]: (row["rank_low"], row["rank_high"]) for row in statistics.summary.to_dict("records")}
+    assert ends["mini.best"] == (1, 1)
+    assert ends["mini.x"] == ends["mini.y"] == (2, 3)
+    assert ends["mini.dense"] == (4, 4)
+    assert all(math.isnan(end) for end in ends["mini.half"])
+    assert set(statistics.summary["ranked"].dropna()) == {4}
     assert line(statistics, "mini.half")["missing"] == "b"
     assert list(statistics.summary["checkpoint"])[-1] == "mini.half"
+
+
+def test_an_entry_without_interval_is_not_ranked(rows, table):
+    parts = [rows("mini.dense", "dense", {"a": [0.5, 0.51]}), rows("mini.x", "gmp", {"a": [0.6, 0.61]})]
+    parts += [rows("mini.y", "str", {"a": [0.6, 0.62]}), rows("mini.one", "lth", {"a": [0.99]})]
+    statistics = aggregate(table(*parts))
+    assert {row["checkpoint"]: row["scope"] for row in statistics.lines} == {
+        "mini.one": "", "mini.x": "seeds", "mini.y": "seeds", "mini.dense": "seeds",
+    }  # fmt: skip
+    assert math.isnan(line(statistics, "mini.one")["rank_low"])
+    assert line(statistics, "mini.x")["ranked"] == 3
 
 
 def test_average_rank_shares_ties(rows, table):

@@ -43,7 +43,7 @@ def test_an_entry_without_a_task_has_empty_fields_and_no_rank(rows, table):
     parts = rows("mini.dense", "dense", {"a": [0.5, 0.5], "b": [0.5, 0.5]}), rows("mini.x", "gmp", {"a": [0.6, 0.6]})
     last = leaderboard(table(*parts)).iloc[-1]
     assert last["checkpoint"] == "mini.x"
-    assert pd.isna(last["rank"])
+    assert pd.isna(last["rank_low"])
     assert pd.isna(last["acc_b"])
     assert not last["complete"]
 

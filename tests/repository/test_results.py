@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 import sparsebench
+from sparsebench.analysis.metrics import top1
 from sparsebench.registry import load_registry
 from sparsebench.report.aggregate import aggregate
 from sparsebench.report.leaderboard import leaderboard, to_csv
 from sparsebench.report.tables import markdown
 from sparsebench.report.write import all_tables
+from sparsebench.store.classes import classes_reader
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +28,7 @@ def runs() -> pd.DataFrame:
 
 def test_the_grid_is_whole(runs: pd.DataFrame) -> None:
     suite = load_registry().suite("mini")
-    checkpoints = [c for c in load_registry().checkpoints.values() if c.arch in suite.archs]
+    checkpoints = [c for c in load_registry().checkpoints.values() if c.arch in suite.archs and not c.replicate]
     found = set(runs[["checkpoint", "task", "mode", "seed"]].itertuples(index=False, name=None))
     for checkpoint in checkpoints:
         for mode, settings in suite.modes.items():
@@ -43,8 +45,26 @@ def test_full_runs_proved_their_masks(runs: pd.DataFrame) -> None:
 
 
 def test_leaderboard_and_tables_follow_from_the_runs(runs: pd.DataFrame) -> None:
-    assert (ROOT / "results" / "leaderboard.csv").read_text() == to_csv(leaderboard(runs))
-    assert (ROOT / "results" / "mini" / "tables.md").read_text() == markdown(all_tables(aggregate(runs)))
+    kept = classes_reader(ROOT / "results" / "mini")
+    assert (ROOT / "results" / "leaderboard.csv").read_text() == to_csv(leaderboard(runs, kept))
+    tables = markdown(all_tables(aggregate(runs, predictions=kept)))
+    assert (ROOT / "results" / "mini" / "tables.md").read_text() == tables
+
+
+def test_predicted_classes_are_there_and_small(runs: pd.DataFrame) -> None:
+    file = ROOT / "results" / "mini" / "predictions.npz"
+    assert file.stat().st_size <= 3 * 2**20
+    linear = runs[runs["mode"] == "linear"]
+    found = dict(classes_reader(file.parent)(set(linear["record_key"])))
+    assert len(found) == len(linear)
+    for key, accuracy in zip(linear["record_key"], linear["top1"], strict=True):
+        assert top1(found[key].predicted, found[key].labels) == pytest.approx(accuracy)
+
+
+def test_every_claim_follows_from_the_numbers() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "claims.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def lines_of(script: str, *arguments: str) -> list[str]:

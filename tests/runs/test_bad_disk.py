@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import sparsebench
+from made_up import statuses
 from sparsebench.schema import ResultsError
 from sparsebench.store import Store, gather
 from sparsebench.store.recordfile import to_json
@@ -97,4 +98,4 @@ def test_a_read_only_disk_can_be_read_but_not_run_on(disk: Path, tasks: Path) ->
         run(tasks, disk / "runs", seed=1)
     assert caught.value.exit_code == 2
     pd.testing.assert_frame_equal(sparsebench.results(disk / "runs"), before)
-    assert list(Store(disk / "runs").statuses().values()) == ["ok"]
+    assert list(statuses(Store(disk / "runs")).values()) == ["ok"]

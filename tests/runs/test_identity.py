@@ -147,7 +147,7 @@ def test_two_folders_of_one_name_are_two_columns(tmp_path: Path, capsys: pytest.
     assert "'photos' stands for 2 different ones" in capsys.readouterr().err
     board = pd.read_csv(tmp_path / "out" / "leaderboard.csv")
     assert sum(column.startswith("acc_photos@") for column in board) == 2
-    assert board["rank"].isna().all()
+    assert board["rank_low"].isna().all()
 
 
 def test_the_plan_as_json_says_what_defines_each_run(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:

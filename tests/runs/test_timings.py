@@ -15,10 +15,11 @@ import tasks_quick
 from sparsebench import api
 from sparsebench.common.timings import STAGES, measuring, stage, waiting
 from sparsebench.registry.selection import Selection
-from sparsebench.report.profile import OTHER, advice, profile, render_profile
+from sparsebench.report.profile import OTHER, START, Machine, advice, profile, render_profile
 from sparsebench.runs.executors.protocol import decode_event, encode_event
 from sparsebench.runs.runner import Event
 from sparsebench.schema import Numerics
+from sparsebench.store import frame
 from sparsebench.transfer.features import extract, extraction
 
 
@@ -117,7 +118,7 @@ def test_advice_fits_how_it_was_run():
 
 
 def test_stages_are_no_part_of_the_table(request_):
-    table = api.frame(api.execute(api.prepare(request_)))
+    table = frame(api.execute(api.prepare(request_)))
     assert not {"stages", "features_cached"} & set(table.columns)
 
 
@@ -128,3 +129,30 @@ def test_a_worker_process_tells_its_stages(request_):
     told = decode_event(json.loads(encode_event(event))).record
     assert told is not None
     assert told.stages == record.stages
+
+
+def test_the_start_has_a_row_of_its_own(request_):
+    records = api.execute(api.prepare(request_))
+    text = render_profile(records, start=1000.0)
+    header, first, *_ = text.splitlines()
+    assert header.split()[:2] == ["SECONDS", "start"]
+    assert first.split()[0] == "start"
+    assert first.split()[-1] == "1000.00"
+    assert "bottleneck: start (imports" in text
+    assert "start" not in render_profile(records).splitlines()[0]
+
+
+def test_advice_names_only_what_can_still_be_done():
+    small, large = Machine(1), Machine(8, gpu=True)
+    for name in (*STAGES, OTHER, START):
+        assert "--threads" not in advice(name, Numerics(), machine=small)
+        assert "--jobs" not in advice(name, Numerics(), machine=small)
+        assert "--device cuda" not in advice(name, Numerics(), machine=small)
+        assert advice(name, Numerics(), machine=small)
+    assert "--workers" not in advice("decode", Numerics(), machine=small)
+    assert "--device cuda" in advice("backbone", Numerics(), machine=large)
+    assert "--threads" not in advice("backbone", Numerics(threads=8), machine=large)
+    assert "--probe" in advice("probe", Numerics(), probe="sgd", machine=large)
+    assert "--probe" not in advice("probe", Numerics(), probe="lbfgs", machine=large)
+    assert "--precision" not in advice("train", Numerics(device="cuda", precision="bf16"), machine=large)
+    assert "--jobs" not in advice("other", Numerics(threads=4), jobs=2, machine=large)

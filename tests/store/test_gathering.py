@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from made_up import statuses
 from sparsebench.schema import SCHEMA_VERSION, ResultsError
 from sparsebench.store import DamagedRecordWarning, Store, frame, gather
 from sparsebench.store.recordfile import to_json
@@ -35,7 +36,7 @@ def test_the_table_is_that_of_the_records(many: Path) -> None:
     expected = frame(Store(many).read())
     pd.testing.assert_frame_equal(table, expected, check_exact=True)
     assert len(table) == 9
-    assert Store(many).statuses() == dict(zip(expected["record_key"], expected["status"], strict=True))
+    assert statuses(Store(many)) == dict(zip(expected["record_key"], expected["status"], strict=True))
 
 
 def test_of_two_files_of_a_record_one_counts(many: Path, ok: Make, failed: Make) -> None:

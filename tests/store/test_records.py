@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from made_up import statuses
 from sparsebench.common import files
 from sparsebench.common.filenames import safe_name
 from sparsebench.schema import SCHEMA_VERSION, ResultsError, RunError
@@ -37,7 +38,7 @@ def test_write_and_read_back(tmp_path, ok, failed):
         assert store.write(record) == record
     again = Store(tmp_path / "runs")
     assert sorted(again.read(), key=str) == sorted(records, key=str)
-    assert again.statuses() == {r.record_key: r.status for r in records}
+    assert statuses(again) == {r.record_key: r.status for r in records}
     name = f"records/mini.acdc_s90/digits/linear.sgd.seed1.{records[0].record_key}.json"
     assert name in tree(tmp_path / "runs")
     assert f"records/mini.acdc_s90/digits/full.seed0.{records[3].record_key}.json" in tree(tmp_path / "runs")
@@ -142,7 +143,7 @@ def test_what_a_killed_writer_left_under_another_name_is_passed_over_and_goes(tm
         files.write_bytes(store.path_of(other), to_json(other))
     late = ok(checkpoint="b", started="2026-01-02")
     assert Store(tmp_path).read() == [late]
-    assert Store(tmp_path).statuses() == {late.record_key: "ok"}
+    assert statuses(Store(tmp_path)) == {late.record_key: "ok"}
     assert Store(tmp_path).find(ok(checkpoint="z").spec).record == late
     Store(tmp_path).write(ok(checkpoint="a", started="2026-01-04"))
     assert [n for n in tree(tmp_path) if n.startswith("records/")] == [
@@ -231,7 +232,7 @@ def test_a_damaged_record_is_missing_but_named_and_kept(tmp_path, ok, kind):
     with pytest.warns(DamagedRecordWarning, match=path.name):
         assert Store(tmp_path).read() == [good]
     with pytest.warns(DamagedRecordWarning, match=path.name):
-        assert Store(tmp_path).statuses() == {good.record_key: "ok"}
+        assert statuses(Store(tmp_path)) == {good.record_key: "ok"}
     assert path.read_bytes() == damaged
     Store(tmp_path).write(bad)
     assert len(Store(tmp_path).read()) == 2
@@ -271,7 +272,7 @@ def test_later_fields_are_read_leniently_and_later_versions_refused(tmp_path, ok
     assert store.read() == [ok()]
     path.write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1, "everything": "else"}))
     with pytest.raises(ResultsError, match=rf"schema version {SCHEMA_VERSION + 1}.*upgrade"):
-        store.statuses()
+        statuses(store)
 
 
 def test_two_processes_writing_one_run_leave_one_valid_record(tmp_path, ok):

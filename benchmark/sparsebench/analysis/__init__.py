@@ -15,7 +15,7 @@ from .intervals import (
     interval,
     relative_error_interval,
 )
-from .pairs import discordant, holm, mcnemar, welch
+from .pairs import balances, clustered_mcnemar, discordant, holm, mcnemar, welch
 from .panels import Panel, Wrong
 from .pigeonhole import bootstrap, percentile_interval
 from .power import Needed, needed
@@ -28,7 +28,7 @@ from .statistics import (
     relative_error_increase_between,
     relative_error_increases,
 )
-from .without_predictions import SeedsOnly, image_bound, seeds_only
+from .without_predictions import SeedsOnly, image_bound, seeds_components, seeds_only
 
 __all__ = [
     "IMAGES",
@@ -51,8 +51,10 @@ __all__ = [
     "accuracy_difference_interval",
     "align",
     "all_intervals",
+    "balances",
     "bootstrap",
     "build_panels",
+    "clustered_mcnemar",
     "compare_models",
     "components",
     "critical_difference",
@@ -70,6 +72,7 @@ __all__ = [
     "relative_error_increases",
     "relative_error_interval",
     "replicates_needed",
+    "seeds_components",
     "seeds_only",
     "variance_sources",
     "welch",

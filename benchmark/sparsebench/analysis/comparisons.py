@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .components import components
 from .intervals import Interval, interval
-from .pairs import discordant, holm, mcnemar
+from .pairs import balances, clustered_mcnemar, discordant, holm, mcnemar
 from .panels import Panel
 from .power import Needed, needed
 from .statistics import accuracy_difference, relative_error_increase_between
@@ -32,7 +32,8 @@ class TaskComparison:
     only_first, only_second : int
         Test images that one of them alone gets right.
     mcnemar_p, holm_p : float
-        McNemar's exact test of the heads that there are, and the same adjusted over tasks (Holm).
+        McNemar's exact test of the heads that there are, by source of images where a task declares clusters, and the
+        same adjusted over tasks (Holm).
     p, adjusted_p : float
         The test that the interval makes, over seeds and test images, and the same adjusted over tasks.
     verdict : {"better", "worse", "undecided"}
@@ -135,7 +136,13 @@ def _by_task(
         interval(components(accuracy_difference(panel, first, second)), None, confidence) for panel in panels
     ]
     counts = [discordant(_outcomes(panel, first), _outcomes(panel, second)) for panel in panels]
-    exact, own = [mcnemar(*pair) for pair in counts], [difference.p_value for difference in differences]
+    exact = [
+        mcnemar(*pair)
+        if panel.clusters is None
+        else clustered_mcnemar(balances(_outcomes(panel, first), _outcomes(panel, second)), panel.clusters)
+        for panel, pair in zip(panels, counts, strict=True)
+    ]
+    own = [difference.p_value for difference in differences]
     rows = zip(panels, differences, counts, exact, holm(exact), own, holm(own), strict=True)
     return tuple(
         TaskComparison(

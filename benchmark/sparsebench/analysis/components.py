@@ -75,7 +75,8 @@ class Components:
     def images(self) -> Array:
         """The component of test images, shape (p, p)."""
         if not self._images:
-            self._images.append(np.asarray(sum(u @ u.T for u in self.residuals)))
+            p = len(self.statistics.values)
+            self._images.append(np.asarray(sum((u @ u.T for u in self.residuals), np.zeros((p, p)))))
         return self._images[0]
 
 

@@ -157,7 +157,7 @@ def relative_error_increase_interval(
     With the mean errors :math:`e_t` and :math:`r_t` of entry and reference over :math:`n_e` and :math:`n_r` seeds, the
     estimate is :math:`\frac1T\sum_t (e_t/r_t - 1)`. By the delta method its variance is
     :math:`\frac1{T^2}\sum_t [s_e^2/(n_e r_t^2) + e_t^2 s_r^2/(n_r r_t^4)]`; the degrees of freedom are Welch and
-    Satterthwaite's, the quantile is Student's. It covers seeds only, which redraw head and order: neither the choice of
+    Satterthwaite's, the quantile is Student's. It covers seeds only, which change head and order: neither the choice of
     tasks nor the upstream model.
 
     Parameters

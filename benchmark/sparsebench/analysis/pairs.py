@@ -10,6 +10,18 @@ import numpy.typing as npt
 from .panels import Array
 
 
+def balances(wrong: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return for each image 1 where the first model got it right in more of its runs, -1 where the other did, else 0.
+
+    Parameters
+    ----------
+    wrong, other : ndarray of bool, shape (runs, n)
+        What each got wrong. Fractions of runs are compared.
+    """
+    # as integers, so that thirds are thirds
+    return np.sign(other.sum(axis=0, dtype=np.int64) * len(wrong) - wrong.sum(axis=0, dtype=np.int64) * len(other))
+
+
 def discordant(wrong: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> tuple[int, int]:
     """Return how many images the first model alone got right, and how many the other alone.
 
@@ -19,8 +31,7 @@ def discordant(wrong: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> tu
         What each got wrong. Where there are several runs, an image counts for the model that got it right in the larger
         fraction of its runs, and for neither where the fractions are equal.
     """
-    # fractions compared as integers, so that thirds are thirds
-    balance = other.sum(axis=0, dtype=np.int64) * len(wrong) - wrong.sum(axis=0, dtype=np.int64) * len(other)
+    balance = balances(wrong, other)
     return int((balance > 0).sum()), int((balance < 0).sum())
 
 
@@ -38,6 +49,36 @@ def mcnemar(first: int, second: int) -> float:
     from scipy.stats import binom
 
     return min(1.0, 2.0 * float(binom.cdf(min(first, second), first + second, 0.5)))
+
+
+def clustered_mcnemar(balance: npt.NDArray[np.int64], clusters: npt.NDArray[np.int64]) -> float:
+    r"""Return the two-sided p-value of McNemar's test where images of one source aren't independent.
+
+    With :math:`d_g` the images of source g that the first model alone gets right, minus those of the other, a source is
+    as likely to favour either if both models are equally good: the signs of the :math:`d_g` are fair coins (Fisher's
+    randomisation test, The Design of Experiments, 1935). The exact distribution of :math:`|\sum_g \pm d_g|` is found by
+    convolution. Where each image is its own source this is McNemar's exact test, see :func:`mcnemar`.
+
+    Parameters
+    ----------
+    balance : ndarray of int, shape (n,)
+        By image: 1 where the first model alone is right, -1 where the other is, else 0; see :func:`balances`.
+    clusters : ndarray of int, shape (n,)
+        The source of each image.
+    """
+    from scipy.stats import binom
+
+    numbers = np.unique(clusters, return_inverse=True)[1]
+    sums = np.abs(np.bincount(numbers, weights=balance).astype(np.int64))
+    most, seen = int(sums.sum()), abs(int(balance.sum()))
+    chance = np.zeros(2 * most + 1)  # of each sum from -most to most
+    chance[most] = 1.0
+    for size, count in zip(*np.unique(sums[sums > 0], return_counts=True), strict=True):
+        steps = binom.pmf(np.arange(count + 1), count, 0.5)
+        kernel = np.zeros(2 * size * count + 1)
+        kernel[:: 2 * size] = steps
+        chance = np.convolve(chance, kernel)[size * count : size * count + len(chance)]
+    return min(1.0, float(chance[np.abs(np.arange(-most, most + 1)) >= seen].sum()))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

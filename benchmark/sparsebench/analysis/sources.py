@@ -83,7 +83,7 @@ def _row(model: str, statistic: Linearised) -> tuple[object, ...]:
 
 
 def replicates_needed(difference: float, replicate_sd: float, power: float = 0.8, confidence: float = 0.95) -> int:
-    r"""Return how many upstream trainings of each of two methods tell a true difference of their means.
+    r"""Return how many upstream trainings of each of two methods show a true difference of their means.
 
     The smallest R of at least 2 for which the two-sided t test with :math:`2(R-1)` degrees of freedom has the power,
     where everything but the trainings is known exactly: noncentral t with

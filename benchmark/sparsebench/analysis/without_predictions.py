@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from .components import Component, Components
 from .intervals import SEEDS, Interval
 from .metrics import Sample, relative_error_increase_interval, student_t_quantile
+from .statistics import Linearised
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,39 @@ def seeds_only(
     bound = image_bound(pairs, n_test, confidence) if all(task in n_test for task in pairs) else math.nan
     scope = () if math.isnan(got.low) else (SEEDS,)
     return SeedsOnly(Interval(got.value, got.low, got.high, scope), bound, got.tasks)
+
+
+def seeds_components(errors: Sequence[Mapping[str, Sample]], references: Mapping[str, str]) -> Components:
+    r"""Return the covariance of mean relative error increases over seeds, from accuracies alone.
+
+    A cell's mean over n seeds of standard deviation s adds :math:`g g' s^2/n` with n - 1 degrees of freedom, where g
+    are the derivatives of the statistics in the cell's error. Seeds of two cells are independent here.
+
+    Parameters
+    ----------
+    errors : sequence of mapping of str to Sample
+        By task: the accuracies over seeds of all entries and references. No reference is without error.
+    references : mapping of str to str
+        Entry to reference, in the order of the statistics.
+    """
+    p, tasks = len(references), len(errors)
+    by_task, levels = np.empty((p, tasks)), []
+    uncovered: set[tuple[str, str]] = set()
+    for column, cells in enumerate(errors):
+        slopes = {name: np.zeros(p) for name in dict.fromkeys([*references, *references.values()])}
+        for row, (entry, reference) in enumerate(references.items()):
+            e, r = 1.0 - cells[entry].mean, 1.0 - cells[reference].mean
+            by_task[row, column] = e / r - 1.0
+            slopes[entry][row] += 1.0 / (tasks * r)
+            slopes[reference][row] -= e / (tasks * r**2)
+        for name, slope in slopes.items():
+            if cells[name].n < 2:
+                uncovered.add((name, "seeds"))
+            else:
+                variance = cells[name].sd ** 2 / cells[name].n
+                levels.append(Component("seeds", np.outer(slope, slope) * variance, cells[name].n - 1))
+    statistic = Linearised(by_task.mean(axis=1), by_task, (), ())
+    return Components(statistic, (), tuple(levels), (), frozenset(uncovered))
 
 
 def image_bound(

@@ -25,7 +25,7 @@ _IMPORTED = ("timm", "onnx", "onnxruntime", "torch.onnx", "sparsebench.engines.s
 
 
 class MemoryMeter:
-    """Measures on CPUs of systems that can fork and tell a process's peak; elsewhere every answer is None."""
+    """Measures on CPUs of systems that can fork and know a process's peak; elsewhere every answer is None."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None

@@ -22,17 +22,13 @@ import numpy.typing as npt
 
 from ..common.files import read_regular
 from ..schema import canonical_json, digest
-from .limit import ARRAY, META, hold, remove
+from .limit import ARRAY, META, CacheWarning, hold, remove
 
 MAPPED_ABOVE = 256 * 2**20
 """Bytes of an array above which it is mapped from its file rather than read into memory."""
 
 _META_BYTES = 2**20
 _BLOCK = 2**20
-
-
-class CacheWarning(UserWarning):
-    """A cached array could not be read or written; results are not affected."""
 
 
 class _DamagedError(Exception):

@@ -22,13 +22,17 @@ LIMIT_VARIABLE = "SPARSEBENCH_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 2**30
 """Bytes of cached features and crops together, where the variable doesn't say it."""
 
-KINDS = ("features", "crops")
+KINDS = ("features", "crops", "facts", "tables")
 """Folders below the cache folder that count."""
 
 ARRAY, META = "array.npy", "meta.json"
 TEMPORARY = ".tmp-"
 _STALE_SECONDS = 24 * 3600.0
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+class CacheWarning(UserWarning):
+    """Something cached could not be read or written; results are not affected."""
 
 
 def cache_limit() -> int | None:

@@ -17,8 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .entries import CacheWarning, as_array, entry_dir, header
-from .limit import ARRAY, META, TEMPORARY, hold, make_room
+from .entries import as_array, entry_dir, header
+from .limit import ARRAY, META, TEMPORARY, CacheWarning, hold, make_room
 
 if TYPE_CHECKING:
     from typing import Self

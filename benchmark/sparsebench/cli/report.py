@@ -1,4 +1,4 @@
-"""``sparsebench report``: tables, leaderboard and figures from results, and how they stand beside published ones."""
+"""``sparsebench report``: tables, leaderboard and figures from results, and how they compare with published ones."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..report.aggregate import aggregate
 from ..report.leaderboard import leaderboard_of
 from ..schema import InputError
 from ..store import read_results
+from ..store.classes import classes_reader
 from ..store.frame import PUBLISHED
 
 
@@ -29,6 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
         extensions.get("columns", name)
     table = selected(read_results(arguments.results), arguments)
     registry = load_tasks(arguments.tasks_dir)
+    predictions = classes_reader(arguments.results)
     comparison = None
     if arguments.compare:
         comparison = compare(table, read_results(arguments.compare), read_doubts(arguments.compare))
@@ -38,9 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
     folder = arguments.bench or beside
     bench = None if folder is None else read_bench(folder)
     say = None if arguments.json else _print
-    files = write_report(table, arguments.out, comparison, say, bench, registry, more)
+    files = write_report(table, arguments.out, comparison, say, bench, registry, more, predictions)
     if arguments.json:
-        board = leaderboard_of(aggregate(table, registry), more)
+        board = leaderboard_of(aggregate(table, registry, predictions), more)
         document = {"leaderboard": _rows(board), "files": [str(path) for path in files]}
         if comparison is not None:
             document["comparison"] = _rows(comparison)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import extensions
 from ..common.progress import listening
+from ..common.timings import STARTED
 from ..engines.memory import keep_pages
 from .options.cluster import cluster_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ..api import Prepared
+    from ..api.running import Prepared
     from ..registry.selection import Selection
+    from ..report.profile import Machine
     from ..runs.request import Request
+    from ..runs.runner import Event
+    from ..schema import RunRecord
 
 _SHOWN_FAILURES = 5
 
@@ -27,9 +30,7 @@ _SHOWN_FAILURES = 5
 def main(arguments: argparse.Namespace) -> int:
     """Run what was selected; 1 if a run of the plan has failed."""
     keep_pages()
-    from ..api import execute, prepare
-    from ..store import frame
-    from .display import RunDisplay, outcome
+    from ..api.running import execute, prepare
 
     request = make_request(arguments)
     note = (lambda text: print(text, file=sys.stderr)) if len(request.selection.checkpoints) > 4 else None
@@ -55,21 +56,24 @@ def main(arguments: argparse.Namespace) -> int:
             " precision, engine, threads or decoder); both records are kept",
             file=sys.stderr,
         )
-    with RunDisplay(todo, _at_once(request, len(todo))) as display, listening(display.line):
-        records = execute(prepared, display.emit)
+    records, started = _executed(prepared) if todo else (execute(prepared), None)
     if not request.wait:
         if request.where.hints is not None:
             print(extensions.load(request.where.hints)(request.results), file=sys.stderr)
         return 0
-    print(closing_table(prepared, frame(records), as_json=arguments.json))
+    from .closing import closing_table
+
+    print(closing_table(prepared, records, as_json=arguments.json))
     if arguments.profile and not arguments.json:
         from ..report import render_profile
 
         now = {run.record_key for run in todo}
         timed = [record for record in records if record.record_key in now]
-        print("\n" + render_profile(timed, request.workers, request.jobs))
+        print("\n" + render_profile(timed, request.workers, request.jobs, started, _machine()))
     failed = [record for record in records if record.status == "failed"]
     for record in failed[:_SHOWN_FAILURES]:
+        from .display import outcome
+
         print(outcome(record), file=sys.stderr)
     if len(failed) > _SHOWN_FAILURES:
         print(f"... and {len(failed) - _SHOWN_FAILURES} more; see sparsebench status", file=sys.stderr)
@@ -83,6 +87,32 @@ def main(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 1 if failed or lost else 0
+
+
+def _executed(prepared: Prepared) -> tuple[list[RunRecord], float | None]:
+    """Run what is to do, and show how far it is; return the records, and the seconds until the first run began."""
+    from ..api.running import execute
+    from .display import RunDisplay
+
+    todo = prepared.todo.runs
+    began: list[float] = []
+    with RunDisplay(todo, _at_once(prepared.request, len(todo))) as display, listening(display.line):
+
+        def emit(event: Event) -> None:
+            if not began:
+                began.append(time.perf_counter() - STARTED)
+            display.emit(event)
+
+        return execute(prepared, emit), began[0] if began else None
+
+
+def _machine() -> Machine:
+    """Return what the machine could still give."""
+    from ..report.profile import Machine
+
+    torch = sys.modules.get("torch")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(cores, torch is not None and bool(torch.cuda.is_available()))
 
 
 def _at_once(request: Request, runs: int) -> int:
@@ -141,6 +171,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         methods=arguments.method,
         sparsities=arguments.sparsity,
         variants=arguments.variant,
+        replicates=getattr(arguments, "replicate", ()),
         archs=arguments.arch,
         checkpoints=arguments.checkpoint,
         tasks=getattr(arguments, "task", ()),
@@ -159,27 +190,3 @@ def _portable(argument: str) -> str:
     """Return an argument with an absolute path shortened to its name."""
     flag, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
     return flag + equals + (Path(value).name if Path(value).is_absolute() else value)
-
-
-def closing_table(prepared: Prepared, table: pd.DataFrame, *, as_json: bool = False) -> str:
-    """Return the closing table of the plan's runs, with references that have run before, as text or JSON."""
-    import pandas as pd
-
-    from ..report.terminal import closing_rows, render_terminal
-    from ..runs.request import reference_command
-    from ..store import gather
-
-    keys = set(table["record_key"])
-    stored = gather(prepared.request.results)
-    everything = pd.concat([table, stored[~stored["record_key"].isin(keys)]])
-    everything = everything.reset_index(drop=True)
-    if as_json:
-        rows = closing_rows(everything, keys=keys, registry=prepared.request.registry())
-        return json.dumps(rows, indent=1, ensure_ascii=False)
-    return render_terminal(
-        everything,
-        keys=keys,
-        commands=lambda reference: reference_command(prepared.request, reference),
-        colour=sys.stdout.isatty(),
-        registry=prepared.request.registry(),
-    )

@@ -33,7 +33,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
-def read_regular(path: Path, limit: int | None = None) -> bytes:
+def read_regular(path: Path | str, limit: int | None = None) -> bytes:
     """Read a file, if it is one: a pipe, a device or a socket in its place is not waited for.
 
     Parameters
@@ -59,6 +59,18 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
             return handle.read()
         except (MemoryError, OverflowError) as error:
             raise OSError(errno.ENOMEM, f"{status.st_size} bytes don't fit into memory", str(path)) from error
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what changes when another file takes a file's place or it is written to: inode and date; None without one.
+
+    Of a link it is the link's own.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def write_text(path: Path, text: str) -> None:

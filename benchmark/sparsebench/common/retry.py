@@ -8,7 +8,7 @@ import time
 from . import interruption
 
 RETRIES = 2
-"""How often a run is tried again, by default, after a failure of what it stands on."""
+"""How often a run is tried again, by default, after a failure of the disk or the network below it."""
 
 RETRY_SECONDS = 5.0
 """The pause before the first of these tries; each later one is twice as long, up to :data:`LONGEST_PAUSE`."""

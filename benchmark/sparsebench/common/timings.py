@@ -14,6 +14,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+STARTED = time.perf_counter()
+"""When this was imported: soon after the program started, if the package's first import is early."""
+
 STAGES: dict[str, str] = {
     "load": "checkpoint and data set opened, the engine made ready",
     "cache": "features read from the cache and written to it",

@@ -1,67 +1,30 @@
-"""A task to its train, val and test images: one loader per kind of source, and the checks that hold for all."""
+"""A task to its train, val and test images: one loader per kind of source, and the checks that hold for all.
+
+What reads images is imported when it is first used.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..schema import Task, UnknownNameError
-from .base import Split, TaskData, concatenate
-from .checks import assert_task
-from .sources.fetching import can_download, download_task
-from .sources.layouts import LAYOUTS
-from .splits.limit import limited
-from .splits.lock import assert_locked
+from ..common.lazy import importer
+
+if TYPE_CHECKING:
+    from .base import Split, TaskData, concatenate
+    from .opening import LOADERS, open_task
+    from .sources.fetching import can_download, download_task
 
 __all__ = ["LOADERS", "Split", "TaskData", "can_download", "concatenate", "download_task", "open_task"]
 
-Loader = Callable[[Task, Path | None, Path | None], TaskData]
-
-LOADERS: dict[str, tuple[str, str]] = {
-    "digits": ("sources.embedded.digits", "open_digits"),
-    "glyphs": ("sources.embedded.glyphs", "open_glyphs"),
-    "textures": ("sources.embedded.textures", "open_textures"),
-    "imagefolder": ("sources.imagefolder", "open_imagefolder"),
-    "torchvision": ("sources.torchvision_sets", "open_torchvision"),
-    **dict.fromkeys(LAYOUTS, ("sources.published", "open_published")),
-}
-"""What a task's ``loader`` may be: the module here and its function, imported when first used."""
-
-
-def open_task(task: Task, data_dir: Path | None = None, cache_dir: Path | None = None) -> TaskData:
-    """Open a task's data and assert that it is what the task says.
-
-    Parameters
-    ----------
-    task : Task
-        The task.
-    data_dir : Path, optional
-        Where data sets live; relative roots are looked up there, else in the current folder.
-    cache_dir : Path, optional
-        Where the results of slow checks may be remembered, and the fingerprints of published data sets.
-
-    Raises
-    ------
-    UnknownNameError
-        If no such loader exists.
-    RegistryError
-        If the loader can't use the task's root or options.
-    DatasetError
-        If the data is missing, damaged, or differs from the task.
-    InputError
-        If the task's limit is below its number of classes.
-    """
-    if task.limit is not None:
-        whole = open_task(task.without_limit(), data_dir, cache_dir)
-        return replace(limited(whole, task.limit), task=task)
-    if task.loader not in LOADERS:
-        raise UnknownNameError("loader", task.loader, LOADERS)
-    module, function = LOADERS[task.loader]
-    loader: Loader = getattr(import_module(f".{module}", __name__), function)
-    data = loader(task, data_dir, cache_dir)
-    assert_task(data)
-    if data.published and task.split_sha256 is None and cache_dir is not None:
-        assert_locked(data, data_dir, cache_dir)
-    return data
+__getattr__ = importer(
+    __name__,
+    {
+        "LOADERS": ".opening",
+        "Split": ".base",
+        "TaskData": ".base",
+        "can_download": ".sources.fetching",
+        "concatenate": ".base",
+        "download_task": ".sources.fetching",
+        "open_task": ".opening",
+    },
+)

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from typing import TYPE_CHECKING, Literal
 
 from ..schema import Task, digest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Split:
         ``load(i)`` decodes image ``i`` to an RGB :class:`PIL.Image.Image`.
     file : callable, optional
         ``file(i)`` is the path of image ``i``, where images are files.
+    rendered : str, optional
+        What renders images when they are asked for, and its version, where they are made so.
     """
 
     ids: tuple[str, ...]
@@ -38,6 +41,7 @@ class Split:
     hashes: tuple[str, ...]
     load: Callable[[int], Image.Image] = field(repr=False)
     file: Callable[[int], Path] | None = field(default=None, repr=False)
+    rendered: str | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,6 +55,7 @@ class Split:
             hashes=tuple(self.hashes[i] for i in index),
             load=lambda i: self.load(int(index[i])),
             file=None if file is None else lambda i: file(int(index[i])),
+            rendered=self.rendered,
         )
 
     @cached_property
@@ -98,6 +103,8 @@ def concatenate(first: Split, second: Split) -> Split:
     """Return the images of ``first`` followed by those of ``second`` (train and val together: ``trainval``)."""
     if len(second) == 0:
         return first
+    import numpy as np
+
     n = len(first)
 
     def load(i: int) -> Image.Image:
@@ -109,6 +116,7 @@ def concatenate(first: Split, second: Split) -> Split:
         hashes=first.hashes + second.hashes,
         load=load,
         file=_joined(first.file, second.file, n),
+        rendered=first.rendered if first.rendered == second.rendered else None,
     )
 
 

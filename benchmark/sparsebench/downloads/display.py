@@ -5,20 +5,39 @@ from __future__ import annotations
 import math
 import sys
 import time
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _EVERY = 30.0
 
 
 class TransferDisplay:
-    """Shows one file after the other; use as a context, and give its methods to a :class:`.Fetcher`."""
+    """Shows one file after the other; use as a context, and give its methods to a :class:`.Fetcher`.
+
+    What draws is imported at the first file: most commands fetch none.
+    """
 
     def __init__(self) -> None:
+        self._next = math.inf
+
+    @cached_property
+    def _progress(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
         console = Console(stderr=True, highlight=False)
         self._live = console.is_terminal and not console.is_dumb_terminal
-        self._progress = Progress(
+        bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             DownloadColumn(),
@@ -30,14 +49,15 @@ class TransferDisplay:
             get_time=lambda: time.monotonic(),
             disable=not self._live,  # it still reckons the time that is left
         )
-        self._next = math.inf
-        self._task = self._progress.add_task("fetching", total=None)
+        self._task = bar.add_task("fetching", total=None)
+        return bar
 
     def __enter__(self) -> TransferDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if "_progress" in self.__dict__:
+            self._progress.stop()
 
     def begin(self, title: str) -> None:
         """Start with another file."""
@@ -62,7 +82,7 @@ class TransferDisplay:
 
     def line(self, text: str) -> None:
         """Print a line that stays."""
-        if self._live:
+        if "_progress" in self.__dict__ and self._live:
             self._progress.console.print(text, markup=False)
         else:
             print(text, file=sys.stderr, flush=True)

@@ -36,7 +36,7 @@ class Fetcher:
     progress : callable, optional
         ``progress(done, total)`` of the file being fetched, in bytes; the total is infinite where it isn't known.
     note : callable, optional
-        Told, line by line, what is tried again and what is waited for.
+        Called with one line of text for each further try and each wait.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -66,7 +66,7 @@ class Fetcher:
             except WrongHashError:
                 if not (source.path.startswith("cache:") and source.addresses):
                     raise
-                self._tell(f"{checkpoint.id}: {place.name} is not the registered file: fetched again")
+                self._note(f"{checkpoint.id}: {place.name} is not the registered file: fetched again")
         elif not source.addresses:
             error = ByHandError if source.manual else FetchError
             raise error(f"checkpoint {checkpoint.id}: {place} is missing", remedy(checkpoint))
@@ -99,7 +99,7 @@ class Fetcher:
                     with suppress(OSError):
                         old.unlink()
                 return
-            self._tell(f"{checkpoint.id}: {failures[-1]}")
+            self._note(f"{checkpoint.id}: {failures[-1]}")
         raise FetchError(f"checkpoint {checkpoint.id} can't be fetched: {'; '.join(failures)}", hint)
 
     def _from_one(self, checkpoint: Checkpoint, place: Path, address: str) -> None:
@@ -110,14 +110,14 @@ class Fetcher:
             limits = replace(limits, tries=min(2, limits.tries))
         name = f"{checkpoint.id}: {host(address)}"
         size = None if source.member else source.size
-        order = Order(part, limits, hashed, size, self.progress, lambda text: self._tell(f"{name}: {text}"))
+        order = Order(part, limits, hashed, size, self.progress, lambda text: self._note(f"{name}: {text}"))
         if transfer(order):
             try:
                 return self._put_in_place(checkpoint, part, place)
             except DiskError:
                 raise
             except (CheckpointError, TransferError):
-                self._tell(f"{checkpoint.id}: the pieces of {place.name} don't fit together: fetched again")
+                self._note(f"{checkpoint.id}: the pieces of {place.name} don't fit together: fetched again")
             transfer(order)
         self._put_in_place(checkpoint, part, place)
 
@@ -153,13 +153,13 @@ class Fetcher:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                self._tell(f"{checkpoint.id}: another process is fetching it: waiting")
+                self._note(f"{checkpoint.id}: another process is fetching it: waiting")
                 lock.acquire()
         try:
             yield
         finally:
             lock.release()
 
-    def _tell(self, text: str) -> None:
+    def _note(self, text: str) -> None:
         if self.note is not None:
             self.note(text)

@@ -55,7 +55,7 @@ def read_pin(path: Path) -> Pin | None:
 
 
 def write_pin(path: Path, pin: Pin) -> Pin:
-    """Write down a file's hash, unless another process has; return what stands there.
+    """Write down a file's hash, unless another process has; return what is written down now.
 
     Raises
     ------

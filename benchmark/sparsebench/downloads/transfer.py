@@ -40,7 +40,7 @@ class Order:
     limits : Limits
         Time and tries.
     hashed : bool
-        Whether a hash will tell if the bytes are right: a part may then be resumed without a word of the server's on
+        Whether the bytes are checked by a hash at the end: a part may then be resumed without a word of the server's on
         whether the file has changed.
     size : int, optional
         The bytes that the file must have.
@@ -65,7 +65,8 @@ class Order:
     def resumable(self) -> tuple[int, str | None]:
         """Return how many bytes can be gone on with, and what If-Range names."""
         size, validator = self.part.state()
-        known = bool(validator or self.hashed)  # else nobody could tell whether the file has changed since
+        # without either, what comes could be the rest of another version of the file, and nobody would know
+        known = bool(validator or self.hashed)
         return (size, validator) if known and size <= self.most else (0, None)
 
 

@@ -27,7 +27,8 @@ class Compiled:
     engine : str
         The engine's name.
     smallest : int
-        Number of images left over from whole chunks from which on ``sparse`` runs them.
+        ``sparse`` computes images in chunks of a fixed length and fills up the last one. If at least so many images
+        are left for the last chunk, ``sparse`` runs them; if fewer, torch is faster.
     """
 
     def __init__(self, engine: str, run: Run, threads: int, fallback: Run | None = None, smallest: int = 0) -> None:
@@ -48,6 +49,7 @@ class Compiled:
 
 def compiled(backbone: object, input_shape: tuple[int, ...], engine: str, threads: int | None) -> Compiled:
     """Build the callable of :func:`sparsebench.engines.compile`."""
+    engine = extensions.resolve("engines", engine)
     check_choice(engine)
     module = backbone if isinstance(backbone, nn.Module) else getattr(backbone, "module", None)
     if not isinstance(module, nn.Module):
@@ -96,6 +98,7 @@ def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) 
     InputError
         If the engine asked for can't run the backbone.
     """
+    numerics = numerics.model_copy(update={"engine": extensions.resolve("engines", numerics.engine)})
     if numerics.engine == AUTO:
         with torch_threads(numerics.threads):
             return numerics.model_copy(update={"engine": fastest(module, numerics, input_shape)[0]})

@@ -30,7 +30,7 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        content = _exported(frozen, input_shape)
+        content = exported(frozen, input_shape)
         self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, batch: Tensor) -> Tensor:
@@ -40,11 +40,36 @@ class OnnxEngine:
         return torch.from_numpy(np.array(features, np.float32))
 
 
-def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
-    """Return the backbone as ONNX; batch, height and width stay open."""
+def exported(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    output: str = "features",
+    opset: int | None = None,
+    open_axes: dict[int, str] | None = None,
+) -> bytes:
+    """Return a module as ONNX, with the input ``images`` and one output.
+
+    Parameters
+    ----------
+    module : nn.Module
+        In eval mode.
+    input_shape : tuple of int
+        Shape (B, 3, H, W) of a typical batch.
+    output : str
+        The output's name.
+    opset : int, optional
+        Version of the operators; torch's own choice without it.
+    open_axes : dict of int to str, optional
+        The axes of the input whose length isn't fixed, and their names; by default batch, height and width.
+
+    Raises
+    ------
+    InputError
+        If torch can't export it.
+    """
     buffer = io.BytesIO()
     example = torch.zeros(1, *input_shape[1:])
-    names = {"images": {0: "batch", 2: "height", 3: "width"}, "features": {0: "batch"}}
+    axes = open_axes or {0: "batch", 2: "height", 3: "width"}
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -54,13 +79,14 @@ def _exported(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
                 (example,),
                 buffer,  # type: ignore[arg-type]  # a file object will do
                 input_names=["images"],
-                output_names=["features"],
-                dynamic_axes=names,
+                output_names=[output],
+                dynamic_axes={"images": axes, output: {0: axes[0]}},
+                opset_version=opset,
                 dynamo=False,
             )
     except Exception as error:  # the exporter raises its own and others' errors
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"torch can't export this backbone to ONNX: {reason}", "use --engine torch") from error
+        raise InputError(f"torch can't export this backbone to ONNX: {reason}", "use torch") from error
     return buffer.getvalue()
 
 

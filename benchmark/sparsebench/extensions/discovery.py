@@ -52,13 +52,13 @@ def file_hash(path: Path, noun: str) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}", f"give a {noun}'s name, or the Python file of one") from None
+        raise InputError(f"there is no file {path}", f"correct the path, or give the name of a known {noun}") from None
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}", "give a Python file") from error
 
 
 def run_file(path: Path, noun: str) -> ModuleType:
-    """Run a user's Python file, and return it as a module; what is in the folder beside it can be imported.
+    """Run a user's Python file, and return it as a module.
 
     The module is entered in ``sys.modules`` under a name with the hash of its content, so that two files of one name
     are two modules.

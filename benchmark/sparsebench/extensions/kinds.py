@@ -163,7 +163,7 @@ class Executor(Extension):
     ----------
     make : function or ``module:function``
         ``make(context)`` from an :class:`ExecutorContext` to an object whose ``execute(plan, options, emit)`` does each
-        run of a plan, in any order, and tells of each record.
+        run of a plan, in any order, and reports each record.
     parallel : bool
         Whether it takes ``--jobs N``.
     elsewhere : bool

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ..schema import Checkpoint, Preprocess
+from ..schema.text import printable
 from .sparsity import SparsityReport
 
 
@@ -52,7 +54,7 @@ class BackboneInfo:
         return self.sparsity.scope(self.checkpoint.sparsity_scope)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Backbone:
     """A network ready for use.
 
@@ -72,3 +74,46 @@ class Backbone:
     masks: dict[str, Tensor]
     preprocess: Preprocess
     info: BackboneInfo
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the module gives upstream logits instead of features."""
+        try:
+            return not isinstance(self.module.get_submodule(self.info.head_name), nn.Identity)
+        except AttributeError:
+            return False
+
+    def facts(self) -> dict[str, str]:
+        """Return what there is to know at a glance, as texts by name."""
+        info, images = self.info, self.preprocess
+        held = f"{info.sparsity.held:,} of them held at zero by {len(self.masks)} masks"
+        count = sum(parameter.numel() for parameter in self.module.parameters())
+        output = f"logits of {info.num_classes} classes" if self.has_head else f"{info.feature_dim} features"
+        size = images.input_size
+        return {
+            "checkpoint": info.id,
+            "architecture": info.arch,
+            "output": f"{output} of images (B, 3, {size}, {size})",
+            "parameters": f"{count:,}, {held}",
+            "sparsity": f"{info.sparsity_measured:.4%} of {info.checkpoint.sparsity_scope}, mask: {info.mask_source}",
+            "packed size": f"{info.packed_bytes:,} bytes",
+            "input": f"{size} px, {images.interpolation}, short side {images.resize_size}",
+            "normalisation": f"mean {images.mean}, std {images.std}",
+            "file": f"{info.path} (format {info.format})",
+            "weights": f"sha256 {info.weights_sha256[:16]}, mask {info.mask_sha256[:16]}",
+        }
+
+    def __repr__(self) -> str:
+        """Return the facts, a line each; ``.module`` prints the network's layers."""
+        facts = self.facts()
+        width = max(map(len, facts))
+        return "\n".join(["Backbone", *(f"  {name:{width}}  {printable(text)}" for name, text in facts.items())])
+
+    def _repr_html_(self) -> str:
+        """Return the facts as a table, for notebooks."""
+        rows = (
+            f'<tr><th style="text-align: left">{escape(name)}</th>'
+            f'<td style="text-align: left">{escape(printable(text))}</td></tr>'
+            for name, text in self.facts().items()
+        )
+        return f"<table>{''.join(rows)}</table>"

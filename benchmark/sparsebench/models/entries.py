@@ -5,12 +5,14 @@ What reads files is imported when there is one: a wrong name is said before torc
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ..caching import read_document, write_document
 from ..registry import CheckpointFilter, Registry
 from ..registry.filter import references_of
 from ..registry.names import plain_id
@@ -24,6 +26,7 @@ from ..schema import (
     Suite,
     Upstream,
 )
+from .facts import file_key, remembering_warnings
 
 if TYPE_CHECKING:
     from .fitting import Fitted
@@ -85,7 +88,13 @@ def find_entry(name: str, registry: Registry, arch: str | None = None, format: s
     return entry
 
 
-def entry_for_file(path: Path, arch: str | None = None, weights: str | None = None, format: str = AUTO) -> Checkpoint:
+def entry_for_file(
+    path: Path,
+    arch: str | None = None,
+    weights: str | None = None,
+    format: str = AUTO,
+    cache_dir: Path | None = None,
+) -> Checkpoint:
     """Describe a user's own file as a registry entry would: from what it says of itself and what it measures.
 
     Parameters
@@ -98,6 +107,8 @@ def entry_for_file(path: Path, arch: str | None = None, weights: str | None = No
         Which weights to take where the file holds several sets: ``ema``, ``raw`` or a name in the file.
     format : str
         Its format, a name of ``sparsebench list formats``; by default it is recognised.
+    cache_dir : Path, optional
+        Where descriptions are remembered, by the content of the file.
 
     Raises
     ------
@@ -106,17 +117,24 @@ def entry_for_file(path: Path, arch: str | None = None, weights: str | None = No
     """
     if not path.exists():
         raise CheckpointError(f"there is no file {path}", "check the path")
+    key = file_key(path, arch, weights, format) if cache_dir is not None else None
+    if key is not None and (known := read_document(cache_dir, "facts", key)) is not None:
+        with contextlib.suppress(ValidationError):
+            return Checkpoint.model_validate(known)
     from .formats import architectures_of, guarded, hub, read_checkpoint
     from .loading import fit_first, without_weights
 
     name = path.resolve().name if path.is_dir() else path.stem
     path = hub.weights_in(path) if path.is_dir() else path
-    with guarded(path):
+    with guarded(path), remembering_warnings() as said:
         raw = read_checkpoint(path, format, weights=weights)
         if not raw.state:
             raise without_weights(path)
         fitted = fit_first([arch] if arch else architectures_of(raw), raw, path)
-        return _described(path, name, arch, weights, fitted).model_copy(update={"format": format})
+        entry = _described(path, name, arch, weights, fitted).model_copy(update={"format": format})
+    if key is not None and not said:
+        write_document(cache_dir, "facts", key, entry.model_dump(mode="json", exclude_none=True))
+    return entry
 
 
 def _described(path: Path, name: str, arch: str | None, weights: str | None, fitted: Fitted) -> Checkpoint:
@@ -165,7 +183,9 @@ def _own_exempt(meta: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     return tuple(own)
 
 
-def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -> list[Checkpoint]:
+def select_checkpoints(
+    selection: Selection, registry: Registry, suite: Suite, cache_dir: Path | None = None
+) -> list[Checkpoint]:
     """Return the checkpoints of a selection: registered ones, the user's files, and references if asked for."""
     files = [name for name in dict.fromkeys(selection.checkpoints) if is_file_name(name, registry)]
     ids = [name for name in selection.checkpoints if name not in files]
@@ -175,13 +195,15 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
         raise InputError("--method and --sparsity don't select among checkpoint files", "leave them out")
     if selection.format != AUTO and not files:
         raise InputError("--format is for checkpoint files", "give one with --checkpoint FILE")
-    own = [_entry(name, selection.archs[0] if selection.archs else None, selection.format) for name in files]
+    arch = selection.archs[0] if selection.archs else None
+    own = [_entry(name, arch, selection.format, cache_dir) for name in files]
     selected: list[Checkpoint] = []
     if ids or not files:
         archs = () if files else selection.archs
-        selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs, selection.variants).select(
-            registry, suite
+        wanted = CheckpointFilter(
+            ids, selection.methods, selection.sparsities, archs, selection.variants, selection.replicates
         )
+        selected = wanted.select(registry, suite)
     taken = {checkpoint.id for checkpoint in selected}
     for file, checkpoint in zip(files, own, strict=True):
         name = apart("checkpoint", checkpoint.id, split_choice(file)[0], taken)
@@ -190,7 +212,7 @@ def select_checkpoints(selection: Selection, registry: Registry, suite: Suite) -
     return selected + (references_of(selected, registry) if selection.references else [])
 
 
-def _entry(name: str, arch: str | None, format: str) -> Checkpoint:
+def _entry(name: str, arch: str | None, format: str, cache_dir: Path | None) -> Checkpoint:
     """Return the entry of a user's file, ``FILE`` or ``FILE#WEIGHTS``."""
     path, weights = split_choice(name)
-    return entry_for_file(path, arch, weights, format)
+    return entry_for_file(path, arch, weights, format, cache_dir)

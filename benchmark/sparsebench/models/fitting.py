@@ -98,7 +98,7 @@ def fit(arch: str, raw: RawCheckpoint, path: Path) -> Fitted:
 
 
 def _wanted(raw: RawCheckpoint) -> Iterator[RawCheckpoint]:
-    """Yield the readings of a checkpoint among which its names tell, where one was asked for."""
+    """Yield the readings of a checkpoint whose names match the set of weights that was asked for, if one was."""
     for reading in readings_of(raw):
         if raw.wanted is None or matches(reading.taken or "", raw.wanted, is_averaged(_part(reading, raw))):
             yield reading
@@ -161,7 +161,7 @@ class _Skeleton:
         return sizes.pop() if None not in weights and len(sizes) == 1 and min(sizes) > 0 else None
 
     def usable(self, raw: RawCheckpoint, wanted: Mapping[str, Tensor]) -> RawCheckpoint:
-        """Return a checkpoint without what isn't the network's: stray numbers, empty tensors, half of its heads."""
+        """Return a checkpoint without what isn't the network's: single numbers, empty tensors, half of its heads."""
         dropped = [n for n, v in raw.state.items() if n not in wanted and (is_number(n, v) or not v.numel())]
         if len(self.head_names) > 1 and self.classes(raw.state) is None:
             dropped += [name for name in raw.state if name in self.head_keys]

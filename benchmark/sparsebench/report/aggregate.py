@@ -1,29 +1,32 @@
 """Runs to cells (mean and spread over seeds), and cells to one line per checkpoint: means, relative error, ranks.
 
 Only like is averaged with like: a *group* is what shares suite, architecture, mode, probe and protocol. Failed runs are
-counted but not averaged. Checkpoints, tasks and protocols are told apart by content (:mod:`.contents`); a suite is
+counted but not averaged. Checkpoints, tasks and protocols are distinguished by content (:mod:`.contents`); a suite is
 looked up in the registry. Where runs of a group were computed in several ways (device, precision, engine, threads),
 each seed of a cell counts once, computed in the group's commonest way where there is one, and a cell that mixes ways
-says so.
+says so. Replicates of one upstream training are one entry, whose name is that of replicate 0.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..analysis.metrics import Sample, mean, relative_error_increase_interval
+from ..analysis.metrics import Sample, mean
 from ..registry import load_tasks
 from ..schema import MODES, UNDERFIT
 from .contents import by_content
+from .intervals import INTERVAL_COLUMNS, Entry, Kept, Run, group_intervals, sample_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..registry import Registry
+    from ..store.classes import Reader
 
 GROUP: tuple[str, ...] = ("suite", "arch", "mode", "probe", "protocol")
 """Columns of a group; a checkpoint is a line in each group that it ran in."""
@@ -48,13 +51,10 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
     *GROUP,
     "checkpoint",
     *LABELS,
+    "replicates",
     "mean_accuracy",
-    "relative_error",
-    "relative_error_low",
-    "relative_error_high",
-    "relative_error_tasks",
+    *INTERVAL_COLUMNS,
     "tasks_better",
-    "rank",
     "average_rank",
     "n_tasks",
     "group_tasks",
@@ -73,13 +73,15 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Cell:
-    """A checkpoint on a task in a group: its accuracy over seeds, and the fingerprints it is comparable under.
+    """An entry on a task in a group: its accuracy over seeds, and the fingerprints it is comparable under.
 
-    ``ways`` names the numerics that its runs were computed with.
+    ``runs`` are the finished ones, and ``ways`` names the numerics that they were computed with.
     It is ``underfit`` where the linear head of one of its seeds is (see :class:`sparsebench.schema.Convergence`).
     """
 
     accuracy: Sample
+    runs: tuple[Run, ...]
+    n_test: int | None
     metric: str
     n_failed: int
     split: str
@@ -135,7 +137,7 @@ class Aggregate:
         return {(c, t): Sample(m, s, n) for c, t, m, s, n in zip(*columns, strict=True) if n}
 
 
-def aggregate(frame: pd.DataFrame, registry: Registry | None = None) -> Aggregate:
+def aggregate(frame: pd.DataFrame, registry: Registry | None = None, predictions: Reader | None = None) -> Aggregate:
     """Return the statistics of a tidy results table; the order of its rows doesn't matter.
 
     Names are made to agree with contents first (:func:`.contents.by_content`); suites are those of the ``registry``, by
@@ -143,35 +145,62 @@ def aggregate(frame: pd.DataFrame, registry: Registry | None = None) -> Aggregat
 
     The reference of a checkpoint is looked up by its id among all runs of the same task, mode, probe and protocol,
     whatever its architecture or suite, and compared on tasks with the same split and hyperparameters. A dense
-    checkpoint without a reference (and no twin) is its own: its relative error is 0 by definition.
+    checkpoint without a reference (and no twin) is its own: its relative error is 0 by definition. A replicate is
+    compared with the reference that its own checkpoint names.
 
-    ``rank`` is 1 plus the number of complete entries of the group whose interval of the relative error lies wholly
-    below the entry's own, so entries that can't be told apart share a rank. ``average_rank`` is the mean over tasks of
-    the rank of the mean accuracy, ties sharing their mean rank. Only entries that ran all the group's tasks have ranks.
-    ``tasks_better`` counts the tasks where the mean accuracy is above the reference's.
+    ``scope`` is what the interval of the relative error covers; with ``predictions``
+    (:func:`sparsebench.store.classes.classes_reader`) that is test images, too. ``rank_low`` and ``rank_high`` bound
+    the entry's rank among the ``ranked`` complete entries of the group whose intervals have the same scope: with 95 %
+    confidence all true ranks lie within their bounds. ``average_rank`` is the mean over tasks of the rank of the mean
+    accuracy, ties sharing their mean rank. ``tasks_better`` counts the tasks where the mean accuracy is above the
+    reference's.
     """
-    return statistics_of(by_content(frame, registry or load_tasks()))
+    registry = registry or load_tasks()
+    return statistics_of(by_content(frame, registry), kept_of(registry, predictions))
 
 
-def statistics_of(runs: pd.DataFrame) -> Aggregate:
+def kept_of(registry: Registry, predictions: Reader | None) -> Kept:
+    """Return predicted classes, with the clusters of test images that the registry's tasks declare."""
+    return Kept(predictions, {task.id: task.clusters for task in registry.tasks.values() if task.clusters is not None})
+
+
+def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
     """Return the statistics of runs whose names agree with their contents; see :func:`aggregate`."""
     import pandas as pd
 
     runs = runs.copy()
     runs[list(GROUP)] = runs[list(GROUP)].astype("string").fillna("")
     runs = _once_per_seed(runs)
+    runs["entry"] = entries_of(runs)
     table = _cells(runs)
-    labels = {_key(key): _labels(rows) for key, rows in runs.groupby([*GROUP, "checkpoint"], sort=True)}
+    labels = {_key(key): _labels(rows) for key, rows in runs.groupby([*GROUP, "entry"], sort=True)}
+    references = _References(runs, table)
     lines: list[dict[str, Any]] = []
     for group in sorted({key[:-1] for key in labels}, key=lambda g: (g[:2], mode_order(g[2]), g[3:])):
         members = [key for key in labels if key[:-1] == group]
         tasks = sorted({task for key in members for task in table[key]})
-        own = [_line(key, labels[key], tasks, table) for key in members]
-        _rank(own, {key[-1]: table[key] for key in members}, tasks)
+        compared = [references.compared(key, labels[key], table[key], tasks) for key in members]
+        found = group_intervals(compared, kept or Kept())
+        own = [_line(key, labels[key], tasks, table[key], found[key[-1]]) for key in members]
+        for line, entry in zip(own, compared, strict=True):
+            line["reference_ran"] = bool(entry.own)
+            line["tasks_better"] = _better(entry)
+        _average_rank(own, {key[-1]: table[key] for key in members}, tasks)
+        for line in own:
+            line["note"] = _note(line, table[(*group, line["checkpoint"])])
         lines += sorted(own, key=_best_first)
     cells = [_cell_row(key, task, cell) for key in sorted(table) for task, cell in sorted(table[key].items())]
     summary = pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
     return Aggregate(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), summary)
+
+
+def entries_of(runs: pd.DataFrame) -> list[str]:
+    """Return each run's entry: its checkpoint, without the ending of its replicate."""
+    numbers = runs["replicate"].fillna(0)
+    return [
+        name.removesuffix(f"_r{number}") if number else name
+        for name, number in zip(runs["checkpoint"].astype(str), numbers, strict=True)
+    ]
 
 
 _NUMERICS = ("device", "precision", "engine", "threads", "numerics")
@@ -193,14 +222,18 @@ def _once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells(runs: pd.DataFrame) -> dict[Key, dict[str, Cell]]:
-    """Return the cells by group and checkpoint, then task."""
+    """Return the cells by group and entry, then task."""
     table: dict[Key, dict[str, Cell]] = {}
-    for key, rows in runs.groupby([*GROUP, "checkpoint", "task"], sort=True):
+    for key, rows in runs.groupby([*GROUP, "entry", "task"], sort=True):
         done = rows[(rows["status"] == "ok") & rows["accuracy"].notna()]
         first = rows.iloc[0]
         *line, task = _key(key)
+        finished = _runs(done)
+        sizes = done["n_test"].dropna()
         table.setdefault(tuple(line), {})[task] = Cell(
-            Sample.of(done["accuracy"]),
+            sample_of(finished),
+            finished,
+            int(sizes.iloc[0]) if len(sizes) else None,
             _text(first["metric"]),
             len(rows) - len(done),
             _text(first["split_sha256"]),
@@ -209,6 +242,19 @@ def _cells(runs: pd.DataFrame) -> dict[Key, dict[str, Cell]]:
             bool((done["relative_gap"] > UNDERFIT).any()),
         )
     return table
+
+
+def _runs(rows: pd.DataFrame) -> tuple[Run, ...]:
+    """Return finished runs, sorted by replicate and seed."""
+    numbers = (_integers(rows[name]) for name in ("replicate", "seed"))
+    keys = [_text(value) or None for value in rows["record_key"].tolist()]
+    columns = zip(rows["checkpoint"].astype(str), *numbers, keys, rows["accuracy"].astype(float), strict=True)
+    found = [Run(name, replicate or 0, seed, key, value) for name, replicate, seed, key, value in columns]
+    return tuple(sorted(found, key=lambda r: (r.replicate, -1 if r.seed is None else r.seed, r.checkpoint, r.accuracy)))
+
+
+def _integers(series: pd.Series) -> list[int | None]:
+    return [None if missing else int(value) for value, missing in zip(series.tolist(), series.isna(), strict=True)]
 
 
 def _labels(rows: pd.DataFrame) -> dict[str, Any]:
@@ -221,18 +267,19 @@ def _labels(rows: pd.DataFrame) -> dict[str, Any]:
     return values
 
 
-_ERROR_NAMES = ("relative_error", "relative_error_low", "relative_error_high")
 _NUMBERS = ("sparsity", "sparsity_measured", "upstream_top1")
 
 
-def _line(key: Key, labels: dict[str, Any], tasks: list[str], table: dict[Key, dict[str, Cell]]) -> dict[str, Any]:
-    """Return a checkpoint's summary, without its ranks."""
-    cells = table[key]
+def _line(
+    key: Key, labels: dict[str, Any], tasks: list[str], cells: dict[str, Cell], found: dict[str, Any]
+) -> dict[str, Any]:
+    """Return an entry's summary, without its average rank and note."""
     done = {task: cell for task, cell in cells.items() if cell.accuracy.n}
-    counts = [cell.accuracy.n for cell in done.values()] or [0]
+    counts = [n for cell in done.values() for n in _seeds(cell)] or [0]
     missing = [task for task in tasks if task not in done]
-    line = dict(zip((*GROUP, "checkpoint"), key, strict=True)) | labels
-    line |= {
+    line = dict(zip((*GROUP, "checkpoint"), key, strict=True)) | labels | found
+    return line | {
+        "replicates": " ".join(map(str, sorted({run.replicate for cell in done.values() for run in cell.runs}))),
         "mean_accuracy": mean(cell.accuracy.mean for cell in done.values()),
         "n_tasks": len(done),
         "group_tasks": len(tasks),
@@ -242,52 +289,90 @@ def _line(key: Key, labels: dict[str, Any], tasks: list[str], table: dict[Key, d
         "complete": not missing,
         "missing": " ".join(missing),
         "underfit": " ".join(task for task, cell in done.items() if cell.underfit),
-        "rank": None,
         "average_rank": math.nan,
     }
-    line |= _against_reference(key, labels, done, table)
-    ways = {way for cell in done.values() for way in cell.ways}
-    line["note"] = _note(line, ways if any(len(cell.ways) > 1 for cell in done.values()) else set())
-    return line
 
 
-def _against_reference(
-    key: Key, labels: dict[str, Any], done: dict[str, Cell], table: dict[Key, dict[str, Cell]]
-) -> dict[str, Any]:
-    """Return the relative error increase against the checkpoint's reference, where that ran."""
-    names = (*_ERROR_NAMES, "relative_error_tasks", "reference_ran", "tasks_better")
-    if labels["method"] == "dense" and not (labels["reference"] or labels["twin_of"]):
-        zero = 0.0 if done else math.nan
-        return dict(zip(names, (zero, zero, zero, len(done), bool(done), 0), strict=True))
-    reference = _reference_cells(key, labels["reference"], table)
-    common = {
-        task: cell
-        for task, cell in done.items()
-        if task in reference and (reference[task].split, reference[task].protocol) == (cell.split, cell.protocol)
-    }
-    got = relative_error_increase_interval(
-        {t: c.accuracy for t, c in common.items()}, {t: reference[t].accuracy for t in common}
-    )
-    better = sum(round(c.accuracy.mean - reference[t].accuracy.mean, 9) > 0 for t, c in common.items())
-    return dict(zip(names, (got.value, got.low, got.high, len(got.tasks), bool(common), better), strict=True))
+def _seeds(cell: Cell) -> list[int]:
+    """Return the number of seeds of each replicate."""
+    return list(Counter(run.replicate for run in cell.runs).values())
 
 
-def _reference_cells(key: Key, reference: str, table: dict[Key, dict[str, Cell]]) -> dict[str, Cell]:
-    """Return the finished cells of a reference under the same mode, probe and protocol, its own group's first."""
-    if not reference:
-        return {}
-    same = [k for k in sorted(table) if k[-1] == reference and k[2:5] == key[2:5]]
-    found: dict[str, Cell] = {}
-    for other in sorted(same, key=lambda k: k[:2] != key[:2]):
-        for task, cell in table[other].items():
-            if cell.accuracy.n:
-                found.setdefault(task, cell)
-    return found
+def _better(entry: Entry) -> int:
+    """Return on how many tasks the mean accuracy is above the reference's."""
+    means = ((sample_of(runs).mean, sample_of(entry.reference[task]).mean) for task, runs in entry.own.items())
+    return sum(round(own - other, 9) > 0 for own, other in means)
 
 
-def _note(line: dict[str, Any], mixed: set[str]) -> str:
-    """Return what a reader must know before comparing a line with another; ``mixed`` numerics were averaged over."""
+class _References:
+    """Finds what entries are compared with."""
+
+    def __init__(self, runs: pd.DataFrame, table: dict[Key, dict[str, Cell]]) -> None:
+        self._table = table
+        self._named: dict[tuple[Key, str], str] = {}  # group and checkpoint to reference
+        self._entry: dict[tuple[Key, str], str] = {}  # group and checkpoint to entry
+        names = [*GROUP, "checkpoint", "entry", "reference"]
+        for *group, checkpoint, entry, reference in runs[names].drop_duplicates().itertuples(index=False, name=None):
+            at = (_key(group), str(checkpoint))
+            self._entry[at] = str(entry)
+            if _text(reference):
+                self._named[at] = reference
+
+    def compared(self, key: Key, labels: dict[str, Any], cells: dict[str, Cell], tasks: list[str]) -> Entry:
+        """Return an entry with its reference's runs, on the tasks that both ran in the same way."""
+        group, name = key[:-1], key[-1]
+        done = {task: cell for task, cell in cells.items() if cell.accuracy.n}
+        complete = set(done) == set(tasks)
+        if labels["method"] == "dense" and not (labels["reference"] or labels["twin_of"]):
+            own = {task: cell.runs for task, cell in done.items()}
+            return _entry(name, own, own, done, complete)
+        pairs = {task: self._pairs(group, task, cell) for task, cell in done.items()}
+        pairs = {task: pair for task, pair in pairs.items() if all(pair)}
+        own, other = ({task: pair[side] for task, pair in pairs.items()} for side in (0, 1))
+        return _entry(name, own, other, done, complete)
+
+    def _pairs(self, group: Key, task: str, cell: Cell) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+        """Return those of a cell's runs whose reference ran, and its runs."""
+        own: list[Run] = []
+        other: dict[Run, None] = {}
+        for checkpoint in dict.fromkeys(run.checkpoint for run in cell.runs):
+            reference = self._named.get((group, checkpoint))
+            found = self._runs(group, reference, task, cell) if reference else ()
+            if found:
+                own += [run for run in cell.runs if run.checkpoint == checkpoint]
+                other |= dict.fromkeys(found)
+        return tuple(own), tuple(other)
+
+    def _runs(self, group: Key, reference: str, task: str, cell: Cell) -> tuple[Run, ...]:
+        """Return a reference's runs of a task under the same mode, probe and protocol, of its own group first."""
+        same = sorted(at for at, name in self._entry if name == reference and at[2:5] == group[2:5])
+        for other in sorted(same, key=lambda at: at[:2] != group[:2]):
+            theirs = self._table[(*other, self._entry[other, reference])].get(task)
+            runs = () if theirs is None else tuple(run for run in theirs.runs if run.checkpoint == reference)
+            if runs and theirs is not None:
+                alike = (theirs.split, theirs.protocol) == (cell.split, cell.protocol)
+                return runs if alike else ()
+        return ()
+
+
+def _entry(
+    name: str,
+    own: dict[str, tuple[Run, ...]],
+    other: dict[str, tuple[Run, ...]],
+    done: dict[str, Cell],
+    complete: bool,
+) -> Entry:
+    sizes = {task: cell.n_test for task, cell in done.items() if cell.n_test is not None}
+    return Entry(name, own, other, {task: done[task].metric for task in own}, sizes, complete)
+
+
+def _note(line: dict[str, Any], cells: dict[str, Cell]) -> str:
+    """Return what a reader must know before comparing a line with another."""
+    ways = {way for cell in cells.values() for way in cell.ways}
+    mixed = ways if any(len(cell.ways) > 1 for cell in cells.values()) else set()
     notes = []
+    if line["replicates"] not in ("", "0"):
+        notes.append(f"upstream replicates {line['replicates'].replace(' ', ', ')}")
     if line["missing"]:
         notes.append(f"missing {line['missing'].replace(' ', ', ')}")
     if line["n_failed"]:
@@ -311,21 +396,12 @@ def _differences(ways: set[str]) -> str:
     return "; ".join(differing) or "decoder, compile or memory layout"
 
 
-def _rank(lines: list[dict[str, Any]], cells: dict[str, dict[str, Cell]], tasks: list[str]) -> None:
-    """Fill in both ranks of the complete lines of one group."""
+def _average_rank(lines: list[dict[str, Any]], cells: dict[str, dict[str, Cell]], tasks: list[str]) -> None:
+    """Fill in the average rank of the complete lines of one group."""
     complete = [line for line in lines if line["complete"]]
-    ranked = [line for line in complete if not math.isnan(line["relative_error"])]
-    for line in ranked:
-        line["rank"] = 1 + sum(_bound(other, "high") < _bound(line, "low") for other in ranked)
     by_task = [shared_ranks([-cells[line["checkpoint"]][task].accuracy.mean for line in complete]) for task in tasks]
     for index, line in enumerate(complete):
         line["average_rank"] = mean(ranks[index] for ranks in by_task)
-
-
-def _bound(line: dict[str, Any], side: str) -> float:
-    """Return an interval's end, rounded so that the last bits decide nothing; without an interval, the estimate."""
-    value = line[f"relative_error_{side}"]
-    return round(line["relative_error"] if math.isnan(value) else value, 9)
 
 
 def shared_ranks(values: list[float]) -> list[float]:

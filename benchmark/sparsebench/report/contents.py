@@ -103,7 +103,7 @@ def _latest(runs: pd.DataFrame, contents: pd.Series) -> str:
 
 
 def _endings(contents: pd.Series, plain: str) -> pd.Series:
-    """Return a short ending for each content, as long as it must be to tell them apart; none for ``plain``."""
+    """Return a short ending for each content, as long as it must be for them to differ; none for ``plain``."""
     digests = {text: hashlib.sha256(text.encode()).hexdigest() for text in set(contents) - {plain}}
     length = _ENDING
     while len({digest[:length] for digest in digests.values()}) < len(digests):

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..analysis import align, build_panels, compare_models, holm, seeds_only, welch
+from ..analysis import TaskClasses, align, build_panels, compare_models, holm, seeds_only, welch
 from ..analysis.comparisons import Verdict, task_verdict
 from ..analysis.metrics import Sample, student_t_quantile
 from ..analysis.power import Needed
+from ..registry import load_tasks
 from ..schema import ResultsError
 from ..store import Predictions, Store
 from ..store.classes import read_classes
 from .sides import Side
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ def _from_predictions(first: Side, second: Side, random_tasks: bool) -> Evidence
         ]
     ).drop_duplicates(["model", "replicate", "task", "seed"])
     try:
-        panels = build_panels(runs, classes)
+        panels = build_panels(runs, classes, _clusters(classes))
         got = compare_models(panels, list(own[0].values()), list(own[1].values()), random_tasks=random_tasks)
     except ValueError as error:
         raise ResultsError(f"can't compare {first.text} and {second.text}: {error}") from error
@@ -177,6 +175,17 @@ def _from_predictions(first: Side, second: Side, random_tasks: bool) -> Evidence
         tuple(first.entries), tuple(second.entries), o.value, o.low, o.high, o.covers, math.nan, got.verdict,
         None if random_tasks else got.needed, tasks, got.perfect,
     )  # fmt: skip
+
+
+def _clusters(classes: Mapping[str, TaskClasses]) -> dict[str, dict[str, str]]:
+    """Return the source of each image of the registered tasks that declare what comes from one source."""
+    found = {}
+    for name, own in classes.items():
+        task = load_tasks().tasks.get(name)
+        if task is not None and task.clusters is not None:
+            sources = {image: task.clusters.source_of(image) for image in own.ids}
+            found[name] = {image: source for image, source in sources.items() if source is not None}
+    return {name: sources for name, sources in found.items() if sources}
 
 
 def _model_names(side: Side, prefix: str) -> dict[str, str]:

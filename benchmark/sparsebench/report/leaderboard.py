@@ -1,8 +1,9 @@
-"""The leaderboard: one line per checkpoint and group, a pure function of the records, without timings.
+"""The leaderboard: one line per entry and group, a pure function of records and predictions, without timings.
 
-The same runs in any order give the same bytes: columns and rows have one order, numbers six decimals. ``rank`` is
-shared by entries whose intervals of the relative error don't separate them (see
-:func:`sparsebench.report.aggregate.aggregate` for the rule); it is empty for an entry that lacks tasks or a reference.
+The same runs in any order give the same bytes: columns and rows have one order, numbers six decimals, and the
+bootstrap's seed is fixed. With 95 % confidence the true ranks of all entries of a group whose intervals have the same
+``scope`` lie between their ``rank_low`` and ``rank_high``; ``ranked`` is how many these are. An entry that lacks tasks,
+a reference or an interval has no rank.
 """
 
 from __future__ import annotations
@@ -20,21 +21,25 @@ from .aggregate import Aggregate, aggregate, mode_order
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..store.classes import Reader
+
 DECIMALS = 6
+_RANKS = ("rank_low", "rank_high", "ranked")
 
 COLUMNS: tuple[str, ...] = tuple(name for name, one in extensions.known("columns").items() if one.always)
 """The columns before those of the tasks: ``acc_<task>`` and ``sd_<task>`` for each task, sorted."""
 
 
-def leaderboard(frame: pd.DataFrame, more: Sequence[str] = ()) -> pd.DataFrame:
+def leaderboard(frame: pd.DataFrame, predictions: Reader | None = None, more: Sequence[str] = ()) -> pd.DataFrame:
     """Return the leaderboard of a tidy results table, its numbers rounded to :data:`DECIMALS`.
 
-    ``more`` are the names of further columns (``sparsebench list columns``), which stand after :data:`COLUMNS`.
+    ``more`` are the names of further columns (``sparsebench list columns``), which come after :data:`COLUMNS`. With
+    ``predictions`` (:func:`sparsebench.store.classes.classes_reader`) intervals cover test images.
 
     Groups are sorted by mode (linear first), protocol, probe, suite and architecture; lines by completeness, relative
     error, mean accuracy and id.
     """
-    return leaderboard_of(aggregate(frame), more)
+    return leaderboard_of(aggregate(frame, predictions=predictions), more)
 
 
 def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFrame:
@@ -64,7 +69,8 @@ def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFr
     table = pd.DataFrame(rows, columns=columns)
     numbers = table.select_dtypes("float").columns
     table[numbers] = table[numbers].round(DECIMALS) + 0.0  # no negative zero
-    table["rank"] = table["rank"].astype("Int64")
+    for name in _RANKS:
+        table[name] = table[name].astype("Int64")
     return table
 
 
@@ -75,8 +81,8 @@ def to_csv(table: pd.DataFrame) -> str:
     return csv_text(list(table.columns), ([_field(v) for v in row] for row in table.itertuples(index=False, name=None)))
 
 
-def write_leaderboard(frame: pd.DataFrame, file: Path) -> None:
-    """Write the leaderboard of a tidy results table as CSV, atomically.
+def write_leaderboard(frame: pd.DataFrame, file: Path, predictions: Reader | None = None) -> None:
+    """Write the leaderboard of a tidy results table as CSV, atomically; see :func:`leaderboard`.
 
     Raises
     ------
@@ -84,7 +90,7 @@ def write_leaderboard(frame: pd.DataFrame, file: Path) -> None:
         If the file can't be written.
     """
     try:
-        files.write_text(file, to_csv(leaderboard(frame)))
+        files.write_text(file, to_csv(leaderboard(frame, predictions)))
     except OSError as error:
         raise ResultsError(f"can't write {str(file)!r}: {error.strerror or error}") from error
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..common.timings import STAGES
 from ..schema import Numerics, RunRecord
 
+START = "start"
 OTHER = "other"
 """The stage of what no other covers: files, scores, the first epoch's allocation."""
 
@@ -56,7 +57,21 @@ def profile(records: Sequence[RunRecord]) -> list[Spent]:
     return [*spent, whole]
 
 
-def render_profile(records: Sequence[RunRecord], workers: int | None = None, jobs: int = 1) -> str:
+@dataclass(frozen=True)
+class Machine:
+    """What a machine could still give: its processors, and whether there is a GPU."""
+
+    cores: int = 1
+    gpu: bool = False
+
+
+def render_profile(
+    records: Sequence[RunRecord],
+    workers: int | None = None,
+    jobs: int = 1,
+    start: float | None = None,
+    machine: Machine | None = None,
+) -> str:
     """Return the profile as text: a line per group, the total, the bottleneck and what to do about it.
 
     Parameters
@@ -67,11 +82,18 @@ def render_profile(records: Sequence[RunRecord], workers: int | None = None, job
         Decoding threads they had (see :class:`sparsebench.runs.runner.RunOptions`).
     jobs : int
         How many ran at once; seconds are summed over them.
+    start : float, optional
+        Seconds from the command's start to the first run: imports, checks, the plan.
+    machine : Machine, optional
+        What advice is for; without it, any machine.
     """
     *groups, total = profile(records)
     if not groups:
         return "profile: no run was done now, so there is nothing to time; --overwrite always runs all of them again"
-    names = [name for name in (*STAGES, OTHER) if name in total.seconds]
+    if start is not None:
+        total = replace(total, seconds={START: start, **total.seconds})
+        groups = [Spent(START, {START: start}, 0), *groups]
+    names = [name for name in (START, *STAGES, OTHER) if name in total.seconds]
     rows = [["SECONDS", *names, "total"], *(_row(one, names) for one in groups), _row(total, names)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
@@ -85,34 +107,63 @@ def render_profile(records: Sequence[RunRecord], workers: int | None = None, job
     name = total.bottleneck
     if name is not None:
         share = total.seconds[name] / total.total
-        what = STAGES.get(name, "everything else")
-        lines.append(
-            f"bottleneck: {name} ({what}), {share:.0%} of the time: {advice(name, records[0].spec.numerics, workers)}"
-        )
+        what = {START: "imports, checks and the plan", **STAGES}.get(name, "everything else")
+        better = _advice_for(name, records, workers, jobs, machine)
+        lines.append(f"bottleneck: {name} ({what}), {share:.0%} of the time: {better}")
     return "\n".join(lines)
 
 
-def advice(name: str, numerics: Numerics, workers: int | None = None) -> str:
-    """Return what makes a stage faster, given how it was run."""
-    gpu = numerics.device != "cpu"
-    threads = "" if gpu else f"--threads N (now {numerics.threads}), "
-    more = "" if workers is None else f" (now {workers})"
+def _advice_for(
+    name: str, records: Sequence[RunRecord], workers: int | None, jobs: int, machine: Machine | None
+) -> str:
+    """Return the advice on a stage, for how these runs were done."""
+    slowest = max(records, key=lambda record: record.stages.get(name, 0.0))
+    return advice(name, slowest.spec.numerics, workers, jobs=jobs, probe=slowest.spec.probe, machine=machine)
+
+
+def advice(
+    name: str,
+    numerics: Numerics,
+    workers: int | None = None,
+    *,
+    jobs: int = 1,
+    probe: str | None = None,
+    machine: Machine | None = None,
+) -> str:
+    """Return what makes a stage faster, given how it was run and on what; only what can still be done is named."""
+    on_gpu = numerics.device != "cpu"
+    cores = machine.cores if machine else 2**16
+    threads = f"--threads N (now {numerics.threads})" if not on_gpu and numerics.threads * jobs < cores else ""
+    gpu = "a GPU: --device cuda" if not on_gpu and (machine is None or machine.gpu) else ""
+    more = f"--jobs N (now {jobs}) runs several groups at once" if jobs * numerics.threads < cores else ""
+    nothing = "nothing here makes it faster on this machine"
+    if name == START:
+        return "starting: more checkpoints, tasks and seeds in one command share one start"
     if name in ("decode", "data"):
-        pillow = ", --decoder fast" if numerics.decoder == "pillow" else ""
-        later = "; crops are cached, so the next checkpoint waits less" if name == "decode" else ""
-        return f"decoding: --workers N{more}{pillow}{later}"
+        given = f"--workers N{'' if workers is None else f' (now {workers})'}" if cores > 1 else ""
+        pillow = "--decoder fast" if numerics.decoder == "pillow" else ""
+        later = "crops are cached, so the next checkpoint waits less" if name == "decode" else ""
+        return f"decoding: {_either('; ', _either(', ', given, pillow), later) or nothing}"
     if name == "backbone":
-        engine = "" if gpu or numerics.engine != "torch" else "--engine auto, "
-        return f"backbone: {engine}{threads}".rstrip(", ") + ("" if gpu else ", or a GPU: --device cuda")
+        engine = "" if on_gpu or numerics.engine != "torch" else "--engine auto"
+        return f"backbone: {_either(', or ', _either(', ', engine, threads), gpu) or nothing}"
     if name == "probe":
-        return f"probe: {threads}--probe lbfgs or ridge fit in a fraction of sgd's time"
+        quicker = "--probe lbfgs or ridge fit in a fraction of sgd's time" if probe in (None, "sgd") else ""
+        return f"probe: {_either(', ', threads, quicker) or more or nothing}"
     if name == "train":
-        return "finetuning: " + ("--precision bf16" if gpu else f"{threads}or a GPU: --device cuda")
+        faster = "--precision bf16" if on_gpu and numerics.precision == "fp32" else ""
+        return f"finetuning: {_either(' or ', faster, threads, gpu) or more or nothing}"
     if name == "cache":
         return "cache: put it on a faster disk with SPARSEBENCH_CACHE"
     if name == "load":
-        return "loading: more seeds and probes a command share one load; --jobs N loads side by side"
-    return "the work is small: --jobs N runs several groups at once"
+        beside = "--jobs N loads side by side" if more else ""
+        return f"loading: {_either('; ', 'more seeds and probes a command share one load', beside)}"
+    return f"the work is small: {more or 'more of it in one command shares one start'}"
+
+
+def _either(link: str, *texts: str) -> str:
+    """Join the texts that aren't empty."""
+    return link.join(text for text in texts if text)
 
 
 def _spent(label: str, records: Sequence[RunRecord]) -> Spent:

@@ -196,7 +196,7 @@ def _accuracy(part: Aggregate, checkpoint: str) -> str:
 
 
 def _name(group: dict[str, str], groups: list[dict[str, str]]) -> str:
-    """Return a group's mode, with what tells it apart from others of the mode."""
+    """Return a group's mode, with what distinguishes it from others of the mode."""
     same = [other for other in groups if other["mode"] == group["mode"]]
     more = [group[name] for name in group if name != "mode" and len({other[name] for other in same}) > 1]
     return " ".join(part for part in (group["mode"], *more) if part)

@@ -10,7 +10,9 @@ from ..common.filenames import safe_name
 from ..registry.names import method_names
 from ..schema import UNDERFIT
 
-SEED_CAPTION: Final = "A seed redraws head and order, not the upstream model."
+SEED_CAPTION: Final = (
+    "Seeds change the classifier's initialisation and the order of the data; the pruned backbone stays the same."
+)
 _DRAWS_CAPTION: Final = (
     "A seed's few-shot accuracy is the mean over many random draws of training images; ± is the spread of these means,"
     " not of single draws."
@@ -106,7 +108,7 @@ _MODE_TITLES: Final = {"linear": "Linear: frozen features", "full": "Full finetu
 
 
 def panel_title(group: dict[str, str], groups: list[dict[str, str]]) -> str:
-    """Return the mode, with what else tells the panels of one mode apart."""
+    """Return the mode, with what else distinguishes the panels of one mode."""
     title = _MODE_TITLES.get(group["mode"], group["mode"])
     same = [other for other in groups if other["mode"] == group["mode"]]
     more = [group[name] for name in group if name != "mode" and len({other[name] for other in same}) > 1]
@@ -114,9 +116,9 @@ def panel_title(group: dict[str, str], groups: list[dict[str, str]]) -> str:
 
 
 def distinguish(group: dict[str, str], groups: list[dict[str, str]], always: tuple[str, ...] = ()) -> str:
-    """Return the ending of a file's name: what tells a group apart from the others."""
-    told = [n for n in group if n in always or len({other[n] for other in groups}) > 1]
-    return "".join(f"-{safe_name(group[n])}" for n in told if group[n])
+    """Return the ending of a file's name: what distinguishes a group from the others."""
+    differing = [n for n in group if n in always or len({other[n] for other in groups}) > 1]
+    return "".join(f"-{safe_name(group[n])}" for n in differing if group[n])
 
 
 def _number(name: str, count: int) -> int:

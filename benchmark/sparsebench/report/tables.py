@@ -17,6 +17,15 @@ from .aggregate import Aggregate
 from .style import UNDERFIT_CAPTION, group_title, metric_sentence, percent, seed_caption, signed_percent
 
 NOTHING = "–"
+RELATIVE_ERROR, INTERVAL_OVER, IMAGE_BOUND, RANKS = "Relative error %", "Interval over", "Images", ("Avg. rank", "Rank")
+RANK_CAPTION = (
+    "Rank: with 95 % confidence the true ranks of all entries lie in these intervals; only entries whose intervals have"
+    " the same scope are ranked together."
+)
+IMAGE_CAPTION = (
+    "Images: without predictions no interval covers the test images; by binomial variances an interval over them alone"
+    " has at most this half-width."
+)
 _COLUMN = 8
 """Columns of a table that fit into one column of a two-column page."""
 
@@ -60,17 +69,40 @@ def build_table(title: str, statistics: Aggregate) -> Table:
     lines = statistics.lines
     cells = {task: [statistics.cell(line["checkpoint"], task) for line in lines] for task in tasks}
     ranks = [rank_text(line["average_rank"], 1) for line in lines]
+    scopes = {line["scope"] for line in lines if _has_interval(line)}
+    bounds = [_bound(line["image_bound"]) for line in lines]
     columns = [
         [Field(line["checkpoint"] + (" *" if line["note"] else "")) for line in lines],
         [Field(sparsity_text(line)) for line in lines],
         *(mark_best([c.mean if c else math.nan for c in cells[t]], [spread(c) for c in cells[t]]) for t in tasks),
         mark_best(_of_complete(lines, "mean_accuracy"), [_percent(line["mean_accuracy"]) for line in lines]),
         mark_best(_of_complete(lines, "relative_error"), [relative_error(line) for line in lines], smallest=True),
+        *([[Field(line["scope"] if _has_interval(line) else "") for line in lines]] if len(scopes) > 1 else []),
+        *([[Field(text) for text in bounds]] if any(bounds) else []),
         mark_best(_of_complete(lines, "average_rank"), ranks, smallest=True),
-        [Field(rank_text(line["rank"])) for line in lines],
+        [Field(rank_interval(line)) for line in lines],
     ]
-    header = ("Checkpoint", "Sparsity %", *tasks, "Mean", "Relative error %", "Avg. rank", "Rank")
-    return Table(title, header, tuple(zip(*columns, strict=True)), _notes(lines, statistics))
+    over = f" [95 % over {next(iter(scopes))}]" if len(scopes) == 1 else ""
+    header = ("Checkpoint", "Sparsity %", *tasks, "Mean", RELATIVE_ERROR + over)
+    header += ((INTERVAL_OVER,) if len(scopes) > 1 else ()) + ((IMAGE_BOUND,) if any(bounds) else ())
+    return Table(title, (*header, *RANKS), tuple(zip(*columns, strict=True)), _notes(lines, statistics))
+
+
+def _has_interval(line: dict[str, Any]) -> bool:
+    return bool(line["relative_error_high"] > line["relative_error_low"])
+
+
+def _bound(value: float) -> str:
+    return "" if math.isnan(value) else f"± {percent(value, 1)}"
+
+
+def rank_interval(line: dict[str, Any]) -> str:
+    """Return a summary line's rank as an interval, ``3–9 of 31``."""
+    low, high, ranked = (line[name] for name in ("rank_low", "rank_high", "ranked"))
+    if low is None or low != low:
+        return NOTHING
+    ends = f"{low:.0f}" if low == high else f"{low:.0f}–{high:.0f}"
+    return f"{ends} of {ranked:.0f}"
 
 
 def spread(cell: Sample | None) -> str:
@@ -138,9 +170,10 @@ def _notes(lines: list[dict[str, Any]], statistics: Aggregate) -> tuple[str, ...
     metric = metric_sentence(statistics.per_class_tasks)
     notes += [metric] if metric else []
     notes.append("Relative error: mean over tasks of the increase in error against the dense reference, 95 % interval.")
-    ranks = "Avg. rank: the mean over tasks of the accuracy's rank."
-    shared = "Entries that their intervals don't tell apart share a rank."
-    notes.append(f"{seed_caption(lines[0]['probe'])} {ranks} {shared}")
+    if any(not math.isnan(line["image_bound"]) for line in lines):
+        notes.append(IMAGE_CAPTION)
+    notes.append(f"{seed_caption(lines[0]['probe'])} Avg. rank: the mean over tasks of the accuracy's rank.")
+    notes += [RANK_CAPTION] if any(rank_interval(line) != NOTHING for line in lines) else []
     notes += [UNDERFIT_CAPTION] if any(line["underfit"] for line in lines) else []
     marked = [f"{line['checkpoint']}: {line['note']}" for line in lines if line["note"]]
     return (*notes, *([f"* {'. '.join(marked)}."] if marked else []))
@@ -148,7 +181,7 @@ def _notes(lines: list[dict[str, Any]], statistics: Aggregate) -> tuple[str, ...
 
 def _seeds_sentence(least: int, most: int) -> str:
     if most <= 1:
-        return "Accuracy in percent, of one seed: there is no spread, and ranks don't allow for any."
+        return "Accuracy in percent, of one seed: there is no spread."
     seeds = f"{least}" if least == most else f"{least} to {most}"
     return f"Accuracy in percent, mean ± standard deviation over {seeds} seeds."
 

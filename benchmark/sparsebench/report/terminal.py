@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..registry import Registry, load_tasks
 from ..schema.text import printable
-from .aggregate import GROUP, Aggregate, statistics_of
+from .aggregate import GROUP, Aggregate, entries_of, kept_of, statistics_of
 from .contents import by_content
 from .style import UNDERFIT_CAPTION, group_title, seed_caption
-from .tables import Field, Table, build_table
+from .tables import IMAGE_BOUND, INTERVAL_OVER, RANKS, Field, Table, build_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..store.classes import Reader
 
 Commands = Mapping[str, str] | Callable[[str], str | None]
 """From a reference's id to the command that runs it."""
@@ -34,6 +36,7 @@ def render_terminal(
     width: int | None = None,
     colour: bool = False,
     registry: Registry | None = None,
+    predictions: Reader | None = None,
 ) -> str:
     """Return the closing table of a run as text.
 
@@ -51,29 +54,38 @@ def render_terminal(
         Whether to use the terminal's bold and dim.
     registry : Registry, optional
         The tasks and suites; the built-in ones by default.
+    predictions : callable, optional
+        What :func:`sparsebench.store.classes.classes_reader` gives: with it intervals cover test images.
     """
     columns = width or shutil.get_terminal_size((100, 24)).columns
     parts, captions = [], []
-    for group, part in _asked(frame, keys, registry):
+    scopes: dict[str, None] = {}
+    for group, part in _asked(frame, keys, registry, predictions):
         chosen = part.summary
         table = build_table(group_title(group), part)
         captions.append(seed_caption(group["probe"]))
+        scopes |= dict.fromkeys(chosen.loc[chosen["relative_error_high"] > chosen["relative_error_low"], "scope"])
         parts.append(_draw(table, columns, colour) + "".join(f"{note}\n" for note in _notes(chosen, commands)))
     if not parts:
         return "No results yet.\n"
     caption = " ".join(dict.fromkeys(captions))
-    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds; [95 % interval]. {caption}\n"
+    interval = f"; [95 % interval over {', or over '.join(scopes)}]" if scopes else ""
+    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds{interval}. {caption}\n"
 
 
 def closing_rows(
-    frame: pd.DataFrame, *, keys: Collection[str] | None = None, registry: Registry | None = None
+    frame: pd.DataFrame,
+    *,
+    keys: Collection[str] | None = None,
+    registry: Registry | None = None,
+    predictions: Reader | None = None,
 ) -> list[dict[str, Any]]:
     """Return the closing table of a run as values: a row per checkpoint and group, with its ``cells`` by task.
 
     The parameters are those of :func:`render_terminal`; accuracies are fractions, and what isn't known is None.
     """
     rows: list[dict[str, Any]] = []
-    for _, part in _asked(frame, keys, registry):
+    for _, part in _asked(frame, keys, registry, predictions):
         cells = json.loads(part.cells.to_json(orient="records", double_precision=15))
         for line in json.loads(part.summary.to_json(orient="records", double_precision=15)):
             own = [cell for cell in cells if cell["checkpoint"] == line["checkpoint"]]
@@ -83,15 +95,16 @@ def closing_rows(
 
 
 def _asked(
-    frame: pd.DataFrame, keys: Collection[str] | None, registry: Registry | None
+    frame: pd.DataFrame, keys: Collection[str] | None, registry: Registry | None, predictions: Reader | None
 ) -> Iterator[tuple[dict[str, str], Aggregate]]:
     """Yield each group with the statistics of the checkpoints that were asked for."""
-    shown = by_content(frame, registry or load_tasks())
-    asked = set(shown["checkpoint"])
+    registry = registry or load_tasks()
+    shown = by_content(frame, registry)
+    asked = set(entries_of(shown))
     if keys is not None:
         shown = _with_references(shown, set(keys))
-        asked = set(shown.loc[shown["record_key"].isin(keys), "checkpoint"])
-    for group, part in statistics_of(shown).groups():
+        asked = set(entries_of(shown[shown["record_key"].isin(keys)]))
+    for group, part in statistics_of(shown, kept_of(registry, predictions)).groups():
         chosen = part.summary[part.summary["checkpoint"].isin(asked)].reset_index(drop=True)
         if len(chosen):
             yield group, Aggregate(part.cells, chosen)
@@ -125,8 +138,10 @@ def _with_references(table: pd.DataFrame, keys: set[str]) -> pd.DataFrame:
 
 def _draw(table: Table, width: int, colour: bool) -> str:
     """Return the table, a line per checkpoint; a column per checkpoint where only that fits; else in pieces."""
-    ranks = [table.header.index(name) for name in ("Avg. rank", "Rank")]  # of use among many entries, not after a run
-    rows = [tuple(Field(name) for name in table.header), *table.rows]
+    # of use among many entries, not after a run
+    ranks = [i for i, name in enumerate(table.header) if name in (*RANKS, IMAGE_BOUND, INTERVAL_OVER)]
+    header = (Field(name.partition(" [")[0]) for name in table.header)  # what intervals cover is said below
+    rows = [tuple(header), *table.rows]
     upright = [[f for i, f in enumerate(row) if i not in ranks] for row in rows]
     turned = [list(row) for row in zip(*upright, strict=True)]
     if _natural_width(upright) <= width:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..registry import Registry
+    from ..store.classes import Reader
 
 Part = Callable[[], Iterable[Path]]
 """Writes a part of a report, and gives each file as it is written."""
@@ -34,6 +35,7 @@ def write_report(
     bench: pd.DataFrame | None = None,
     registry: Registry | None = None,
     columns: Sequence[str] = (),
+    predictions: Reader | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
@@ -51,7 +53,7 @@ def write_report(
     comparison : DataFrame, optional
         What :func:`sparsebench.report.compare` gives: written as ``comparison.csv``, ``.md`` and ``.tex``.
     wrote : callable, optional
-        Is told of each file when it is written.
+        Called with the path of each file when it is written.
     bench : DataFrame, optional
         What :func:`sparsebench.report.read_bench` gives: written as ``speed.csv`` beside the accuracy, and a table in
         ``tables.md`` and ``tables.tex``.
@@ -59,6 +61,8 @@ def write_report(
         The tasks and suites; the built-in ones by default.
     columns : sequence of str
         Further columns of the leaderboard.
+    predictions : callable, optional
+        What :func:`sparsebench.store.classes.classes_reader` gives: with it intervals cover test images.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def write_report(
     """
     ensure_writable(out)
     frame = tidy(frame)
-    statistics = aggregate(frame, registry)
+    statistics = aggregate(frame, registry, predictions)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
     for name, part in [*_parts(frame, statistics, out, bench, columns), *_comparison(comparison, out)]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import extensions
-from ..datasets.base import TaskData
 from ..datasets.images.transforms import resolve_transform
+from ..datasets.known import KnownTask
 from ..engines import check_choice
 from ..models.entries import select_checkpoints
+from ..models.facts import Facts, load_facts
 from ..registry import Registry
 from ..registry.selection import Selection, select_modes, select_tasks, task_protocols
 from ..schema import (
@@ -21,7 +22,6 @@ from ..schema import (
     InputError,
     Mode,
     Numerics,
-    Preprocess,
     Protocol,
     RunSpec,
     Suite,
@@ -30,7 +30,7 @@ from ..schema import (
 from .prefetch import Missing, Prefetch
 
 if TYPE_CHECKING:
-    from ..models.backbone import Backbone, BackboneInfo
+    from ..models.backbone import Backbone
 
 Overwrite = Literal["never", "failed", "always"]
 PredictionKind = Literal["logits", "classes"]
@@ -82,12 +82,8 @@ class Plan:
         ``never`` keeps every record, ``failed`` runs failures again, ``always`` runs everything again.
         """
         done = {"never": {"ok", "failed"}, "failed": {"ok"}, "always": set()}[overwrite]
-        groups = []
-        for group in self.groups:
-            runs = tuple(run for run in group.runs if statuses.get(run.record_key) not in done)
-            if runs:
-                groups.append(group.model_copy(update={"runs": runs}))
-        return replace(self, groups=tuple(groups))
+        wanted = {run.record_key for run in self.runs if statuses.get(run.record_key) not in done}
+        return replace(self, groups=tuple(left for group in self.groups if (left := group.only(wanted)) is not None))
 
     def with_engines_of(self, done: Collection[RunSpec]) -> Plan:
         """Return the plan with the engine of each run that is done, whatever engine that was: for engine ``auto``."""
@@ -122,8 +118,9 @@ def make_plan(
 ) -> Plan:
     """Check everything that can be checked, and expand a selection to runs.
 
-    Every selected checkpoint is loaded and every selected task opened, so that what would fail for certain fails now.
-    What needs no tensors is checked first, before torch is imported.
+    Every selected checkpoint is loaded, unless the same file was loaded before, and every selected task opened, unless
+    its fingerprint is registered, so that what would fail for certain fails now. What needs no tensors is checked
+    first, before torch is imported.
 
     Parameters
     ----------
@@ -163,33 +160,31 @@ def make_plan(
         limits = {task.id: task.with_limit(selection.limit) for task in tasks}
         tasks = list(limits.values())
         protocols = {(mode, limits[name].id): own for (mode, name), own in protocols.items()}
-    checkpoints = select_checkpoints(selection, registry, suite)
+    checkpoints = select_checkpoints(selection, registry, suite, places.cache_dir)
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data
-    from ..models.loading import load_entry
-
-    infos: list[tuple[BackboneInfo, Preprocess]] = []
+    known: list[tuple[Checkpoint, Facts]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
         if provided.missing_of(checkpoint):
             continue
         notify(f"checking checkpoint {checkpoint.id}")
-        backbone = load_entry(checkpoint)
-        twice = next((other for other, _ in infos if _same(other, backbone.info)), None)
+        facts, backbone = load_facts(checkpoint, places.cache_dir)
+        twice = next((other for other, its in known if _same(its, facts)), None)
         if twice is not None:
             text = f"checkpoint {checkpoint.id} holds the same weights and mask as {twice.id}: run once, as {twice.id}"
             warnings.warn(text, stacklevel=2)
             continue
-        _say_unheld(backbone.info)
-        infos.append((backbone.info, backbone.preprocess))
+        _say_unheld(checkpoint, facts)
+        known.append((checkpoint, facts))
         for mode in modes:
-            computed[checkpoint.id, mode] = _numerics(backbone, mode, numerics, notify)
+            computed[checkpoint.id, mode] = _numerics(checkpoint, backbone, mode, numerics, notify)
     context = _Context(suite, computed, tuple(selection.seeds))
     groups = [
         _group(context, protocol, *loaded, data)
         for mode in modes
         for of_tasks in zip(*(protocols[mode, data.task.id] for data in opened), strict=True)
-        for loaded in infos
+        for loaded in known
         for data, protocol in zip(opened, of_tasks, strict=True)
     ]
     unknown = [
@@ -203,12 +198,16 @@ def make_plan(
     return Plan(tuple(groups), tuple(unknown), provided.missing)
 
 
-def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, notify: Callable[[str], None]) -> Numerics:
+def _numerics(
+    checkpoint: Checkpoint, backbone: Backbone | None, mode: Mode, asked: Numerics, notify: Callable[[str], None]
+) -> Numerics:
     """Return how a checkpoint's runs of a mode are computed, with the engine that will run."""
     if mode == "full" or asked.engine == "torch":
         return asked.model_copy(update={"engine": "torch"})
     from ..engines.choice import pinned
+    from ..models.loading import load_entry
 
+    backbone = backbone or load_entry(checkpoint)
     size = backbone.preprocess.input_size
     found = pinned(backbone.module, asked, (_BATCH, 3, size, size))
     if found.engine != asked.engine:
@@ -216,18 +215,15 @@ def _numerics(backbone: Backbone, mode: Mode, asked: Numerics, notify: Callable[
     return found
 
 
-def _say_unheld(info: BackboneInfo) -> None:
+def _say_unheld(checkpoint: Checkpoint, facts: Facts) -> None:
     """Warn of more zeros than chance leaves in a sparse checkpoint, where no mask holds them."""
-    from ..models.masks import DENSE_BELOW
-
-    report = info.sparsity
-    if info.checkpoint.method != "dense" and report.unheld_fraction >= DENSE_BELOW:
-        share = f"{report.unheld:,} weights are zero ({report.unheld_fraction:.1%} of those kept)"
-        text = f"checkpoint {info.id}: {share} that no mask holds, and full mode trains them; inspect shows where"
+    if facts.many_unheld:
+        share = f"{facts.unheld:,} weights are zero ({facts.unheld_fraction:.1%} of those kept)"
+        text = f"checkpoint {checkpoint.id}: {share} that no mask holds, and full mode trains them; inspect shows where"
         warnings.warn(text, stacklevel=3)
 
 
-def _same(one: BackboneInfo, other: BackboneInfo) -> bool:
+def _same(one: Facts, other: Facts) -> bool:
     """Return whether two checkpoints are the same by content, so that their runs would have the same ids."""
     return (one.arch, one.weights_sha256, one.mask_sha256) == (other.arch, other.weights_sha256, other.mask_sha256)
 
@@ -241,17 +237,17 @@ class _Context:
     seeds: tuple[int, ...]
 
 
-def _group(context: _Context, protocol: Protocol, info: BackboneInfo, preprocess: Preprocess, data: TaskData) -> Group:
+def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts: Facts, data: KnownTask) -> Group:
     task, mode = data.task, protocol.mode
-    if protocol.grid is not None and len(data.val) == 0:
+    if protocol.grid is not None and data.n_val == 0:
         raise InputError(
             f"protocol {protocol.name!r} chooses hyperparameters on val, but task {task.id!r} has no val images",
             "add a val/ folder, or use another suite",
         )
-    transform = resolve_transform(preprocess, task, protocol)
-    first = _first_spec(context, info, data, protocol, transform.sha256)
+    transform = resolve_transform(facts.preprocess, task, protocol)
+    first = _first_spec(context, checkpoint, facts, data, protocol, transform.sha256)
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in _seeds(context, protocol))
-    return Group(checkpoint=info.checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
+    return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
 
 
 def _seeds(context: _Context, protocol: Protocol) -> tuple[int, ...]:
@@ -261,15 +257,20 @@ def _seeds(context: _Context, protocol: Protocol) -> tuple[int, ...]:
 
 
 def _first_spec(
-    context: _Context, info: BackboneInfo, data: TaskData, protocol: Protocol, transform_sha256: str
+    context: _Context,
+    checkpoint: Checkpoint,
+    facts: Facts,
+    data: KnownTask,
+    protocol: Protocol,
+    transform_sha256: str,
 ) -> RunSpec:
     """Return the run of seed 0; the others differ in their seed alone."""
-    checkpoint, task = info.checkpoint, data.task
+    task = data.task
     return RunSpec(
-        arch=info.arch,
+        arch=facts.arch,
         family=checkpoint.family,
-        weights_sha256=info.weights_sha256,
-        mask_sha256=info.mask_sha256,
+        weights_sha256=facts.weights_sha256,
+        mask_sha256=facts.mask_sha256,
         split_sha256=data.split_sha256,
         transform_sha256=transform_sha256,
         mode=protocol.mode,
@@ -280,7 +281,7 @@ def _first_spec(
         method=checkpoint.method,
         variant=checkpoint.variant,
         sparsity=checkpoint.sparsity,
-        sparsity_measured=info.sparsity_measured,
+        sparsity_measured=facts.sparsity_measured,
         sparsity_scope=checkpoint.sparsity_scope,
         distribution=checkpoint.distribution,
         nm=checkpoint.nm,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ..common.paths import datasets_dir
-from ..datasets import can_download, download_task, open_task
-from ..datasets.base import TaskData
-from ..downloads import ByHandError, Fetcher, FetchError, TransferDisplay, find_state, offline_reason
+from ..datasets.known import KnownTask, registered
+from ..downloads import ByHandError, FetchError, find_state, offline_reason
 from ..downloads.locating import remedy
 from ..schema import (
     Checkpoint,
@@ -23,6 +22,10 @@ from ..schema import (
     SparsebenchError,
     Task,
 )
+
+if TYPE_CHECKING:
+    from ..datasets import TaskData
+    from ..downloads import Fetcher
 
 Note = Callable[[str], None]
 IfMissing = Literal["refuse", "skip", "name"]
@@ -52,9 +55,9 @@ class Missing:
 
 @dataclass(frozen=True)
 class Provision:
-    """What is here of what a plan reads: the tasks' data in their order, and what is missing."""
+    """What is here of what a plan reads: what is known of the tasks' data, in their order, and what is missing."""
 
-    data: tuple[TaskData, ...]
+    data: tuple[KnownTask, ...]
     missing: tuple[Missing, ...] = ()
 
     def missing_of(self, *subjects: Checkpoint | Task) -> tuple[Missing, ...]:
@@ -73,8 +76,8 @@ class Prefetch:
         Where data sets live; None is the default folder.
     cache_dir : Path or None
         Where the results of slow checks are remembered.
-    fetcher : Fetcher
-        Fetches checkpoint files.
+    fetcher : callable
+        Gives what fetches checkpoint files, when there is one to fetch.
     begin : callable, optional
         Called with what is fetched next.
     forbidden : str or None
@@ -88,7 +91,7 @@ class Prefetch:
 
     data_dir: Path | None = None
     cache_dir: Path | None = None
-    fetcher: Fetcher = field(default_factory=Fetcher)
+    fetcher: Callable[[], Fetcher] = field(default_factory=lambda: _fetcher)
     begin: Note | None = None
     forbidden: str | None = field(default_factory=offline_reason)
     command: str = "sparsebench fetch"
@@ -115,12 +118,12 @@ class Prefetch:
             If something is missing that can't or may not be fetched, and ``if_missing`` is ``refuse`` (everything that
             is missing is named); or if a data set is here, but damaged or not what its task says.
         """
-        opened: dict[str, TaskData] = {}
+        opened: dict[str, KnownTask] = {}
         missing = [_absent(c) for entry in checkpoints for c in entry.files() if find_state(c.file) != "here"]
         for task in tasks:
             note(f"checking task {task.id}")
             try:
-                opened[task.id] = self.open(task)
+                opened[task.id] = self.know(task)
             except DatasetError as error:
                 there = isinstance(error, DifferentDataError) or not isinstance(error, MissingDataError)
                 fetchable = not isinstance(error, DifferentDataError) and self.can_download(task)
@@ -133,7 +136,7 @@ class Prefetch:
             missing = self._get(missing, opened)
         return Provision(tuple(opened[task.id] for task in tasks if task.id in opened), tuple(missing))
 
-    def _get(self, missing: Sequence[Missing], opened: dict[str, TaskData]) -> list[Missing]:
+    def _get(self, missing: Sequence[Missing], opened: dict[str, KnownTask]) -> list[Missing]:
         """Fetch what can and may be fetched, data sets first, and return what is missing still."""
         left: list[Missing] = []
         failures: list[SparsebenchError] = []
@@ -146,7 +149,7 @@ class Prefetch:
                     self.fetch(need.subject)
                 else:
                     self.download(need.subject)
-                    opened[need.subject.id] = self.open(need.subject)
+                    opened[need.subject.id] = self.know(need.subject)
             except (FetchError, DatasetError) as error:
                 if self.if_missing == "refuse" and isinstance(error, DatasetError):
                     raise
@@ -161,16 +164,31 @@ class Prefetch:
             )
         return left
 
+    def know(self, task: Task) -> KnownTask:
+        """Return what is known of a task's data: as registered, else as found when it is opened."""
+        return registered(task) or KnownTask.of(self.open(task))
+
+    def verify(self, tasks: Iterable[Task]) -> None:
+        """Open the tasks of which only what is registered is known, or raise :class:`DatasetError`."""
+        for task in {task.id: task for task in tasks if registered(task)}.values():
+            self.open(task)
+
     def open(self, task: Task) -> TaskData:
         """Return a task's data, or raise :class:`DatasetError`; nothing is fetched."""
+        from ..datasets import open_task
+
         return open_task(task, self.data_root, self.cache_dir)
 
     def can_download(self, task: Task) -> bool:
         """Return whether a task's data set can be fetched."""
+        from ..datasets import can_download
+
         return can_download(task)
 
     def download(self, task: Task) -> None:
         """Fetch a task's data set, or raise :class:`DatasetError`."""
+        from ..datasets import download_task
+
         if self.begin is not None:
             self.begin(f"data set {task.id}")
         download_task(task, self.data_root)
@@ -179,7 +197,7 @@ class Prefetch:
         """Return the path of a checkpoint's file, fetched if it isn't there, or raise :class:`CheckpointError`."""
         if find_state(checkpoint.file) == "fetchable" and self.begin is not None:
             self.begin(checkpoint.id)
-        return self.fetcher.fetch(checkpoint)
+        return self.fetcher().fetch(checkpoint)
 
     def _check(self, missing: Sequence[Missing]) -> None:
         """Raise if anything is missing that isn't fetched now; what is missing is named."""
@@ -196,6 +214,12 @@ class Prefetch:
                 f"not here, and no address gives them: {', '.join(counted(others))}",
                 f"what to do: {self.command} --dry-run; {_WITHOUT}",
             )
+
+
+def _fetcher() -> Fetcher:
+    from ..downloads import Fetcher
+
+    return Fetcher()
 
 
 def _absent(checkpoint: Checkpoint) -> Missing:
@@ -240,6 +264,8 @@ def fetch_missing(entry: Checkpoint, *, offline: bool = False) -> None:
         raise CheckpointError(
             f"checkpoint {entry.id} is not here", f"{forbidden} forbids fetching; with a network: {remedy(entry)}"
         )
+    from ..downloads import Fetcher, TransferDisplay
+
     with TransferDisplay() as display:
         display.begin(entry.id)
         Fetcher(progress=display.update, note=display.line).fetch(entry)

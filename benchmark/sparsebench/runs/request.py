@@ -6,15 +6,16 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from .. import extensions
 from ..common.paths import cache_dir as default_cache
 from ..common.retry import CHECKPOINT_SECONDS, RETRIES
-from ..downloads import Fetcher, Limits, TransferDisplay, offline_reason
+from ..downloads import offline_reason
 from ..registry import Registry, load_registry
 from ..registry.protocols import settings_texts
 from ..registry.selection import Selection
@@ -23,6 +24,9 @@ from .executors.cluster import Cluster, read_cluster
 from .logs import check_logger
 from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind
 from .prefetch import IfMissing, Prefetch, fetch_command
+
+if TYPE_CHECKING:
+    from ..downloads import Fetcher, Limits, TransferDisplay
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,11 @@ class Request:
         return given.for_runs(self.numerics, self.workers or 0) if isinstance(given, Cluster) else given
 
     def registry(self) -> Registry:
-        """Return the built-in registry with the request's own files."""
+        """Return the built-in registry with the request's own files, which are read once."""
+        return self._registry
+
+    @cached_property
+    def _registry(self) -> Registry:
         return load_registry(self.registry_files, self.tasks_dirs, self.data_dir)
 
     def prefetch(
@@ -90,10 +98,16 @@ class Request:
         if_missing: IfMissing = "refuse",
     ) -> Prefetch:
         """Return what fetches the request's files: ``forbidden`` says what forbids it, if anything does."""
+
+        def fetcher() -> Fetcher:
+            from ..downloads import Fetcher, Limits
+
+            return Fetcher(limits or Limits(), display.update, display.line)
+
         return Prefetch(
             data_dir=self.data_dir,
             cache_dir=self.cache_dir,
-            fetcher=Fetcher(limits or Limits(), display.update, display.line),
+            fetcher=fetcher,
             begin=display.begin,
             forbidden=forbidden,
             command=fetch_command(options_of(self)),
@@ -130,6 +144,7 @@ def options_of(request: Request) -> list[tuple[str, Sequence[object]]]:
         ("--arch", selection.archs),
         ("--method", selection.methods),
         ("--variant", selection.variants),
+        ("--replicate", selection.replicates),
         ("--sparsity", [f"{s:g}" for s in selection.sparsities]),
         ("--checkpoint", selection.checkpoints),
         ("--task", selection.tasks),
@@ -190,9 +205,9 @@ def request_of(selection: Selection, results: Path, options: dict[str, Any]) -> 
         others[name] = [Path(path) for path in several(others.get(name))]
     cluster = others.get("cluster")
     if isinstance(cluster, dict):
-        others["cluster"] = read_cluster(None, **cluster)
-    elif cluster is not None and not isinstance(cluster, Cluster):
-        others["cluster"] = read_cluster(Path(cluster))
+        others["cluster"] = read_cluster(None, others.get("executor"), **cluster)
+    elif isinstance(cluster, (str, Path)):
+        others["cluster"] = read_cluster(Path(cluster), others.get("executor"))
     for values in (computed, others):  # a Python file may be given as a path
         values |= {name: str(v) for name, v in values.items() if name in ("engine", "executor") and v is not None}
     if computed:

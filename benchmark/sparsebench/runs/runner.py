@@ -187,7 +187,7 @@ def _write(session: Session, record: RunRecord, predictions: Predictions | None,
                 "head_file": None,
             }
             record = record.model_copy(update=update)
-    with contextlib.suppress(RunError):  # the disk itself is full: the caller is told of the failure all the same
+    with contextlib.suppress(RunError):  # the disk itself is full: the caller gets the failure all the same
         store.write_failure(record)
     return record
 

@@ -57,7 +57,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a run keeps how far it is, and who is told of its epochs."""
+    """Where a run keeps its training state, and its log."""
 
     resume: TrainingState
     logs: RunLogs
@@ -73,13 +73,14 @@ class Session:
 
     def __init__(self, group: Group, options: RunOptions) -> None:
         self.group, self.options = group, options
+        self._together = group.runs
         self.store = Store(options.results)
         self._inputs: Inputs | None = None
         self._linear: LinearRuns | None = None
 
     def take(self, runs: tuple[RunSpec, ...]) -> None:
-        """Let ``runs`` be those of the group that are done here, next and together."""
-        self.group = self.group.model_copy(update={"runs": runs})
+        """Note which runs of the group are done next in this process: a probe may fit their seeds together."""
+        self._together = runs
 
     def forget(self) -> None:
         """Load anew what is shared, when it is next needed: what it was read from has failed."""
@@ -105,7 +106,7 @@ class Session:
             )
         else:
             self._linear = self._linear or LinearRuns(protocol, self.group.label, options.cache_dir, options.workers)
-            outcome = self._linear.run(inputs, spec, [run.seed for run in self.group.runs], progress)
+            outcome = self._linear.run(inputs, spec, [run.seed for run in self._together], progress)
         return self._keep(spec, inputs, outcome)
 
     def _load(self, spec: RunSpec) -> Inputs:

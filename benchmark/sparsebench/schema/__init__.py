@@ -40,7 +40,7 @@ from .run import (
     Status,
     Trial,
 )
-from .task import MODES, Augment, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
+from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
@@ -49,6 +49,7 @@ __all__ = [
     "Augment",
     "Checkpoint",
     "CheckpointError",
+    "Clusters",
     "Convergence",
     "DatasetError",
     "DifferentDataError",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, computed_field, field_validator, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
 from .probe import Convergence
-from .task import Metric, Mode, Protocol, Task
+from .task import RECORDED, Metric, Mode, Protocol, Task
 
 Status = Literal["ok", "failed"]
 
@@ -111,10 +112,20 @@ class Group(Lenient):
     protocol: Protocol
     runs: tuple[RunSpec, ...]
 
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _recorded(cls, value: Any) -> Any:
+        return Protocol.model_validate(value, context=RECORDED) if isinstance(value, dict) else value
+
     @property
     def label(self) -> str:
         """What people call it, for example ``mini.acdc_s90 · digits · linear``."""
         return f"{self.checkpoint.id} · {self.task.id} · {self.mode}"
+
+    def only(self, keys: Collection[str]) -> Group | None:
+        """Return the group with those of its runs that have one of these record keys; None if there are none."""
+        runs = tuple(run for run in self.runs if run.record_key in keys)
+        return self.model_copy(update={"runs": runs}) if runs else None
 
 
 class Failure(Lenient):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from itertools import product
@@ -12,6 +13,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StrictBool,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -100,12 +102,53 @@ class Augment(Strict):
 _LIMIT = "-limit"
 
 
+class Clusters(Strict):
+    """Which test images come from one source: renderings of one glyph, patches of one region, frames of one video.
+
+    Such images aren't independent, so intervals and tests take a source, not an image, as their unit.
+
+    Parameters
+    ----------
+    pattern : str
+        A regular expression for the whole id of an image, with groups in parentheses. Images whose groups have the same
+        text are of one source; an image that it doesn't match is its own.
+    step : int, optional
+        Groups that are numbers are divided by it and rounded down: with 64, patches whose corners lie in one square of
+        64 pixels are of one source.
+    """
+
+    pattern: str
+    step: int | None = Field(strict=True, default=None, gt=0)
+
+    @field_validator("pattern")
+    @classmethod
+    def _names_a_source(cls, value: str) -> str:
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        if not groups:
+            raise ValueError("it needs a group in parentheses that names an image's source")
+        return value
+
+    def source_of(self, image: str) -> str | None:
+        """Return a name of the source of an image, given its id; None where it is its own."""
+        match = re.fullmatch(self.pattern, image)
+        if match is None:
+            return None
+        parts = [part or "" for part in match.groups()]
+        if self.step is not None:
+            parts = [str(int(part) // self.step) if part.isdecimal() and len(part) < 19 else part for part in parts]
+        return "\n".join(parts)
+
+
 class Task(Strict):
     """A downstream image-classification task.
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
     ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
-    run. ``limit`` is how many images of each split are used, after these checks; all without one.
+    run. ``clusters`` says which test images come from one source. ``limit`` is how many images of each split are used,
+    after these checks; all without one.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -117,6 +160,7 @@ class Task(Strict):
     classes: int | None = Field(strict=True, default=None, gt=1)
     sizes: dict[Literal["train", "val", "test", "trainval"], Natural] | None = None
     split_sha256: Sha256 | None = None
+    clusters: Clusters | None = None
     augment: Augment = Augment(crop="random_resized", flip=True)
     mean: tuple[Number, Number, Number] | None = None
     std: tuple[PositiveRate, PositiveRate, PositiveRate] | None = None
@@ -173,9 +217,21 @@ class Grid(Strict):
         return value
 
 
-def _is_from_file(probe: Any) -> bool:
-    """Return whether a probe's name is that of one from a file, with the file's hash."""
-    return isinstance(probe, str) and "@" in probe
+RECORDED = {"recorded": True}
+"""Context for validating what a program wrote: a probe may be one that is declared on another machine alone."""
+
+
+def _may_be_elsewhere(probe: Any, info: ValidationInfo) -> bool:
+    """Return whether a probe that isn't known here may be another machine's: of a file, by its hash, or recorded."""
+    return (isinstance(probe, str) and "@" in probe) or bool((info.context or {}).get("recorded"))
+
+
+def _is_own(name: str, value: Any, protocol: type[Protocol]) -> bool:
+    """Return whether a field that was written is the own setting of a probe of which nothing else is known."""
+    if name not in protocol.model_fields:
+        return True
+    default = protocol.model_fields[name].default
+    return name in _SGD_FIELDS and value not in (default, list(default) if isinstance(default, tuple) else default)
 
 
 class Protocol(Strict):
@@ -217,7 +273,7 @@ class Protocol(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_settings(cls, data: Any) -> Any:
+    def _with_settings(cls, data: Any, info: ValidationInfo) -> Any:
         """Gather the fields that are the probe's own settings, and check them by its model."""
         if not isinstance(data, dict):
             return data
@@ -227,8 +283,8 @@ class Protocol(Strict):
         given = data.get("settings")
         own = dict(given) if isinstance(given, dict) else {} if given is None else given.model_dump()
         if declared is None:
-            if _is_from_file(probe):  # a file that isn't loaded here: its settings stay as they were written
-                own |= {name: fields.pop(name) for name in list(fields) if name not in cls.model_fields}
+            if probe is not None and _may_be_elsewhere(probe, info):  # its settings stay as they were written
+                own |= {name: fields.pop(name) for name, value in data.items() if _is_own(name, value, cls)}
                 return {**fields, "settings": own}
             names: set[str] = set()
         else:
@@ -247,8 +303,8 @@ class Protocol(Strict):
 
     @field_validator("probe")
     @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        if value is not None and probe_named(value) is None and not _is_from_file(value):
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and probe_named(value) is None and not _may_be_elsewhere(value, info):
             there = import_module("sparsebench.extensions").names("probes")
             near = " or ".join(nearest(value, there))
             raise ValueError(

@@ -39,8 +39,9 @@ _LARGEST = 2**16  # bytes of a claim
 class Claim(Lenient):
     """Who has claimed what; when it was last touched is the file's date.
 
-    ``machine`` stands for one boot of one system and its process numbers (containers may share a host name), and
-    ``process_started`` tells a process from a later one of the same number; they are None where the system doesn't say.
+    ``machine`` identifies one boot of one system and its process numbers (containers may share a host name), and
+    ``process_started`` distinguishes a process from a later one of the same number. They are None where the system
+    doesn't say.
     ``job`` is the process's Slurm job as the queue calls it, ``<array>_<index>`` for an element of an array.
     """
 

@@ -6,21 +6,54 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..common.paths import root_file
 from ..schema import ResultsError, RunRecord
+from .curated import FILE, read_curated_classes
+from .frame import PUBLISHED
 from .predictions import Predictions, read_archive
+from .records import Store
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+Reader = Callable[[Collection[str]], Iterator[tuple[str, Predictions]]]
+"""Yields the predicted classes of those of the runs named that kept them, each with its record key."""
+
 _READERS = 2
 _AHEAD = 8  # files in memory at once
+
+
+def classes_reader(results: Path | str) -> Reader:
+    """Return the reader of the predicted classes that were kept with results.
+
+    Parameters
+    ----------
+    results : Path or str
+        As for :func:`~sparsebench.store.read_results`: a results folder with its predictions, or a curated file or
+        folder, which may have a ``predictions.npz`` beside it.
+    """
+    path = root_file("results/published/runs.csv").parent if results == PUBLISHED else Path(results)
+    if path.is_dir() and (path / "records").is_dir():
+
+        def stored(keys: Collection[str]) -> Iterator[tuple[str, Predictions]]:
+            records = [record for record in Store(path).read(set(keys)) if _is_there(path, record)]
+            for record, kept in read_classes(path, records):
+                yield record.record_key, kept
+
+        return stored
+    file = (path if path.is_dir() else path.parent) / FILE
+    return lambda keys: read_curated_classes(file, keys) if file.exists() else iter(())
+
+
+def _is_there(root: Path, record: RunRecord) -> bool:
+    return record.predictions is not None and (root / record.predictions).exists()
 
 
 def read_classes(root: Path, records: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, Predictions]]:

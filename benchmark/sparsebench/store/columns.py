@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Literal
 
-from ..schema import Metric, Numerics, RunRecord, RunSpec, Scores, digest
+from ..schema import Metric, Numerics, RunRecord, Scores, digest
 
 Kind = Literal["text", "integer", "number"]
 
@@ -106,65 +106,42 @@ SORT_KEYS: tuple[str, ...] = ("checkpoint", "task", "mode", "probe", "protocol",
 """What rows are sorted by."""
 
 
-_SPEC, _NUMERICS, _SCORES = (
-    tuple(name for name in model.model_fields if name in KINDS) for model in (RunSpec, Numerics, Scores)
-)
-
-
 def row(record: RunRecord) -> dict[str, Any]:
-    """Return a record's values by column; what it doesn't know is left out."""
+    """Return a record's values by column; what it doesn't know is left out, and what is no column may be there, too."""
     spec, scores, proof, failure = record.spec, record.scores, record.mask_proof, record.failure
     run_id, numerics = spec.run_id, _key_of(spec.numerics)  # digests: each is made once
-    values = {name: getattr(spec, name) for name in _SPEC}
-    values |= {name: getattr(spec.numerics, name) for name in _NUMERICS}
-    values |= {
-        "run_id": run_id,
-        "record_key": f"{run_id}-{numerics}",
-        "numerics": numerics,
-        "status": record.status,
-        "arch": spec.family or spec.arch,
-        "protocol": spec.protocol_name,
-        "protocol_sha256": _digest(repr(spec.protocol), spec.protocol),
-        "seconds": record.seconds,
-        "feature_seconds": record.feature_seconds,
-        "started": record.started,
-    }
+    values: dict[str, Any] = {**vars(spec), **vars(spec.numerics)}
     if scores is not None:
-        values |= {name: getattr(scores, name) for name in _SCORES}
+        values |= vars(scores)
         values["accuracy"] = getattr(scores, spec.metric)
         values["val_accuracy"] = getattr(scores, f"val_{spec.metric}")
         values["chosen"] = " ".join(f"{name}={value}" for name, value in sorted(scores.chosen.items())) or None
-        values |= {
-            f"few_shot_{s.shots}": getattr(s, spec.metric) for s in scores.few_shot if f"few_shot_{s.shots}" in KINDS
-        }
         values["few_shot"] = _few_shot(scores, spec.metric)
-    if scores is not None and scores.convergence is not None:
-        found = scores.convergence
-        values |= {
-            "gradient_norm": found.gradient_norm,
-            "optimality_gap": found.gap,
-            "relative_gap": found.relative_gap,
-        }
+        values |= {f"few_shot_{score.shots}": getattr(score, spec.metric) for score in scores.few_shot}
+        if (found := scores.convergence) is not None:
+            values["gradient_norm"] = found.gradient_norm
+            values["optimality_gap"] = found.gap
+            values["relative_gap"] = found.relative_gap
     if proof is not None:
-        values |= {"masked": proof.masked, "masked_nonzero": proof.nonzero}
+        values["masked"], values["masked_nonzero"] = proof.masked, proof.nonzero
     if failure is not None:
         values["error"] = f"{failure.type}: {failure.message}"
+    values["run_id"] = run_id
+    values["record_key"] = f"{run_id}-{numerics}"
+    values["numerics"] = numerics
+    values["status"] = record.status
+    values["arch"] = spec.family or spec.arch
+    values["protocol"] = spec.protocol_name
+    values["protocol_sha256"] = digest(spec.protocol)
+    values["seconds"] = record.seconds
+    values["feature_seconds"] = record.feature_seconds
+    values["started"] = record.started
     return values
 
 
 @lru_cache(maxsize=1024)
 def _key_of(numerics: Numerics) -> str:
     return numerics.key
-
-
-def _digest(text: str, protocol: dict[str, Any]) -> str:
-    """Return a protocol's digest; ``text`` is what it is remembered by, as thousands of records share a few."""
-    if text not in _digests:
-        _digests[text] = digest(protocol)
-    return _digests[text]
-
-
-_digests: dict[str, str] = {}
 
 
 def _few_shot(scores: Scores, metric: Metric) -> str | None:

@@ -52,7 +52,7 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with exactly :data:`COLUMNS` and their types, sorted, numbered from 0.
 
     Columns that it lacks are empty, others are dropped; an empty text is a missing one. Rows keep no trace of their
-    former order: what sorts alike is told apart by all its values.
+    former order: what sorts alike is sorted by all its values.
     """
     import pandas as pd
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .columns import COLUMNS, KINDS, row
@@ -15,9 +14,19 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "dict[str, npt.NDArray[Any]]"
 """Column to values, of equal lengths: objects (str, int or None) for texts and integers, doubles for numbers."""
 
+_CHUNK = 256
+"""Records between one move of their values into the columns and the next."""
 
-def gather(paths: Iterable[str]) -> Rows:
+
+def gather(paths: Iterable[str], columns: Sequence[str] = COLUMNS) -> Rows:
     """Return one row per record key from record files, in no order; of several files of a key the preferred counts.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Record files. A damaged one gives a warning and is left out.
+    columns : sequence of str
+        The columns to return.
 
     Raises
     ------
@@ -26,30 +35,42 @@ def gather(paths: Iterable[str]) -> Rows:
     """
     import numpy as np
 
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    shared: dict[Any, Any] = {}  # one object for equal texts: records repeat most of them
-    best: dict[str, tuple[tuple[bool, str, str], int]] = {}
+    lists: dict[str, list[Any]] = {name: [] for name in columns}
+    shared: dict[str, str] = {}  # one object for equal texts: records repeat most of them
+    places: dict[str, tuple[int, str]] = {}  # record key to its row, and the file that it is from
+    superseded: list[int] = []
+    chunk: list[dict[str, Any]] = []
     count = 0
-    for text in paths:
-        path = Path(text)
+    for path in paths:
         record = load(path)
         if record is None:
             continue
         values = row(record)
-        key, rank = values["record_key"], preference(record, path)
-        if key in best and best[key][0] >= rank:
-            continue
-        best[key] = rank, count
-        for name, column in columns.items():
-            value = values.get(name)
-            column.append(shared.setdefault(value, value) if type(value) is str else value)
+        key = values["record_key"]
+        if key in places:  # a second file of a record is rare: only then are the two compared
+            at, other = places[key]
+            former = load(other)
+            if former is not None and preference(former, other) >= preference(record, path):
+                continue
+            superseded.append(at)
+        places[key] = count, path
         count += 1
-    keep = None if len(best) == count else [at for _, at in best.values()]
+        chunk.append(values)
+        if len(chunk) == _CHUNK:
+            _move(chunk, lists, shared)
+    _move(chunk, lists, shared)
     rows: Rows = {}
-    for name in COLUMNS:  # one after the other: a list is dropped as soon as its array is made
-        array = _array(columns.pop(name), KINDS[name])
-        rows[name] = array if keep is None else array[np.array(keep, dtype=np.int64)]
+    for name in columns:  # one after the other: a list is dropped as soon as its array is made
+        rows[name] = np.delete(_array(lists.pop(name), KINDS[name]), superseded)
     return rows
+
+
+def _move(chunk: list[dict[str, Any]], lists: dict[str, list[Any]], shared: dict[Any, Any]) -> None:
+    """Append the values of some records to the columns, one column at a time: that is quicker than value by value."""
+    for name, values in lists.items():
+        new = [record.get(name) for record in chunk]
+        values.extend(map(shared.setdefault, new, new) if KINDS[name] == "text" else new)
+    chunk.clear()
 
 
 def _array(values: list[Any], kind: str) -> npt.NDArray[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator
 from ..common import files
 from ..schema import RunError
 from ..schema.base import SCHEMA_VERSION, Lenient
+from .plans import read_documents
 
 _LARGEST = 2**30  # bytes of a submission
 State = Literal["submitting", "submitted", "cancelled"]
@@ -123,14 +123,5 @@ def is_cancelled(results: Path, submission: Submission) -> bool:
 
 def read_submissions(results: Path) -> list[Submission]:
     """Return the submissions of a results folder, oldest first; a damaged file gives a warning and is passed over."""
-    found = []
-    folder = jobs_dir(results)
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        if path.name.startswith("."):
-            continue
-        try:
-            found.append(Submission.model_validate_json(files.read_regular(path, _LARGEST)))
-        except (OSError, ValidationError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"{error.error_count()} mistakes"
-            warnings.warn(f"the submission {str(path)!r} is damaged and passed over: {reason}", stacklevel=2)
+    found = read_documents(jobs_dir(results), "submission", Submission.model_validate_json)
     return sorted(found, key=lambda submission: (submission.created, submission.submission))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ..common import files
 from ..schema import PlanFile, RunError, digest
 from ..schema.upgrade import upgrade_plan
 
-_LARGEST = 2**30  # bytes of a plan
+_LARGEST = 2**30  # bytes of a document
+
+Document = TypeVar("Document", bound=BaseModel)
 
 
 def write_plan(folder: Path, plan: PlanFile) -> Path:
@@ -33,12 +37,28 @@ def write_plan(folder: Path, plan: PlanFile) -> Path:
 
 def read_plans(folder: Path) -> list[PlanFile]:
     """Return the plans in ``folder``, oldest first; a damaged file gives a warning and is passed over."""
-    plans = []
-    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+    found = read_documents(folder, "plan", lambda text: PlanFile.model_validate(upgrade_plan(json.loads(text))))
+    return sorted(found, key=lambda plan: plan.created)
+
+
+def read_documents(folder: Path, what: str, parse: Callable[[bytes], Document]) -> list[Document]:
+    """Return the JSON documents of a folder, by name; a damaged one gives a warning and is passed over.
+
+    Parameters
+    ----------
+    folder : Path
+        It may not exist. Hidden files are temporary ones.
+    what : str
+        What a document is called in warnings.
+    parse : callable
+        From a file's bytes to the document.
+    """
+    found = []
+    for path in sorted(folder.glob("[!.]*.json")) if folder.is_dir() else ():
         try:
-            document = json.loads(files.read_regular(path, _LARGEST))
-            plans.append(PlanFile.model_validate(upgrade_plan(document)))
+            found.append(parse(files.read_regular(path, _LARGEST)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else str(error)
-            warnings.warn(f"the plan {str(path)!r} is damaged and passed over: {reason}", stacklevel=2)
-    return sorted(plans, key=lambda plan: plan.created)
+            mistakes = f"{error.error_count()} mistakes" if isinstance(error, ValidationError) else str(error)
+            reason = getattr(error, "strerror", None) or mistakes
+            warnings.warn(f"the {what} {str(path)!r} is damaged and passed over: {reason}", stacklevel=3)
+    return found

@@ -17,8 +17,10 @@ from ..common.files import read_regular
 from ..schema import SCHEMA_VERSION, ResultsError, RunRecord
 from ..schema.upgrade import upgrade_record
 
-_LARGE = (re.compile(rb"[eE]\+?\d{3,}[\s,}\]]"), re.compile(rb"[ :,\[\n-]\d{19}"))
-"""Numbers that may be too large for a double, or for 64 bits, unless they are part of a text."""
+_SHAPES = bytes.maketrans(b"123456789E:,[{}]\t\r\n", b"000000000e         ")
+"""What a byte becomes before a record is searched for large numbers: digits are alike, and so is what parts them."""
+_LARGE_EXPONENT = re.compile(rb"e000+ ")
+_LARGE_INTEGER = b" " + 19 * b"0"
 
 _LARGEST = 64 * 2**20  # bytes of a record
 
@@ -42,14 +44,14 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def load(path: Path) -> RunRecord | None:
+def load(path: Path | str) -> RunRecord | None:
     """Read one record, of this schema or an older one; a damaged one gives a warning and None, a missing one None."""
     try:
         record = _parse(_read(path), path)
         if record.status == "ok" and record.scores is None:
             raise ValueError("it is finished but has no scores")
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, FileNotFoundError) and not path.is_symlink():
+        if isinstance(error, FileNotFoundError) and not Path(path).is_symlink():
             return None
         warnings.warn(
             f"the record {str(path)!r} is damaged and counts as missing: {_reason(error)}",
@@ -60,9 +62,9 @@ def load(path: Path) -> RunRecord | None:
     return record
 
 
-def _parse(text: bytes, path: Path) -> RunRecord:
+def _parse(text: bytes, path: Path | str) -> RunRecord:
     """Return the record in a file: in one step where it is of this schema and all its numbers are numbers."""
-    if not (b"NaN" in text or b"Infinity" in text or any(large.search(text) for large in _LARGE)):
+    if not _perhaps_no_numbers(text):
         with contextlib.suppress(ValidationError):  # the slower way says what is wrong
             record = RunRecord.model_validate_json(text)
             if record.schema_version == SCHEMA_VERSION:
@@ -74,12 +76,23 @@ def _parse(text: bytes, path: Path) -> RunRecord:
     return RunRecord.model_validate(upgrade_record(data))
 
 
-def preference(record: RunRecord, path: Path) -> tuple[bool, str, str]:
+def _perhaps_no_numbers(text: bytes) -> bool:
+    """Return whether JSON may hold numbers that a double or 64 bits can't; also where they are only part of a text.
+
+    This is asked of every record, so it is made of searches for fixed bytes, which take a tenth of a pattern's time.
+    """
+    if b"NaN" in text or b"Infinity" in text:
+        return True
+    shapes = text.translate(_SHAPES, b"+-")
+    return _LARGE_INTEGER in shapes or _LARGE_EXPONENT.search(shapes) is not None
+
+
+def preference(record: RunRecord, path: Path | str) -> tuple[bool, str, str]:
     """Return what the greatest of counts where a run has several files: a finished one, then the one started last."""
     return record.status == "ok", record.started, str(path)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | str) -> bytes:
     """Read a file; once more where a network file system has lost it because it was replaced meanwhile."""
     try:
         return read_regular(path, _LARGEST)
@@ -104,7 +117,7 @@ def _integer(text: str) -> int:
     return number
 
 
-def _refuse_newer(data: dict[str, Any], path: Path) -> None:
+def _refuse_newer(data: dict[str, Any], path: Path | str) -> None:
     version = data.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ResultsError(

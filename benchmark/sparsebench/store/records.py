@@ -17,14 +17,15 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..common import files
 from ..common.filenames import safe_name
-from ..schema import RunError, RunRecord, RunSpec, Status
+from ..schema import RunError, RunRecord, RunSpec
 from .claims import Claims
+from .columns import COLUMNS
 from .gathering import Rows, gather
 from .listing import Listing
 from .predictions import Predictions, read_archive
@@ -149,7 +150,9 @@ class Store:
         return record
 
     def write_failure(self, record: RunRecord) -> None:
-        """Write the record of a failed run, unless a finished one of the same run stands: failures lose no result.
+        """Write the record of a failed run, unless there is a finished one of the same run.
+
+        A failure replaces no result.
 
         Raises
         ------
@@ -195,8 +198,8 @@ class Store:
             if record is not None:
                 yield record
 
-    def rows(self) -> Rows:
-        """Return the columns of the tidy table, one row per record key, in no order.
+    def rows(self, columns: Sequence[str] = COLUMNS) -> Rows:
+        """Return columns of the tidy table, all by default, one row per record key, in no order.
 
         Raises
         ------
@@ -204,12 +207,7 @@ class Store:
             If a record is of a newer schema than this version reads.
         """
         self._listing.refresh()
-        return gather(self._listing.files())
-
-    def statuses(self) -> dict[str, Status]:
-        """Return the status of every (readable) record by its key."""
-        rows = self.rows()
-        return dict(zip(rows["record_key"].tolist(), rows["status"].tolist(), strict=True))
+        return gather(self._listing.files(), columns)
 
     def _files_of(self, key: str) -> list[Path]:
         """Return the files that may hold the record of a key (or the records of a run id), as of the last refresh.
@@ -253,8 +251,8 @@ class Store:
         for file in {path, *self._files_of(key)}:
             names = predictions_named_by(file)
             for candidate in [file, *(self.predictions_dir / name for name in names)]:
-                with contextlib.suppress(OSError):
-                    older[candidate] = _identity(candidate)
+                if (found := files.identity(candidate)) is not None:
+                    older[candidate] = found
         return older
 
     def _leave_one(self, record: RunRecord, path: Path) -> None:
@@ -280,13 +278,8 @@ class Store:
         keep = {path} if predictions is None else {path, self.root / predictions}
         for file, identity in older.items():
             with contextlib.suppress(OSError):
-                if file not in keep and _identity(file) == identity:
+                if file not in keep and files.identity(file) == identity:
                     file.unlink()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.lstat()
-    return status.st_ino, status.st_mtime_ns
 
 
 def _order(record: RunRecord) -> tuple[str, str, str, str, int, str]:

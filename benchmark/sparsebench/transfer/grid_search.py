@@ -39,7 +39,7 @@ def search_grid(
     workers: int | None = 0,
     resume: TrainingState | None = None,
 ) -> tuple[Trial, ...]:
-    """Finetune at every point of the protocol's grid on train, and score each on val, which stands where test would.
+    """Finetune at every point of the protocol's grid on train, and score each on val, which takes the place of test.
 
     With ``resume``, a search that was interrupted goes on at the point where it was.
     """

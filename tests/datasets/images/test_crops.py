@@ -79,3 +79,26 @@ def test_what_is_too_large_left_early_or_unwritable_leaves_nothing(split: Split,
     (tmp_path / "file").write_text("in the way")
     with pytest.warns(UserWarning, match="can't be cached"):
         assert len(views(split, tmp_path / "file")) == 7
+
+
+def test_rendered_images_are_kept_under_what_renders_them(tmp_path: Path) -> None:
+    rendered: list[int] = []
+
+    def load(i: int) -> Image.Image:
+        rendered.append(i)
+        return Image.new("RGB", (8, 8), (i, 0, 0))
+
+    def views(renderer: str | None) -> torch.Tensor:
+        split = Split(("a", "b"), np.zeros(2, np.int64), ("1", "2"), load, rendered=renderer)
+        transform = Transform(Preprocess(input_size=8, crop_pct=1.0))
+        options = {"decoder": "fast", "decoder_version": "1", "cache_dir": tmp_path}
+        return torch.cat(list(evaluation_views(split, transform, 1, **options)))  # type: ignore[arg-type]
+
+    first = views("pillow 1")
+    assert torch.equal(views("pillow 1"), first)
+    assert rendered == [0, 1]
+    views("pillow 2")
+    assert rendered == [0, 1, 0, 1]
+    views(None)
+    views(None)
+    assert rendered == [0, 1, 0, 1, 0, 1, 0, 1]

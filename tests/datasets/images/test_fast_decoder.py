@@ -22,7 +22,7 @@ from sparsebench.schema import Augment, DatasetError, Preprocess
 def resizing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What resizes; torch, as where there was no C compiler."""
     if request.param == "torch":
-        monkeypatch.setattr("sparsebench.datasets.images.transforms.can_resize", lambda interpolation: False)
+        monkeypatch.setattr("sparsebench.datasets.images.pixels.can_resize", lambda interpolation: False)
     elif order() is None:
         pytest.skip("the resize is not built")
     return str(request.param)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms as tv
 
-from sparsebench.datasets.images.transforms import PUBLISHED, Transform, random_area, resolve_transform
+from sparsebench.datasets.images.pixels import random_area
+from sparsebench.datasets.images.transforms import PUBLISHED, Transform, resolve_transform
 from sparsebench.schema import Augment, Preprocess, Protocol, RegistryError, Task
 
 MODES = {name: tv.InterpolationMode(name) for name in ("bilinear", "bicubic", "nearest")}

@@ -45,8 +45,8 @@ def evaluation_batches(
     ----------
     workers : int or None
         Threads that decode the next batch while this one is used; the images don't depend on it, and about two batches
-        are held at a time. 0 decodes here, when a batch is asked for. None is one thread where images are files, and 0
-        where they are in memory, and a thread costs more than it saves.
+        are held at a time. 0 decodes here, when a batch is asked for. None is one thread where images are files or
+        rendered, and 0 where they are in memory, and a thread costs more than it saves.
     decoder : str
         ``pillow``, or ``fast`` (see :func:`read_picture`).
 
@@ -164,8 +164,8 @@ class EpochBatches:
 
 
 def threads_for(split: Split, workers: int | None) -> int:
-    """Return how many threads decode a split: those asked for, or one where its images are files."""
-    return workers if workers is not None else int(split.file is not None)
+    """Return how many threads decode a split: those asked for, or one where its images are files or rendered."""
+    return workers if workers is not None else int(split.file is not None or split.rendered is not None)
 
 
 def sample_generator(seed: int, epoch: int, position: int) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""Decoded crops on disk: of a data set of files, decoding is paid once for all checkpoints that see it alike.
+"""Decoded crops on disk: decoding or rendering is paid once for all checkpoints that see a data set alike.
 
 An entry is one uint8 array ``(n, 3, S, S)``, mapped when it is read (:mod:`sparsebench.caching`). It is
 made while it is used for the first time.
@@ -39,6 +39,8 @@ def evaluation_views(
 ) -> Iterator[torch.Tensor]:
     """Yield a split's images in order, as evaluation sees them, from the cache where they are there.
 
+    Images that are files or rendered are cached; others are in memory already.
+
     Parameters
     ----------
     decoder, decoder_version : str
@@ -58,10 +60,12 @@ def evaluation_views(
     size = transform.preprocess.input_size
     shape = (len(split), 3, size, size)
     images = evaluation_batches(split, transform, batch_size, workers=workers, decoder=decoder)
-    if cache_dir is None or split.file is None or not 0 < int(np.prod(shape)) <= budget:
+    slow = split.file is not None or split.rendered is not None
+    if cache_dir is None or not slow or not 0 < int(np.prod(shape)) <= budget:
         yield from images
         return
-    key = _key(split, transform, decoder_version)
+    version = decoder_version if split.rendered is None else f"{split.rendered}, {decoder_version}"
+    key = _key(split, transform, version)
     there = read(cache_dir, "crops", key, shape, np.uint8, mapped=True)
     if there is None:
         yield from _kept(images, Stream(cache_dir, "crops", key, shape, np.uint8))

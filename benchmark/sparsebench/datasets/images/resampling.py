@@ -25,12 +25,12 @@ Order: TypeAlias = Callable[[Size, Size], bool]
 
 
 def columns_first(_size: Size, _new: Size) -> bool:
-    """Never rows before columns: Pillow before 13."""
+    """Return False: versions of Pillow before 13 resize the columns first, whatever the sizes."""
     return False
 
 
 def far_shorter(size: Size, new: Size) -> bool:
-    """Rows before columns where the height shrinks by more than twice as many pixels as the width: Pillow 13."""
+    """Return whether Pillow 13 resizes the rows first: if the height loses over twice as many pixels as the width."""
     return new[1] < size[1] and size[1] - new[1] > 2 * (size[0] - new[0])
 
 

@@ -20,7 +20,7 @@ from ...schema import DatasetError, canonical_json, digest
 from .decode import check_image
 
 _VERSION = 1
-_MANY = 5000  # images: checking more is told of as it goes on
+_MANY = 5000  # images: the progress of checking more is reported
 Known = dict[str, tuple[int, int, str]]
 
 

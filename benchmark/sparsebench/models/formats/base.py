@@ -37,7 +37,7 @@ class RawCheckpoint:
     removed : str or None
         What was taken out of all names, as a wrapper's.
     wanted : str or None
-        Which set of weights was asked for, where the file's structure doesn't tell it from others: names may.
+        Which set of weights was asked for, where the file's structure doesn't show which one it is: names may.
     """
 
     format: str

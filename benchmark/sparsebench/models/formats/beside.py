@@ -40,7 +40,7 @@ def apply_masks(raw: RawCheckpoint, found: list[tuple[str, Any]], budget: Budget
     Raises
     ------
     CheckpointError
-        If it can't be told which weights they are of, they hold other values than 0 and 1, or differ from each other.
+        If it isn't clear which weights they are of, they hold other values than 0 and 1, or differ from each other.
     """
     masks: dict[str, Tensor] = {}
     used: list[str] = []

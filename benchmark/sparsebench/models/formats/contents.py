@@ -52,7 +52,7 @@ class Weights:
 class Contents:
     """Sets of weights, and what lies under keys that speak of masks; ``seen`` are the objects that were looked into.
 
-    ``unnamed`` are lists of averaged tensors without names, as sets of weights: they can't be told apart.
+    ``unnamed`` are lists of averaged tensors without names, as sets of weights: no name says which is which.
     """
 
     weights: list[Weights]
@@ -103,7 +103,7 @@ def choose(content: Any, path: Path, wanted: str | None) -> tuple[Weights, list[
     if wanted and not fitting:
         fitting = [w for w in sets if _may_hold(w, wanted)]
     if wanted and not fitting and len(sets) == 1 and not sets[0].averaged:
-        fitting = sets  # its names may tell: student., teacher.
+        fitting = sets  # names may say which: student., teacher.
     if not wanted and not any(w.averaged for w in sets):
         _refuse_unnamed(found.unnamed, sets, path)
     if len(fitting) == 1:

@@ -57,8 +57,8 @@ def check_numbers(name: str, value: Tensor, wanted: Tensor) -> None:
     Raises
     ------
     CheckpointError
-        If whole numbers stand where weights belong: they were quantised, and their scale isn't in the tensor; or if
-        numbers that aren't whole stand where whole ones belong.
+        If there are whole numbers where weights belong: they were quantised, and their scale isn't in the tensor; or if
+        there are other numbers where whole ones belong.
     """
     if wanted.is_floating_point() and not value.is_floating_point():
         raise CheckpointError(

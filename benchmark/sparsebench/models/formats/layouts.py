@@ -84,7 +84,7 @@ def _amc_name(name: str) -> str:
         return f"model.0.{name.removeprefix('conv1.')}"
     if found := re.fullmatch(r"features\.(\d{1,3})\.(.+)", name):
         return f"model.{int(found[1]) + 1}.{found[2]}"
-    return re.sub(r"classifier\.\d+\.", "fc.", name)  # 1 where a dropout stands before it
+    return re.sub(r"classifier\.\d+\.", "fc.", name)  # 1 after a dropout
 
 
 _LITE0_INPUT = {

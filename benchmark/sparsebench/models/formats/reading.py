@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ... import extensions
-from ...extensions import CheckpointFormat
-from ...extensions.table import MARK
-from ...schema import CheckpointError, UnknownNameError
+from ...extensions import CheckpointFormat, Work
+from ...extensions.table import MARK, ours
+from ...schema import CheckpointError, SparsebenchError, UnknownNameError
 from ...schema.text import printable, printable_tree
 from .. import backbones
 from . import hub, layouts, sparse_file
@@ -22,16 +23,13 @@ from .guard import guarded
 from .recognition import recognise
 from .wrappers import readings
 
-STRANGE = 1000
-"""From this place on, a format is not one of ours."""
-
 AUTO = "auto"
 """Stands for whatever format the content is recognised as."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a format is told beside a file's content: its path, and the sparsity and pattern it is registered with."""
+    """What a format is given beside a file's content: its path, and the sparsity and pattern it is registered with."""
 
     path: Path
     sparsity: float | None = None
@@ -130,9 +128,9 @@ def _open(
             f"{path} is a web page, not a checkpoint", "the download link led to a page: get the file"
         )
     beside = hub.description_beside(path)
-    chosen = asked if asked is not None and asked.read is not None and asked.place >= STRANGE else None
+    chosen = asked if asked is not None and asked.read is not None and not _is_ours(asked) else None
     for one in [] if chosen else _all():
-        if one.opens is not None and extensions.load(one.opens)(path, head):
+        if one.opens is not None and _do(one, one.opens, path, head):
             chosen = one
             break
     if chosen is None or chosen.read is None:
@@ -141,8 +139,8 @@ def _open(
             "known are .pth (torch.save) and .safetensors files",
         )
     _check_here(chosen)
-    raw: RawCheckpoint = extensions.load(chosen.read)(path, budget, weights)
-    if chosen.place >= STRANGE and chosen.name not in raw.format.split("+"):
+    raw: RawCheckpoint = _do(chosen, chosen.read, path, budget, weights)
+    if not _is_ours(chosen) and chosen.name not in raw.format.split("+"):
         raw = replace(raw, format=chosen.name)
     return replace(raw, meta={**beside, **raw.meta})
 
@@ -152,11 +150,11 @@ def _convert(raw: RawCheckpoint, wanted: Wanted, asked: CheckpointFormat | None)
     for one in _all():
         if one.convert is None:
             continue
-        fits = extensions.load(one.fits)(raw) if one.fits is not None else asked is one
+        fits = _do(one, one.fits, raw) if one.fits is not None else asked is one
         if fits:
             _check_here(one)
-            raw = extensions.load(one.convert)(raw, wanted)
-            raw = raw if one.place < STRANGE or one.name in raw.format.split("+") else raw.then(one.name)
+            raw = _do(one, one.convert, raw, wanted)
+            raw = raw if _is_ours(one) or one.name in raw.format.split("+") else raw.then(one.name)
         if not raw.state:  # masks alone: their weights are another file's
             return raw
     return layouts.linear_head(raw)
@@ -166,6 +164,25 @@ def _all() -> Iterator[CheckpointFormat]:
     """Yield the formats in order of place, those of files that were loaded included."""
     found: list[CheckpointFormat] = [extensions.get("formats", name) for name in extensions.names("formats")]
     yield from sorted(found, key=lambda one: one.place)
+
+
+def _is_ours(one: CheckpointFormat) -> bool:
+    """Return whether a format is declared here: it then says itself what it has read, and is checked by content."""
+    return one.name in ours("formats")
+
+
+def _do(one: CheckpointFormat, work: Work, *arguments: Any) -> Any:
+    """Do a part of a format's work; what another's raises is said to be its mistake, not the file's."""
+    if _is_ours(one):
+        return extensions.load(work)(*arguments)
+    try:
+        return extensions.load(work)(*arguments)
+    except SparsebenchError:
+        raise
+    except Exception as error:  # somebody else's function may raise anything
+        raise CheckpointError(
+            f"format {one.name!r} fails: {type(error).__name__}: {error}", "correct it, or name another format"
+        ) from error
 
 
 def _check_here(one: CheckpointFormat) -> None:

@@ -2,7 +2,7 @@
 
 Tiles whose score is below the layer's ``k``-th smallest are pruned, ``k = 1 + round(s (n - 1))`` of ``n`` tiles at
 sparsity ``s``; the effective weight is ``(w * scale + shift) * mask``. The sparsity isn't in the file: it is the
-registry entry's, or stands in the published file names (``sp0.90-ts32.pth``).
+registry entry's, or is in the published file names (``sp0.90-ts32.pth``).
 
 Hidden networks (Ramanujan et al., 2020) score each weight of their random ones: of ``n`` weights the ``int(s n)`` with
 the smallest absolute scores are pruned, in each layer.
@@ -47,7 +47,7 @@ def _is_of_weights(name: str, value: Tensor, raw: RawCheckpoint) -> bool:
 
 
 def convert(raw: RawCheckpoint, wanted: Wanted) -> RawCheckpoint:
-    """Mask the weights at the sparsity that is registered, or stands in the file's name (:func:`apply_scores`)."""
+    """Mask the weights at the sparsity that is registered, or is in the file's name (:func:`apply_scores`)."""
     sparsity = sparsity_in(wanted.path.name) if wanted.sparsity is None else wanted.sparsity
     return apply_scores(raw, sparsity)
 

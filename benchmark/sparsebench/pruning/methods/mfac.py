@@ -27,8 +27,8 @@ class MFACSettings(OBSSettings):
 class MFAC(OBS):
     """Prune by second-order cost with a matrix-free inverse Fisher.
 
-    The estimate takes ``gradient_count`` floats a weight: 156 MiB for 640,000 weights and 64 gradients, however large
-    the blocks are. By default the whole network is one block.
+    The estimate takes ``gradient_count`` floats per weight: 156 MiB for 640,000 weights and 64 gradients, however
+    large the blocks are. By default the whole network is one block.
     """
 
     name = "mfac"

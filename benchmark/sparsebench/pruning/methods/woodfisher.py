@@ -25,8 +25,8 @@ class WoodFisherSettings(OBSSettings):
 class WoodFisher(OBS):
     """Prune by second-order cost with a block-diagonal inverse Fisher.
 
-    Blocks are ``block`` consecutive weights of a layer. The estimate takes ``block`` floats a weight: 156 MiB for
-    640,000 weights and blocks of 64.
+    Blocks are ``block`` consecutive weights of a layer. The estimate takes ``block`` floats per weight: 156 MiB
+    for 640,000 weights and blocks of 64.
     """
 
     name = "woodfisher"

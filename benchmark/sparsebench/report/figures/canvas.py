@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FONT_SIZE = 8.0
-_LINE = FONT_SIZE * 1.22 / 72  # inches a line of the legend or the caption takes
+_LINE = FONT_SIZE * 1.22 / 72  # inches that a line of the legend or the caption takes
 _CHARACTER = FONT_SIZE * 0.56 / 72  # inches a character takes, on average and rounded up
 _LEFT, _RIGHT, _TOP, _BELOW, _GAP_X, _GAP_Y = 0.62, 0.10, 0.30, 0.42, 0.52, 0.48
 

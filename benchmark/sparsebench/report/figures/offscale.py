@@ -20,7 +20,7 @@ ROW = 0.125
 """Height in inches of a row of the strip."""
 
 _WORTH = 0.6  # a strip must shrink the axis to this part at least
-_FEWEST = 5  # values, to tell an outlier by
+_FEWEST = 5  # values from which on one can be called an outlier
 _MARGIN = 0.08  # of the range, at both ends
 _CHARACTER = LABEL_SIZE * 0.62 / 72  # inches
 _GAP = 0.04  # inches between a label and the next marker

@@ -29,6 +29,8 @@ from .upstream import upstream_by_task, upstream_figure
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ...store.classes import Reader
+
 COLUMN_WIDTH = 3.5
 """Width in inches of a figure over sparsity: one column of a two-column paper."""
 
@@ -36,9 +38,9 @@ PAGE_WIDTH = 7.0
 """Width in inches of the figure by task."""
 
 
-def figures(frame: pd.DataFrame) -> list[Picture]:
+def figures(frame: pd.DataFrame, predictions: Reader | None = None) -> list[Picture]:
     """Return all figures of a tidy results table: two per suite and architecture, and two by task per group."""
-    return list(figures_of(aggregate(frame)))
+    return list(figures_of(aggregate(frame, predictions=predictions)))
 
 
 def figures_of(statistics: Aggregate) -> Iterator[Picture]:
@@ -73,7 +75,7 @@ def relative_error_figure(statistics: Aggregate, name: str = "relative_error") -
     groups = [group for group, part in statistics.groups() if build_series(part)]
     axis = Axis.of(line["sparsity"] for s in series for line in s.lines)
     panels = [Panel.of(_errors(axis, series, group), axis.limits, "high", (0.0,)) for group in groups]
-    first = "Mean over tasks, 95 % intervals over seeds; dense is the zero line."
+    first = f"Mean over tasks, 95 % intervals over {_scopes(statistics)}; dense is the zero line."
     with paper_style():
         caption = sentences(first, caption_of(panels), SEED_CAPTION)
         canvas = Canvas(len(groups), 1, COLUMN_WIDTH, 1.9, [s.label for s in series], caption)
@@ -86,6 +88,19 @@ def relative_error_figure(statistics: Aggregate, name: str = "relative_error") -
         canvas.axes[-1].set_xlabel("Sparsity (%)")
         canvas.legend([handle(s) for s in series])
         return Picture(name, canvas.png(), canvas.pdf())
+
+
+def _scopes(statistics: Aggregate) -> str:
+    """Return what the intervals of each mode and probe cover."""
+    found: dict[str, list[str]] = {}
+    for line in statistics.lines:
+        if line["scope"] and line["relative_error_high"] > line["relative_error_low"]:
+            way = " ".join(text for text in (line["mode"], line["probe"]) if text)
+            own = found.setdefault(line["scope"], [])
+            own += [way] if way not in own else []
+    if len(found) < 2:
+        return next(iter(found), "nothing")
+    return ", over ".join(f"{scope} ({', '.join(ways)})" for scope, ways in found.items())
 
 
 def accuracy_figure(statistics: Aggregate, name: str = "accuracy") -> Picture | None:

@@ -106,7 +106,7 @@ class Axis:
 
 
 def _series_names(lines: list[Line]) -> dict[str, str]:
-    """Return, by checkpoint, what tells its series apart from others of its method."""
+    """Return, by checkpoint, what distinguishes its series from others of its method."""
     for parts in (("variant",), ("variant", "distribution"), ("checkpoint",)):
         names = {line["checkpoint"]: _join(line, parts) for line in lines}
         places = Counter(
@@ -122,7 +122,7 @@ def _group(line: Line) -> tuple[str, ...]:
 
 
 def _method_of(checkpoint: str, lines: list[Line]) -> str:
-    """Return the method of a twin's sparse entry, which stands in the table or else in the entry's own name."""
+    """Return the method of a twin's sparse entry, which is in the table or else in the entry's own name."""
     for line in lines:
         if line["checkpoint"] == checkpoint:
             return str(line["method"])

@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any
@@ -85,7 +84,7 @@ class LocalExecutor:
                     self._lost(worker, waiting, options, emit)
                 elif message["kind"] in ("ready", "idle"):
                     self._stillborn = 0
-                    if worker.group is not None and (left := _only(worker.group, message.get("left", ()))) is not None:
+                    if worker.group is not None and (left := worker.group.only(message.get("left", ()))) is not None:
                         held.append(left)
                     worker.started = worker.idle = True
                     worker.group = worker.current = None
@@ -160,13 +159,7 @@ class LocalExecutor:
 
 def _without(group: Group | None, key: str) -> Group | None:
     """Return a group without one of its runs; None if nothing is left."""
-    return None if group is None else _only(group, {run.record_key for run in group.runs} - {key})
-
-
-def _only(group: Group, keys: Collection[str]) -> Group | None:
-    """Return a group with some of its runs; None if there are none."""
-    runs = tuple(run for run in group.runs if run.record_key in keys)
-    return group.model_copy(update={"runs": runs}) if runs else None
+    return None if group is None else group.only({run.record_key for run in group.runs} - {key})
 
 
 def _listen(

@@ -75,15 +75,15 @@ def bundles(groups: Iterable[Group], seconds: Seconds, limits: Limits) -> list[B
     parts = arranged(groups, seconds)
     times = [seconds(part) for part in parts]
     at_once = limits.max_parallel or limits.array_size
-    room = min(max(limits.least, sum(times) / (_SHARES * at_once)), _USED * limits.seconds)
+    longest = min(max(limits.least, sum(times) / (_SHARES * at_once)), _USED * limits.seconds)
     full: list[tuple[list[Group], float]] = []
     open_: list[tuple[list[Group], float]] = []
     least = min(times, default=0.0)
     for part, time in zip(parts, times, strict=True):
-        place = next((k for k, (_, used) in enumerate(open_) if used + time <= room), None)
+        place = next((k for k, (_, used) in enumerate(open_) if used + time <= longest), None)
         held, used = ([], 0.0) if place is None else open_.pop(place)
         filled = ([*held, part], used + time)
-        (full if filled[1] + least > room else open_).append(filled)
+        (full if filled[1] + least > longest else open_).append(filled)
     made = [Bundle(tuple(held), used) for held, used in [*full, *open_]]
     return sorted(made, key=lambda bundle: bundle.seconds, reverse=True)
 

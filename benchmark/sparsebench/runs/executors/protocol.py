@@ -1,4 +1,4 @@
-"""How executors and their workers talk: JSON documents, for local workers a line each over their standard streams."""
+"""How executors and their workers talk: JSON documents, for local workers one line each over their standard streams."""
 
 from __future__ import annotations
 

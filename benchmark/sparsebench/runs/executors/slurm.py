@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ...common.files import read_regular
+from ...common.files import identity, read_regular
 from ...extensions import ExecutorContext
-from ...schema import Group, RunError, RunRecord, RunSpec
+from ...schema import RunError, RunRecord, RunSpec
 from ...store import Store
 from ..plan import Plan
 from ..runner import Emit, Event, RunOptions
@@ -36,7 +36,7 @@ class SlurmExecutor:
         self._context = context
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
-        """Submit all groups of ``plan`` that no job holds yet, and wait for their records unless told not to.
+        """Submit the groups of ``plan`` that no job holds yet; wait for their records if the context says so.
 
         An interrupt ends the waiting alone: the jobs go on.
         """
@@ -59,7 +59,8 @@ class SlurmExecutor:
             settle(results, known)
             held = queued_runs(known)
             watch.collect()  # what others have done since the plan was made
-            groups = _only(plan.groups, watch.waiting - held.keys())
+            wanted = watch.waiting - held.keys()
+            groups = [left for group in plan.groups if (left := group.only(wanted)) is not None]
         except BaseException:
             drop_submission(results, submission)
             raise
@@ -106,16 +107,6 @@ def _shown(results: Path) -> str:
         return str(results)
 
 
-def _only(groups: Sequence[Group], wanted: Set[str]) -> list[Group]:
-    """Return groups with those of their runs that are wanted."""
-    left = []
-    for group in groups:
-        runs = tuple(run for run in group.runs if run.record_key in wanted)
-        if runs:
-            left.append(group.model_copy(update={"runs": runs}))
-    return left
-
-
 class _Watch:
     """Waits for the records of runs; what it compares with is how the results folder is when it is made."""
 
@@ -123,7 +114,7 @@ class _Watch:
         self._results, self._emit, self._say = results, emit, say
         store = Store(results)
         self._paths = {spec.record_key: store.path_of(RunRecord(status="ok", spec=spec, started="")) for spec in runs}
-        self._before = {key: _identity(path) for key, path in self._paths.items()}
+        self._before = {key: identity(path) for key, path in self._paths.items()}
         self._gone: dict[str, float] = {}  # run to when its job was first seen to have left the queue
 
         self._deaf = False
@@ -158,11 +149,11 @@ class _Watch:
         return self._paths.keys()
 
     def collect(self) -> None:
-        """Tell the records that have come."""
+        """Report the records that have come."""
         for folder in {path.parent for path in self._paths.values()}:
             _look_into(folder)
         for key, path in list(self._paths.items()):
-            if _identity(path) == self._before[key]:
+            if identity(path) == self._before[key]:
                 continue
             try:
                 record = RunRecord.model_validate_json(read_regular(path))
@@ -179,14 +170,6 @@ class _Watch:
                 self._gone.pop(key, None)
             elif now - self._gone.setdefault(key, now) >= _LOST_SECONDS:
                 del self._paths[key]
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _look_into(folder: Path) -> None:

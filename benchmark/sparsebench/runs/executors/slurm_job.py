@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..runner import Event
 
 _KILL_SECONDS = 600.0
-"""How long a job that was told to end waits for its end, so that Slurm, not the job, says how it ended."""
+"""How long a job that Slurm is ending waits for its end, so that Slurm, not the job, says how it ended."""
 
 
 class ArrayJob:
@@ -84,7 +84,7 @@ class _Signals:
         self._received: int | None = None
 
     def listen(self) -> None:
-        """Take the signals over from submitit, whose handler would end the run where it stands."""
+        """Take the signals over from submitit, whose handler would end the run at once, its state unsaved."""
         signal.signal(self._warning, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)

@@ -34,7 +34,7 @@ def available() -> bool:
 
 
 def queued_jobs() -> dict[str, QueuedJob]:
-    """Return this user's jobs that haven't ended, by their ids, an entry an array's element.
+    """Return this user's jobs that haven't ended, by their ids; each element of an array is an entry.
 
     Raises
     ------

@@ -27,7 +27,7 @@ _LOST_PARENT = 3
 
 
 class _Parent:
-    """The command that started this worker: it asks by lines on standard input, and is told of events."""
+    """The command that started this worker: it sends groups as lines on standard input, and is sent events."""
 
     def __init__(self) -> None:
         self.jobs: queue.Queue[str] = queue.Queue()
@@ -38,7 +38,7 @@ class _Parent:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def send(self, line: str) -> None:
-        """Tell a line; a parent that has died doesn't hear it, which the end of the input says too."""
+        """Send a line; that the parent has died shows at the end of the input."""
         with contextlib.suppress(OSError):
             self._out.write(line + "\n")
 

@@ -1,4 +1,4 @@
-"""Loggers of other makers, each behind an extra: loaded when asked for, told of epochs and of the end."""
+"""Loggers of other makers, each behind an extra: loaded when asked for, called at each epoch and at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Values = Mapping[str, float]
 
 
 class Logger(Protocol):
-    """What a logger is told of one run."""
+    """What a logger is given of one run."""
 
     def scalars(self, step: int, values: Values) -> None:
         """Take numbers by name at a step (an epoch, from 1; 0 for what is known at the end alone)."""

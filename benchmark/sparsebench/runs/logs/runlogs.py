@@ -67,12 +67,12 @@ class RunLogs:
             notify(f"can't write the log {self._path}: {error.strerror or error}; the run goes on without it")
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        """Tell what an epoch (from 1) gave."""
+        """Log the results of an epoch (from 1)."""
         self.event("epoch", epoch=number, **values)
         self._scalars(number, values)
 
     def end(self, record: RunRecord) -> None:
-        """Tell how the run ended."""
+        """Log how the run ended."""
         if record.scores is not None:
             values = {"top1": record.scores.top1, "mean_per_class": record.scores.mean_per_class}
             self.event("done", seconds=record.seconds, **values)
@@ -82,7 +82,7 @@ class RunLogs:
         self._close(failed=record.status == "failed")
 
     def stopped(self, reason: str) -> None:
-        """Tell that the run has stopped, to go on later."""
+        """Log that the run has stopped, to go on later."""
         self.event("stopped", reason=reason)
         self._close(failed=True)
 

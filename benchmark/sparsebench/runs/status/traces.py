@@ -42,7 +42,7 @@ class Job:
 class Traces:
     """What was found, by run: its record, its job, and its claim, living or dead.
 
-    ``asked`` says whether Slurm has told its queue; ``notes`` say why not.
+    ``asked`` says whether Slurm has answered what is queued; ``notes`` say why not.
     """
 
     results: Path
@@ -125,8 +125,8 @@ def _rows(store: Store) -> dict[str, Row]:
     """Return what matters of every recorded run."""
     if not store.records_dir.is_dir():
         return {}
-    rows = store.rows()
     names = ("record_key", "status", "error", "checkpoint", "task", "mode", "seed", "started", "seconds")
+    rows = store.rows(names)
     return {
         key: Row(status, error or "", (checkpoint, task, mode), int(seed), _date(started), float(seconds or 0.0))
         for key, status, error, checkpoint, task, mode, seed, started, seconds in zip(

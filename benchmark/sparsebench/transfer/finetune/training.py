@@ -109,7 +109,7 @@ def finetune(
         Where the training writes down how far it is, from time to time and when it is asked to stop, and from where it
         goes on if there is a state of it: to the same numbers, bit for bit, on the same hardware.
     observe : callable, optional
-        Told what each epoch gave.
+        Called with what each epoch gave.
 
     Raises
     ------
@@ -143,7 +143,7 @@ Observe = Callable[[EpochReport], None]
 
 @dataclass(frozen=True)
 class _Watch:
-    """Who follows a training: what keeps its state, and who is told of its epochs."""
+    """Who follows a training: what keeps its state, and what is called after each epoch."""
 
     resume: TrainingState | None
     observe: Observe | None

@@ -25,7 +25,7 @@ class LinearHead:
     weight : ndarray of float32, shape (C, d)
         One row per class.
     bias : ndarray of float32, shape (C,)
-        One number a class.
+        One number per class.
     """
 
     weight: npt.NDArray[np.float32]

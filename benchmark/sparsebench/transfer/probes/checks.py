@@ -82,7 +82,7 @@ def classes(y_train: Labels, others: dict[str, Labels], num_classes: int | None)
         raise InputError(f"a label is {largest}", f"{num_classes} classes are 0 to {num_classes - 1}")
     known = set(np.unique(y_train).tolist())
     if len(known) < 2:
-        raise InputError(f"y_train has one class ({known.pop()})", "give at least two to tell apart")
+        raise InputError(f"y_train has one class ({known.pop()})", "give images of at least two classes")
     for name, y in others.items():
         if unseen := sorted(set(np.unique(y).tolist()) - known):
             shown = ", ".join(map(str, unseen[:5])) + (", ..." if len(unseen) > 5 else "")

@@ -5,20 +5,29 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from ....common.files import write_text
 from ....common.paths import root_file
 from ....schema import DatasetError, Task
 from ...base import Split, TaskData
+from .variation import RECIPE_VERSION
 
 Row = dict[str, str]
 SPLITS = ("train", "val", "test")
 COLUMNS = ("id", "split", "label")
 _REPAIR = "reinstall sparsebench"
+
+
+@cache
+def renderer() -> str:
+    """Return what renders images, with the versions that its pixels may depend on."""
+    return f"pillow {version('pillow')}, freetype {features.version('freetype2')}, recipe {RECIPE_VERSION}"
 
 
 def index_path(name: str) -> Path:
@@ -92,14 +101,15 @@ def task_data(
 
     def split(name: str) -> Split:
         mine = [row for row in rows if row["split"] == name]
-        stray = sorted({row["label"] for row in mine} - set(label_of))
-        if stray:
-            raise DatasetError(f"task {task.id!r}: unknown labels in its split file: {', '.join(stray)}")
+        unknown = sorted({row["label"] for row in mine} - set(label_of))
+        if unknown:
+            raise DatasetError(f"task {task.id!r}: unknown labels in its split file: {', '.join(unknown)}")
         return Split(
             ids=tuple(row["id"] for row in mine),
             labels=np.array([label_of[row["label"]] for row in mine], dtype=np.int64),
             hashes=hashes(mine),
             load=lambda i: render(mine[i]),
+            rendered=renderer(),
         )
 
     return TaskData(task, tuple(classes), split("train"), split("val"), split("test"))

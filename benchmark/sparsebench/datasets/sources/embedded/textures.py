@@ -124,9 +124,9 @@ def open_textures(task: Task, data_dir: Path | None = None, cache_dir: Path | No
     """Open the task; nothing outside the installed packages is read."""
     parse_options(NoOptions, task)
     rows = read_index(index_path("textures"), COLUMNS)
-    stray = sorted({row["photo"] for row in rows} - set(PHOTOS))
-    if stray:
-        raise DatasetError(f"task {task.id!r}: unknown photographs in its split file: {', '.join(stray)}")
+    unknown = sorted({row["photo"] for row in rows} - set(PHOTOS))
+    if unknown:
+        raise DatasetError(f"task {task.id!r}: unknown photographs in its split file: {', '.join(unknown)}")
 
     def content_hash(row: Row) -> str:
         photo = PHOTOS[row["photo"]]

@@ -5,5 +5,5 @@ from ....extensions import CheckpointFormat
 MASKS_BESIDE = CheckpointFormat(
     name="masks-beside",
     summary="a state dict with masks in a mapping, list or vector beside it",
-    place=71,
+    place=2002,
 )

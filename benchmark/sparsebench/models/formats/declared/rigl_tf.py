@@ -9,5 +9,5 @@ RIGL_TF = CheckpointFormat(
     read="sparsebench.models.formats.rigl_tensorflow:read",
     modules=("google_crc32c",),
     extra="rigl",
-    place=60,
+    place=2000,  # after those of other packages, whose files may look like its own
 )

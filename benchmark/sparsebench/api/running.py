@@ -1,7 +1,4 @@
-"""The library: ``load`` a checkpoint, ``run`` a plan, read ``results``. The command line is a thin layer over it.
-
-What needs torch is imported where it is first needed, after the checks that need none.
-"""
+"""``run``: from a request to the records of its plan. What needs torch is imported after the checks that need none."""
 
 from __future__ import annotations
 
@@ -9,37 +6,36 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, Unpack, cast
 
-from . import extensions
-from .caching import cache_limit
-from .common import interruption
-from .common.paths import datasets_dir
-from .common.progress import notify
-from .downloads import TransferDisplay, offline_reason
-from .models.entries import find_entry
-from .registry import load_registry
-from .registry.protocols import given_settings
-from .registry.selection import Selection
-from .runs.claiming import lacks_weights
-from .runs.executors import make_executor
-from .runs.executors.estimate import Estimator
-from .runs.executors.packing import arranged
-from .runs.plan import Places, Plan, make_plan
-from .runs.prefetch import IfMissing, counted, fetch_missing
-from .runs.request import Request, check_request, request_of, several, with_files
-from .schema import CheckpointError, InputError, PlanFile, RunError, RunRecord, RunSpec
-from .store import Store, frame, read_results
-from .store.plans import write_plan
+from .. import extensions
+from ..caching import cache_limit
+from ..common import interruption
+from ..common.paths import datasets_dir
+from ..common.progress import notify
+from ..downloads import TransferDisplay, offline_reason
+from ..registry.protocols import given_settings
+from ..registry.selection import Selection
+from ..runs.claiming import lacks_weights
+from ..runs.executors import make_executor
+from ..runs.executors.estimate import Estimator
+from ..runs.executors.packing import arranged
+from ..runs.plan import Places, Plan, make_plan
+from ..runs.prefetch import IfMissing, counted
+from ..runs.request import Request, check_request, request_of, several, with_files
+from ..schema import InputError, PlanFile, RunError, RunRecord, RunSpec
+from ..store import Store, frame
+from ..store.plans import write_plan
+from .keywords import RunKeywords, with_keywords
+from .notebook import shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .models.backbone import Backbone
-    from .runs.executors.base import Executor
-    from .runs.runner import Emit, Event
+    from ..runs.executors.base import Executor
+    from ..runs.runner import Emit, Event
 
-__all__ = ["Prepared", "Request", "execute", "load", "prepare", "results", "run"]
+__all__ = ["Prepared", "execute", "prepare", "run"]
 
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Sequence[T] | None
@@ -96,6 +92,7 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
         plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
     statuses = {record.record_key: _status(record, request) for record in records}
     todo = plan.remaining(statuses, request.overwrite)
+    prefetch.verify(group.task for group in todo.groups)
     if request.where.check is not None:
         extensions.load(request.where.check)(request.executor_settings, len(todo.runs))
     finished = {record.run_id for record in records if record.status == "ok"}
@@ -117,10 +114,6 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     RunError
         If the plan itself can't be written.
     """
-    import torch
-
-    from .runs.runner import RunOptions
-
     request = prepared.request
     store = Store(request.results)
     store.sweep()
@@ -128,6 +121,19 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
     written = write_plan(
         store.plans_dir, PlanFile(command=request.command, created=created, groups=prepared.plan.groups)
     )
+    failures = _run(prepared, store, written, emit) if prepared.todo.groups else {}
+    planned = {run.record_key: run for run in prepared.plan.runs}
+    records = {record.record_key: record for record in store.read(planned)}
+    return [_labelled(record, planned[record.record_key], store) for record in (records | failures).values()]
+
+
+def _run(prepared: Prepared, store: Store, plan: Path, emit: Emit | None) -> dict[str, RunRecord]:
+    """Run what is to do, and return the failures by record key; torch is imported here, where a number is computed."""
+    import torch
+
+    from ..runs.runner import RunOptions
+
+    request = prepared.request
     options = RunOptions(
         results=request.results.resolve(),
         data_dir=(request.data_dir or datasets_dir()).resolve(),
@@ -137,7 +143,7 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         predictions=request.predictions,
         workers=request.workers,
         overwrite=request.overwrite,
-        since=written.stat().st_mtime_ns,
+        since=plan.stat().st_mtime_ns,
         checkpoint_seconds=request.checkpoint_seconds,
         retries=request.retries,
         logger=request.logger,
@@ -150,16 +156,13 @@ def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
         if emit is not None:
             emit(event)
 
-    if prepared.todo.groups:
-        before = torch.get_num_threads()
-        try:
-            with interruption.handled():
-                _executor(request, written.stem).execute(_arranged(prepared.todo, request, store), options, relay)
-        finally:
-            torch.set_num_threads(before)
-    planned = {run.record_key: run for run in prepared.plan.runs}
-    records = {record.record_key: record for record in store.read(planned)}
-    return [_labelled(record, planned[record.record_key], store) for record in (records | failures).values()]
+    before = torch.get_num_threads()
+    try:
+        with interruption.handled():
+            _executor(request, plan.stem).execute(_arranged(prepared.todo, request, store), options, relay)
+    finally:
+        torch.set_num_threads(before)
+    return failures
 
 
 def _executor(request: Request, plan: str) -> Executor:
@@ -192,54 +195,7 @@ def _labelled(record: RunRecord, planned: RunSpec, store: Store) -> RunRecord:
     return record
 
 
-def load(
-    id_or_path: str | Path,
-    arch: str | None = None,
-    head: bool = False,
-    *,
-    registry: Path | None = None,
-    offline: bool = False,
-) -> Backbone:
-    """Load a checkpoint, registered or a file of your own.
-
-    Parameters
-    ----------
-    id_or_path : str or Path
-        An id of ``sparsebench list checkpoints``, or a ``.pth`` or ``.safetensors`` file.
-    arch : str, optional
-        A file's timm or torchvision architecture; not needed where the file names its own.
-    head : bool
-        Keep the upstream head, so that the module gives logits instead of features.
-    registry : Path, optional
-        A YAML file with checkpoints of your own.
-    offline : bool
-        Fetch nothing; without it, a published checkpoint that isn't here is fetched.
-
-    Returns
-    -------
-    Backbone
-        ``.module`` (eval mode, CPU; ``(B, 3, H, W)`` to features ``(B, d)`` or logits), ``.masks`` (parameter name to
-        bool tensor, True = kept), ``.preprocess`` and ``.info``.
-
-    Raises
-    ------
-    UnknownNameError
-        If it is neither a registered id nor a file.
-    CheckpointError
-        If the file is missing and can't be fetched, is damaged, refused, doesn't fit the architecture, or has no head
-        where one is asked for.
-    """
-    name = str(id_or_path)
-    entry = find_entry(name, load_registry([registry] if registry else []), arch)
-    fetch_missing(entry, offline=offline)
-    from .models.loading import load_entry
-
-    backbone = load_entry(entry, head=head)
-    if head and backbone.info.num_classes is None:
-        raise CheckpointError(f"{name} has no classifier", "load it without head=True")
-    return backbone
-
-
+@with_keywords(RunKeywords)
 def run(
     *,
     method: OneOrMore[str] = None,
@@ -252,20 +208,22 @@ def run(
     seed: OneOrMore[int] = None,
     results: str | Path = "runs",
     variant: OneOrMore[str] = None,
-    probe: OneOrMore[str] = None,
+    replicate: OneOrMore[int | str] = None,
+    probe: OneOrMore[str | Path] = None,
     microbatch: int | None = None,
     limit: int | None = None,
     format: str | Path = "auto",
     set: Mapping[str, Any] | OneOrMore[str] = None,
     reference: bool = False,
     emit: Emit | None = None,
-    **options: Any,
+    progress: bool | None = None,
+    **options: Unpack[RunKeywords],
 ) -> pd.DataFrame:
     """Run every selected cell that has not run yet, and return the records of all of them.
 
     Parameters
     ----------
-    method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
+    method, variant, replicate, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
         What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
     set : mapping or str or sequence of str, optional
         Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``, or texts ``"lr=0.01"``.
@@ -283,10 +241,11 @@ def run(
         Run the references of the selected checkpoints, too, as the command does unless it has ``--no-reference``.
     emit : callable, optional
         Called as runs start, progress and end.
+    progress : bool, optional
+        Show a bar, in a notebook or on the terminal; by default in notebooks alone.
     **options
-        How to compute: ``threads``, ``device``, ``precision``, ``engine``, ``channels_last``, ``compile``, ``decoder``;
-        and the other fields of :class:`Request`: ``data_dir``, ``jobs``, ``executor``, ``cluster`` (a profile's path or
-        its fields), ``wait``, ``overwrite``, ``save_weights``, ``offline``, ``registry_files``...
+        How it is computed (:class:`.Computing`: ``threads``, ``device``, ``engine`` ...), and where it reads and writes
+        (:class:`.RunKeywords`: ``data_dir``, ``jobs``, ``save_weights``, ``offline`` ...).
 
     Returns
     -------
@@ -303,6 +262,7 @@ def run(
         methods=several(method),
         sparsities=several(sparsity),
         variants=several(variant),
+        replicates=[str(r) for r in several(replicate)],
         archs=several(arch),
         checkpoints=[str(c) for c in several(checkpoint)],
         tasks=[str(t) for t in several(task)],
@@ -315,20 +275,6 @@ def run(
         settings=given_settings(set),
         references=reference,
     )
-    return frame(execute(prepare(request_of(selection, Path(results), options)), emit))
-
-
-def results(path: str | Path) -> pd.DataFrame:
-    """Read a results folder or a curated file as one tidy table; the text ``published`` means the paper's results.
-
-    Returns
-    -------
-    DataFrame
-        One row per run (columns: ``sparsebench.store.COLUMNS``); accuracies are fractions.
-
-    Raises
-    ------
-    ResultsError
-        If there is nothing to read.
-    """
-    return read_results(path)
+    prepared = prepare(request_of(selection, Path(results), cast("dict[str, Any]", options)))
+    with shown(len(prepared.todo.runs), emit, progress) as tell:
+        return frame(execute(prepared, tell))

@@ -1,0 +1,1 @@
+"""A trained network out of a results folder, as files that others can use, and its use on images."""
