@@ -1,7 +1,7 @@
 r"""Whether two classifiers predict alike, image by image.
 
 :math:`p` is a predicted class, :math:`y` the label, and a classifier is right where :math:`p = y`. What isn't a mean
-over images is linearised: one value per image, whose mean is the measure. :func:`.means.mean_interval` makes an interval.
+over images is linearised: one value per image, whose mean is the measure, for :func:`.means.mean_interval`.
 """
 
 from __future__ import annotations
