@@ -70,6 +70,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write reports without their figures, which take longer to draw than all the rest."""
+    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda _: iter(()))
+
+
 @pytest.fixture(scope="session")
 def pruned_resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's own file, only to be read: a resnet18 of 7 classes, pruned to 80 % but for its stem, by torch.save."""

@@ -17,7 +17,7 @@ from .schema.errors import SparsebenchError
 
 if TYPE_CHECKING:
     from . import analysis, engines, pruning, store
-    from .api import export, features, load, predict, predictions, results, run
+    from .api import export, features, load, predict, predictions, recommend, results, run
     from .transfer import probes
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "predictions",
     "probes",
     "pruning",
+    "recommend",
     "results",
     "run",
     "store",
@@ -54,6 +55,7 @@ _function = importer(
         "load": ".api.loading",
         "predict": ".api.exporting",
         "predictions": ".api.predictions",
+        "recommend": ".api.recommending",
         "results": ".api.loading",
         "run": ".api.running",
     },

@@ -146,6 +146,7 @@ def test_figures_and_tables_are_written(measured):
     assert (out / "accuracy_throughput.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_report_shows_speed_beside_accuracy_and_the_leaderboard_does_not(measured, tmp_path):
     out, _, _ = measured
     frame = accuracy()

@@ -156,11 +156,35 @@ def test_inspect_counts_what_no_mask_holds_and_all_files(capsys: pytest.CaptureF
     assert f"packed {derived['packed_bytes']:,}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("what", ["checkpoints", "tasks", "methods", "suites"])
+LISTED = {
+    "checkpoints": "mini.acdc_s90",
+    "columns": "relative_error_low",
+    "engines": "only the nonzero weights",
+    "executors": "slurm",
+    "formats": "torch.nn.utils.prune",
+    "methods": "AC/DC",
+    "probes": "fewshot",
+    "suites": "cvpr22-linear",
+    "tasks": "glyphs",
+}
+
+
+@pytest.mark.parametrize("what", LISTED)
 def test_list(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", what]) == 0
-    expected = {"checkpoints": "mini.acdc_s90", "tasks": "glyphs", "methods": "AC/DC", "suites": "cvpr22-linear"}
-    assert expected[what] in capsys.readouterr().out
+    assert LISTED[what] in capsys.readouterr().out
+    assert main(["list", what, "--json"]) == 0
+    assert LISTED[what] in capsys.readouterr().out
+
+
+def test_list_says_what_is_missing_to_use_an_engine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsebench.extensions.base.find_spec", lambda name: None)
+    assert main(["list", "engines", "--json"]) == 0
+    found = {one["name"]: one["missing"] for one in json.loads(capsys.readouterr().out)}
+    assert found["onnxruntime"] == 'needs: pip install "sparsebench[onnxruntime]"'
+    assert found["torch"] is None
 
 
 def test_own_checkpoint_on_an_own_folder(

@@ -51,7 +51,7 @@ def run(folder: Path, *commands: str) -> list[tuple[int, str, set[str]]]:
 
 def test_what_only_prints_imports_nothing_heavy(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    lists = [f"list {what}" for what in ("checkpoints", "tasks", "methods", "suites", *KINDS)]
+    lists = [f"list {what}" for what in ("checkpoints", "tasks", "suites", *KINDS)]
     for status, messages, modules in run(tmp_path, "--help", "run --help", *lists, "status"):
         assert status == 0, messages
         assert not modules & (TENSORS | ARRAYS | DRAWING)

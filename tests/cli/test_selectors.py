@@ -51,6 +51,7 @@ def test_list_takes_selectors_and_prints_json(capsys: pytest.CaptureFixture[str]
     assert "unknown task 'digit'; did you mean digits" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_run_status_and_report_print_json_of_what_is_selected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,7 @@ def network(*last: nn.Module) -> nn.Module:
 @pytest.fixture
 def without_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(library, "PATH", tmp_path / "nothing.so")
-    monkeypatch.setattr(engines, "_SAID", set())
+    engines.say_once.cache_clear()
     for cached in (library.library, library.instruction_sets):
         cached.cache_clear()
     yield

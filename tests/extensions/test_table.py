@@ -34,9 +34,10 @@ def test_every_declaration_says_what_it_is_and_what_it_names_can_be_imported(plu
     for name, one in extensions.known(plural).items():
         assert one.name == name
         assert one.summary
+        assert name == one.name.lower()
         assert not one.summary.endswith(".")
         for field in ("fit", "build", "check", "make", "hints", "value", "opens", "read", "fits", "convert", "here"):
-            if (work := getattr(one, field, None)) is not None:
+            if isinstance(work := getattr(one, field, None), str):
                 assert callable(extensions.load(work)), (name, field)
 
 

@@ -22,8 +22,12 @@ def embedded() -> list[str]:
 SOME = {"mini.dense", "mini.magnitude_s90", "mini.acdc_s90", "mini.acdc_2to4"}
 """One that is dense, of masks on another's weights, of its own weights, and of a pattern."""
 
+some_by_default = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in SOME else [pytest.mark.slow]) for name in embedded()]
+)
 
-@pytest.mark.parametrize("name", embedded())
+
+@some_by_default
 def test_embedded_checkpoints_are_what_they_claim(name: str) -> None:
     backbone = sparsebench.load(name)
     entry = backbone.info.checkpoint
@@ -73,9 +77,7 @@ def test_a_file_of_ours_names_its_architecture() -> None:
     assert backbone.info.weights_sha256 == by_id.info.weights_sha256
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in SOME else [pytest.mark.slow]) for name in embedded()]
-)
+@some_by_default
 def test_an_embedded_file_loads_by_its_path_as_by_its_id(name: str) -> None:
     by_id = sparsebench.load(name)
     by_path = sparsebench.load(by_id.info.path)

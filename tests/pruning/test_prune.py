@@ -161,7 +161,9 @@ def test_acdc_leaves_a_loadable_sparse_file_a_log_and_a_dense_twin(upstream: Ups
     assert [value for kind, value in events if kind == "epoch"] == list(range(5))
 
 
-@pytest.mark.parametrize(("method", "epochs"), [("magnitude", 0), ("lth", 3), ("cram", 2)])
+@pytest.mark.parametrize(
+    ("method", "epochs"), [("magnitude", 0), pytest.param("lth", 3, marks=pytest.mark.slow), ("cram", 2)]
+)
 def test_one_training_leaves_a_file_for_each_sparsity_that_says_what_it_is(
     method: str, epochs: int, upstream: UpstreamData, dense: Path, tmp_path: Path
 ) -> None:
@@ -393,7 +395,7 @@ def test_methods_from_dense_weights_need_them(method: str, upstream: UpstreamDat
     assert names(tmp_path) == set()
 
 
-@pytest.mark.parametrize("method", ["gmp", "woodfisher", "mfac"])
+@pytest.mark.parametrize("method", ["gmp", "woodfisher", pytest.param("mfac", marks=pytest.mark.slow)])
 def test_methods_from_dense_weights_use_them(method: str, upstream: UpstreamData, dense: Path, tmp_path: Path) -> None:
     settings = {} if method == "gmp" else QUICK | {"damp": 1.0}
     made = train(
@@ -419,7 +421,7 @@ def test_dense_weights_of_another_network_are_refused(
     assert names(tmp_path) == there
 
 
-@pytest.mark.parametrize("broken", ["loss", "weights"])
+@pytest.mark.parametrize("broken", [pytest.param("loss", marks=pytest.mark.slow), "weights"])
 def test_a_training_that_diverges_late_keeps_its_last_whole_epoch(
     broken: str, upstream: UpstreamData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from smallnet import small_state, train
 from torch import nn
 
+from sparsebench import extensions
 from sparsebench.extensions.discovery import ExtensionWarning
 from sparsebench.models.formats import read_checkpoint
-from sparsebench.pruning import methods as table
 from sparsebench.pruning.base import PruningMethod
-from sparsebench.pruning.methods import methods
+from sparsebench.pruning.methods import get_method, methods
 from sparsebench.pruning.methods.gmp import GMP
 from sparsebench.pruning.methods.soft_threshold import STR
 from sparsebench.pruning.prune import make_recipe, prune
@@ -171,6 +171,9 @@ def test_a_file_of_str_as_published_says_what_came_out(upstream: UpstreamData, t
     assert json.dumps(raw.meta)
 
 
+GROUP = "sparsebench.methods"
+
+
 class Foreign(PruningMethod):
     name = "foreign"
     title = "Foreign"
@@ -184,22 +187,20 @@ class Taken(PruningMethod):
 @pytest.fixture
 def entry_points(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     found: list[EntryPoint] = []
-    monkeypatch.setattr(
-        "sparsebench.extensions.discovery.entry_points", lambda group: found if group == table.GROUP else []
-    )
-    table.methods.cache_clear()
+    monkeypatch.setattr("sparsebench.extensions.discovery.entry_points", lambda group: found if group == GROUP else [])
+    extensions.known.cache_clear()
     yield found
-    table.methods.cache_clear()
+    extensions.known.cache_clear()
 
 
 def point(name: str, value: str) -> EntryPoint:
-    return EntryPoint(name, value, table.GROUP)
+    return EntryPoint(name, value, GROUP)
 
 
 def test_another_package_adds_a_method(entry_points: list[EntryPoint]) -> None:
     entry_points.append(point("foreign", f"{__name__}:Foreign"))
     assert list(methods())[-1] == "foreign"
-    assert table.get_method("foreign") is Foreign
+    assert get_method("foreign") is Foreign
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_another_package_adds_a_method(entry_points: list[EntryPoint]) -> None:
     [
         ("nothing_of_that_name:x", "can't be loaded"),
         (f"{__name__}:Taken", "has the name 'gmp', which is taken"),
-        (f"{__name__}:point", "is no PruningMethod with a name"),
+        (f"{__name__}:point", "is no pruning method"),
     ],
 )
 def test_a_broken_entry_point_is_left_out_with_a_warning(

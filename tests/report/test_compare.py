@@ -173,8 +173,8 @@ def test_nothing_in_common(rows, table, published):
     assert comparison_tables(empty) == []
 
 
-def test_the_command(rows, table, published, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda _: iter(()))
+@pytest.mark.usefixtures("without_figures")
+def test_the_command(rows, table, published, tmp_path, capsys):
     write_curated(published, tmp_path / "published.csv")
     write_curated(tidy(published.iloc[:4]), tmp_path / "mine.csv")
     arguments = ["report", "--results", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out")]

@@ -19,7 +19,9 @@ CELLS = {"cars": [0.5, 0.51]}
 
 @pytest.fixture(scope="module")
 def published():
-    return read_results("published")
+    """The cells that these tests compare with."""
+    table = read_results("published")
+    return table[table["task"].isin(list(CELLS)) & table["arch"].eq("resnet50")]
 
 
 def note(frame, published):
@@ -54,8 +56,8 @@ def test_what_is_not_doubtful_has_no_note(rows, table, published):
     assert note(frame, published) == ("resnet50.acdc_s80", "")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_command_shows_them(rows, table, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda _: iter(()))
     monkeypatch.chdir(tmp_path)
     frame = table(rows("resnet50.str_s80", "str", CELLS, sparsity=0.8, **RESNET | {"distribution": "learned"}))
     write_curated(frame, tmp_path / "mine.csv")
@@ -63,7 +65,8 @@ def test_the_command_shows_them(rows, table, tmp_path, monkeypatch, capsys):
     assert "without label smoothing" in " ".join(capsys.readouterr().out.split())
 
 
-def test_doubts_are_about_what_is_there(published):
+def test_doubts_are_about_what_is_there():
+    published = read_results("published")
     doubts = read_doubts("published")
     names = set(published["checkpoint"])
     assert {name for name, _ in doubts.texts} | set(doubts.probably) <= names
@@ -86,7 +89,8 @@ def test_others_have_doubts_beside_their_results(rows, table, tmp_path):
         read_doubts(Path(tmp_path))
 
 
-def test_str_has_no_upstream_accuracy_that_is_not_its_own(published):
+def test_str_has_no_upstream_accuracy_that_is_not_its_own():
+    published = read_results("published")
     assert published.loc[published["method"] == "str", "upstream_top1"].isna().all()
     known = published.loc[published["upstream_top1"].notna(), "method"]
     assert set(known) == {"dense", "acdc", "rigl", "mfac"}

@@ -163,8 +163,8 @@ def test_the_word_stands_for_the_file_and_a_path_for_a_folder(runs, tmp_path, mo
     assert len(read_results("published")) == len(sparsebench.results("published")) == 2655
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_command_reports_them(runs, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda _: iter(()))
     monkeypatch.chdir(tmp_path)
     assert main(["report", "--results", "published", "--out", "out"]) == 0
     assert [Path(name).name for name in capsys.readouterr().out.split()] == [

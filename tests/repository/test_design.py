@@ -13,7 +13,7 @@ import sparsebench
 PACKAGE = Path(sparsebench.__file__).parent
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-WALKS = TEXT.partition("## A checkpoint's id becomes a record")[2].partition("## At the root")[0]
+WALKS = TEXT.partition("## A checkpoint's id becomes a record")[2].partition("## What earns its lines")[0]
 CODE = r"`([^`\n]+)`"
 
 

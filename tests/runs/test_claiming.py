@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import shutil
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -120,6 +121,18 @@ def test_seeds_fitted_alone_give_the_numbers_of_seeds_fitted_together(linear: Gr
     pd.testing.assert_frame_equal(gather(tmp_path / "a")[numbers], gather(tmp_path / "b")[numbers])
 
 
+@pytest.fixture(scope="module")
+def one_failed(checked: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of the linear group, of which the second is a failure."""
+    folder, group = tmp_path_factory.mktemp("failed") / "runs", checked.plan.groups[0]
+    run_group(group, RunOptions(folder), lambda _: None)
+    store = Store(folder)
+    found = store.find(group.runs[1])
+    assert found is not None
+    store.write(found.record.model_copy(update={"status": "failed", "scores": None}))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("overwrite", "since", "again"),
     [
@@ -134,14 +147,10 @@ def test_seeds_fitted_alone_give_the_numbers_of_seeds_fitted_together(linear: Gr
     ],
 )
 def test_which_records_are_good_enough(
-    linear: Group, results: Path, overwrite: str, since: str | None, again: list[str]
+    linear: Group, results: Path, one_failed: Path, overwrite: str, since: str | None, again: list[str]
 ) -> None:
-    run_group(linear, RunOptions(results), lambda _: None)
+    shutil.copytree(one_failed, results)
     names = dict(zip([run.record_key for run in linear.runs], ["ok", "failed"], strict=True))
-    store = Store(results)
-    found = store.find(linear.runs[1])
-    assert found is not None
-    store.write(found.record.model_copy(update={"status": "failed", "scores": None}))
     now = max(path.stat().st_mtime_ns for path in results.rglob("*.json"))
     moment = {"before": now - 10**10, "after": now + 10**10, None: None}[since]
     events: list[Event] = []

@@ -137,6 +137,7 @@ def test_labels_are_those_of_the_newest_request(tasks: Path, tmp_path: Path) -> 
     assert record.spec.metric == "mean_per_class"
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_two_folders_of_one_name_are_two_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for k, (parent, checkpoint) in enumerate((("x", "mini.dense"), ("y", "mini.acdc_s90"))):
         image_folder(tmp_path / parent / "photos", classes=2 + k)

@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 import sparsebench
+from sparsebench import extensions
 from sparsebench.api import prepare
+from sparsebench.cli import main
 from sparsebench.extensions import KINDS, table
+from sparsebench.models.formats import read_checkpoint
 from sparsebench.registry.selection import Selection
 from sparsebench.runs.request import Request, reference_command
-from sparsebench.schema import InputError, Numerics
+from sparsebench.schema import CheckpointError, InputError, Numerics
+from sparsebench.store import Store
 
 PROBE = """
 from sparsebench.extensions import Probe
@@ -106,3 +110,60 @@ def test_a_limit_that_leaves_a_class_out_is_refused(tmp_path: Path, limit: int, 
     with pytest.raises(InputError) as error:
         sparsebench.run(checkpoint="mini.acdc_s90", task="digits", limit=limit, results=tmp_path / "runs")
     assert message in error.value.line or message in error.value.message
+
+
+EXECUTOR = """
+from sparsebench.extensions import Executor, Settings
+
+class Words(Settings):
+    word: str = "going"
+
+class Loud:
+    def __init__(self, context):
+        self.context = context
+
+    def execute(self, plan, options, emit):
+        from sparsebench.runs.runner import run_group
+        for group in plan.groups:
+            self.context.say(self.context.settings.word)
+            run_group(group, options, emit)
+
+LOUD = Executor(name="loud", summary="says a word", make=Loud, settings=Words)
+"""
+
+
+def test_an_executor_of_a_file_takes_settings_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe = written(tmp_path, "own.py", PROBE.format(label=3))
+    executor = written(tmp_path, "loud.py", EXECUTOR)
+    (tmp_path / "words.yaml").write_text("word: marching\n")
+    line = ["run", "--checkpoint", "mini.acdc_s90", "--task", "digits", "--probe", str(probe), "--no-reference"]
+    line += ["--limit", "20", "--results", str(tmp_path / "runs"), "--executor", str(executor)]
+    assert main([*line, "--cluster", str(tmp_path / "words.yaml")]) == 0
+    assert "marching" in capsys.readouterr().err
+    assert main([*line, "--partition", "gpu"]) == 2
+    assert "partition" in capsys.readouterr().err
+    assert main([*line, "--jobs", "2"]) == 2
+    assert "runs one at a time" in capsys.readouterr().err
+
+
+def test_what_a_probe_gives_is_checked(tmp_path: Path) -> None:
+    text = PROBE.format(label=1).replace("(len(data.y_test), data.num_classes)", "(3, 2)")
+    probe = written(tmp_path, "own.py", text)
+    more = {"task": "digits", "mode": "linear", "results": tmp_path / "runs", "limit": 20}
+    sparsebench.run(checkpoint="mini.acdc_s90", probe=probe, cache_dir=tmp_path / "cache", **more)
+    (record,) = Store(tmp_path / "runs").read()
+    assert record.failure is not None
+    assert "gave logits of shape (3, 2), not (20, 10)" in record.failure.message
+
+
+def test_a_format_that_fails_is_to_blame_and_not_the_file(tmp_path: Path) -> None:
+    text = (
+        "from sparsebench.extensions import CheckpointFormat\n"
+        "BAD = CheckpointFormat(name='bad', summary='fails', read=lambda path, budget, weights: 1 / 0)\n"
+    )
+    name = extensions.resolve("formats", written(tmp_path, "bad.py", text))
+    file = written(tmp_path, "weights.xyz", "anything")
+    with pytest.raises(CheckpointError, match=r"format 'bad@.*' fails: ZeroDivisionError"):
+        read_checkpoint(file, name)
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        read_checkpoint(file)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .features import TaskFeatures, features
     from .loading import load, results
     from .predictions import RunPredictions, predictions
+    from .recommending import recommend
     from .running import Prepared, execute, prepare, run
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "predict",
     "predictions",
     "prepare",
+    "recommend",
     "results",
     "run",
 ]
@@ -47,6 +49,7 @@ __getattr__ = importer(
         "predict": ".exporting",
         "predictions": ".predictions",
         "prepare": ".running",
+        "recommend": ".recommending",
         "results": ".loading",
         "run": ".running",
     },

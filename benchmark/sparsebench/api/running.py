@@ -208,7 +208,7 @@ def run(
     seed: OneOrMore[int] = None,
     results: str | Path = "runs",
     variant: OneOrMore[str] = None,
-    probe: OneOrMore[str] = None,
+    probe: OneOrMore[str | Path] = None,
     microbatch: int | None = None,
     limit: int | None = None,
     format: str | Path = "auto",

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from ..common import interruption, timings  # noqa: F401 - timings says when the program started
 from ..schema.errors import SparsebenchError
 from ..schema.text import printable
-from .parser import build_parser
+from .parser import parse
 from .streams import prepare_streams, silence_stdout
 
 _SIGNALLED = 128
 """The status after a signal is this and the signal's number: 130 after Ctrl-C."""
 
-_COMMANDS = {"list": "listing", "export-model": "export_model"}
+_COMMANDS = {"list": "listing"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         and the signal's number after a signal: 130 after Ctrl-C.
     """
     prepare_streams()
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     warnings.showwarning = _show_warning
     try:
         with interruption.handled():
-            module = importlib.import_module(f".{_COMMANDS.get(arguments.command, arguments.command)}", __name__)
+            name = _COMMANDS.get(arguments.command, arguments.command.replace("-", "_"))
+            module = importlib.import_module(f".{name}", __name__)
             status: int = module.main(arguments)
             sys.stdout.flush()
     except SparsebenchError as error:

@@ -98,7 +98,7 @@ def _extras() -> Iterator[Finding]:
         one.extra: (one.modules, f"{one.noun} {one.name}")
         for plural in extensions.KINDS
         for one in extensions.known(plural).values()
-        if one.extra
+        if getattr(one, "extra", "")
     }
     for extra, (modules, use) in {**declared, **_EXTRAS}.items():
         lacking = [name for name in modules if find_spec(name) is None]

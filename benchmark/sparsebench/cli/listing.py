@@ -19,7 +19,7 @@ Entries = list[dict[str, Any]]
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what is registered and selected, or the extensions of a kind, as a table or as JSON."""
-    if arguments.what in extensions.KINDS:
+    if arguments.what not in _LISTINGS:
         entries = _extensions(arguments.what)
     else:
         registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
@@ -35,7 +35,7 @@ _HEADS = {
     "checkpoints": ["CHECKPOINT", "METHOD", "ARCH", "SPARSITY", "DISTRIBUTION", "UPSTREAM", "TOP-1", "REFERENCE"],
     "tasks": ["TASK", "SUITES", "CLASSES", "TRAIN+VAL", "TEST", "METRIC", "LOADER", "TITLE"],
     "methods": ["METHOD", "NAME", "CHECKPOINTS", "WHAT"],
-    **{plural: ["NAME", "WHAT", "MISSING"] for plural in extensions.KINDS},
+    **{plural: ["NAME", "WHAT", "MISSING"] for plural in extensions.KINDS if plural != "methods"},
     "suites": ["SUITE", "ARCHS", "MODES (PROTOCOL, SEEDS)", "TASKS", "TITLE"],
 }
 

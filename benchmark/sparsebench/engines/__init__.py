@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from .. import extensions
@@ -63,8 +64,8 @@ def compile(backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, 
     input_shape : tuple of int
         Shape (B, C, H, W) of a typical batch; other batch sizes work too.
     engine : str
-        ``torch``, ``sparse``, ``onnxruntime``, or ``auto``: the fastest of those that are there, measured on this
-        backbone.
+        A name of ``sparsebench list engines``, a Python file that declares one, or ``auto``: the fastest of those that
+        are there, measured on this backbone.
     threads : int, optional
         CPU threads; by default torch's.
 
@@ -103,14 +104,10 @@ def signature(engine: str) -> str:
     return f"{engine} {extensions.get('engines', engine).version}"
 
 
-_SAID: set[str] = set()
-
-
+@cache
 def say_once(text: str) -> None:
     """Warn, once in a process."""
-    if text not in _SAID:
-        _SAID.add(text)
-        warnings.warn(text, stacklevel=3)
+    warnings.warn(text, stacklevel=3)
 
 
 __all__ = ["AUTO", "check_choice", "check_name", "compile", "keep_pages", "prepare", "signature"]

@@ -49,6 +49,7 @@ class Compiled:
 
 def compiled(backbone: object, input_shape: tuple[int, ...], engine: str, threads: int | None) -> Compiled:
     """Build the callable of :func:`sparsebench.engines.compile`."""
+    engine = extensions.resolve("engines", engine)
     check_choice(engine)
     module = backbone if isinstance(backbone, nn.Module) else getattr(backbone, "module", None)
     if not isinstance(module, nn.Module):
@@ -97,6 +98,7 @@ def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) 
     InputError
         If the engine asked for can't run the backbone.
     """
+    numerics = numerics.model_copy(update={"engine": extensions.resolve("engines", numerics.engine)})
     if numerics.engine == AUTO:
         with torch_threads(numerics.threads):
             return numerics.model_copy(update={"engine": fastest(module, numerics, input_shape)[0]})

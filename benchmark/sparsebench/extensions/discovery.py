@@ -52,7 +52,7 @@ def file_hash(path: Path, noun: str) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     except FileNotFoundError:
-        raise InputError(f"there is no file {path}", f"give a {noun}'s name, or the Python file of one") from None
+        raise InputError(f"there is no file {path}", f"correct the path, or give the name of a known {noun}") from None
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror or error}", "give a Python file") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..schema.errors import InputError, UnknownNameError
-from .base import Extension, load
+from .base import load
 from .discovery import ExtensionWarning, file_hash, installed, modules, run_file
 
 MARK = "@"
@@ -31,12 +31,22 @@ class Kind:
         ``module:Class`` that declarations are objects of.
     package : str
         The package of ours whose modules declare some.
+    classes : bool
+        Whether a declaration is a subclass with a name, not an object.
     """
 
     noun: str
     plural: str
     base: str
     package: str
+    classes: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether a value is a declaration of this kind."""
+        base = load(self.base)
+        if not self.classes:
+            return isinstance(value, base)  # type: ignore[arg-type]
+        return isinstance(value, type) and issubclass(value, base) and "name" in vars(value)  # type: ignore[arg-type]
 
     @property
     def group(self) -> str:
@@ -46,7 +56,10 @@ class Kind:
     @property
     def example(self) -> str:
         """What a file must have, in words."""
-        return f"declare one object of sparsebench.extensions.{self.base.partition(':')[2]}"
+        module, _, name = self.base.partition(":")
+        if self.classes:
+            return f"declare one subclass of {module}.{name}, with a 'name' of its own"
+        return f"declare one object of sparsebench.extensions.{name}"
 
 
 _BASES = "sparsebench.extensions.kinds"
@@ -58,6 +71,9 @@ KINDS: Mapping[str, Kind] = {
         Kind("checkpoint format", "formats", f"{_BASES}:CheckpointFormat", "sparsebench.models.formats.declared"),
         Kind("executor", "executors", f"{_BASES}:Executor", "sparsebench.runs.executors.declared"),
         Kind("leaderboard column", "columns", f"{_BASES}:LeaderboardColumn", "sparsebench.report.columns"),
+        Kind(
+            "pruning method", "methods", "sparsebench.pruning.base:PruningMethod", "sparsebench.pruning.methods", True
+        ),
     )
 }
 """The kinds of extensions, by plural."""
@@ -70,9 +86,8 @@ _from_files: dict[str, dict[str, tuple[Any, Path]]] = {plural: {} for plural in 
 def ours(plural: str) -> Mapping[str, Any]:
     """Return the extensions of a kind that sparsebench itself declares, by name."""
     kind = KINDS[plural]
-    base = _base(kind)
     values = [value for module in modules(kind.package) for value in vars(module).values()]
-    return MappingProxyType({value.name: value for value in values if isinstance(value, base)})
+    return MappingProxyType({value.name: value for value in values if kind.accepts(value)})
 
 
 @cache
@@ -82,10 +97,9 @@ def known(plural: str) -> Mapping[str, Any]:
     One of another package whose name is taken, or that is none, is left out with a warning.
     """
     kind = KINDS[plural]
-    base = _base(kind)
     found = dict(ours(plural))
     for origin, value in installed(kind.group):
-        problem = f"is no {kind.noun}" if not isinstance(value, base) else ""
+        problem = "" if kind.accepts(value) else f"is no {kind.noun}"
         if not problem and value.name in found:
             problem = f"has the name {value.name!r}, which is taken"
         if problem:
@@ -138,22 +152,33 @@ def resolve(plural: str, name: str | Path) -> str:
     if not text.endswith(".py"):
         return text
     kind, path = KINDS[plural], Path(text).expanduser().resolve()
-    value = declared_in(path, kind.noun, lambda one: isinstance(one, _base(kind)), kind.example, known(plural))
-    full = f"{value.name}{MARK}{file_hash(path, kind.noun)}"
+    digest = file_hash(path, kind.noun)
+    for name, (_, loaded) in _from_files[plural].items():
+        if loaded == path and name.endswith(f"{MARK}{digest}"):
+            return name
+    value = declared_in(plural, path)
+    full = f"{value.name}{MARK}{digest}"
     _from_files[plural][full] = (replace(value, name=full, title=value.title or value.name), path)
     return full
 
 
-def declared_in(path: Path, noun: str, accepts: Callable[[Any], bool], example: str, taken: Mapping[str, Any]) -> Any:
-    """Run a file, and return the one extension that it declares; what it imports from elsewhere doesn't count."""
-    module = run_file(path, noun)
+def declared_in(plural: str, path: Path) -> Any:
+    """Run a file, and return the one extension that it declares; what it imports from elsewhere doesn't count.
+
+    Raises
+    ------
+    InputError
+        If the file isn't there, raises, or doesn't declare one extension of the kind with a name that is free.
+    """
+    kind, taken = KINDS[plural], known(plural)
+    module = run_file(path, kind.noun)
     elsewhere = [id(value) for value in taken.values()]
-    found = {id(v): v for v in vars(module).values() if accepts(v) and id(v) not in elsewhere}
-    own = [v for v in found.values() if getattr(v, "__module__", None) in (None, module.__name__, type(v).__module__)]
+    found = {id(v): v for v in vars(module).values() if kind.accepts(v) and id(v) not in elsewhere}
+    own = [value for value in found.values() if not kind.classes or value.__module__ == module.__name__]
     if len(own) != 1:
-        raise InputError(f"{path} declares {len(own)} {noun}s", example)
+        raise InputError(f"{path} declares {len(own)} {kind.noun}s", kind.example)
     if own[0].name in taken:
-        raise InputError(f"{path}: the name {own[0].name!r} is taken", f"give the {noun} another name")
+        raise InputError(f"{path}: the name {own[0].name!r} is taken", f"give the {kind.noun} another name")
     return own[0]
 
 
@@ -177,8 +202,3 @@ def load_files(files: Mapping[str, list[str]]) -> None:
         for path in paths:
             with contextlib.suppress(InputError):
                 resolve(plural, path)
-
-
-def _base(kind: Kind) -> type[Extension]:
-    found: type[Extension] = load(kind.base)  # type: ignore[assignment]
-    return found

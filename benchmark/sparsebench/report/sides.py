@@ -104,7 +104,7 @@ def _read(text: str, results: Path | str, wanted: Wanted, tables: dict[str, pd.D
     whole = text == PUBLISHED or _exists(text)
     where = (text if text == PUBLISHED else Path(text)) if whole else results
     if str(where) not in tables:
-        tables[str(where)] = _finished(read_results(where))
+        tables[str(where)] = finished(read_results(where))
     runs = tables[str(where)]
     if not whole:
         matching = [name for name in sorted(set(runs["entry"]) | set(runs["checkpoint"])) if fnmatchcase(name, text)]
@@ -136,7 +136,8 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _finished(table: pd.DataFrame) -> pd.DataFrame:
+def finished(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the finished runs of a tidy table, with their ``entry``: the checkpoint without a replicate's ending."""
     runs = table[(table["status"] == "ok") & table["accuracy"].notna()].copy()
     runs["replicate"] = runs["replicate"].fillna(0)
     for name in (*_HOW, "split_sha256", "numerics"):

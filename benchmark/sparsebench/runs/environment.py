@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
+from ..common.processor import processor_name
 from ..common.version import __version__
 from ..datasets.images.resize import resize_version
 
@@ -25,24 +23,8 @@ def environment() -> dict[str, str]:
     found = {"sparsebench": __version__, **{name: version(name) for name in PACKAGES}}
     found["python"] = platform.python_version()
     found["resize"] = resize_version()
-    found["processor"] = _processor()
+    found["processor"] = processor_name()
     found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
     return found
-
-
-def _processor() -> str:
-    """Return the processor's name in print."""
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in _lines(cpuinfo):
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine() or os.name
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        yield from path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return

@@ -204,9 +204,9 @@ def request_of(selection: Selection, results: Path, options: dict[str, Any]) -> 
         others[name] = [Path(path) for path in several(others.get(name))]
     cluster = others.get("cluster")
     if isinstance(cluster, dict):
-        others["cluster"] = read_cluster(None, **cluster)
-    elif cluster is not None and not isinstance(cluster, Cluster):
-        others["cluster"] = read_cluster(Path(cluster))
+        others["cluster"] = read_cluster(None, others.get("executor"), **cluster)
+    elif isinstance(cluster, (str, Path)):
+        others["cluster"] = read_cluster(Path(cluster), others.get("executor"))
     for values in (computed, others):  # a Python file may be given as a path
         values |= {name: str(v) for name, v in values.items() if name in ("engine", "executor") and v is not None}
     if computed:

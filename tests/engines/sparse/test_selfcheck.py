@@ -23,8 +23,8 @@ ITEM = CFUNCTYPE(None, c_void_p, c_int, c_void_p)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_said_yet(monkeypatch):
-    monkeypatch.setattr(engines, "_SAID", set())
+def _nothing_said_yet():
+    engines.say_once.cache_clear()
 
 
 @pytest.fixture

@@ -47,7 +47,13 @@ ARCHITECTURES = {
 }
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+SIBLINGS = {"resnet34", "resnet50", "torchvision-resnet50", "torchvision-vgg11", "mobilenetv2"}
+"""Those whose layers another of :data:`ARCHITECTURES` has too."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SIBLINGS else []) for name in ARCHITECTURES]
+)
 def test_whole_networks_agree_with_torch(name):
     torch.manual_seed(0)
     module = prune(randomise(ARCHITECTURES[name]()))
@@ -55,8 +61,9 @@ def test_whole_networks_agree_with_torch(name):
     assert difference(module, images(5, 3, size, size)) < 1e-4
 
 
-@pytest.mark.parametrize("checkpoint", ["mini.dense", "mini.acdc_s95", "mini.rigl_s80", "mini.acdc_2to4"])
-@pytest.mark.parametrize("count", [1, 33])
+@pytest.mark.parametrize(
+    ("checkpoint", "count"), [("mini.dense", 1), ("mini.acdc_s95", 33), ("mini.rigl_s80", 1), ("mini.acdc_2to4", 33)]
+)
 def test_embedded_checkpoints_agree_with_torch(checkpoint, count):
     module = sparsebench.load(checkpoint).module
     assert difference(module, images(count, 3, 32, 32)) < 1e-4

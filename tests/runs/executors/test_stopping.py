@@ -97,6 +97,7 @@ def test_a_command_that_is_signalled_keeps_its_state(number: signal.Signals, tas
     assert_given_back(results, 1)
 
 
+@pytest.mark.slow
 def test_a_command_whose_terminal_is_closed_keeps_its_state(tasks: Path, tmp_path: Path) -> None:
     results = tmp_path / "runs"
     pid, terminal = pty.fork()

@@ -104,7 +104,7 @@ def test_no_bit_of_a_small_head_depends_on_the_stack(n, d, classes, batch_size, 
     assert_no_bit_depends_on_the_stack(n, d, classes, grid, [[0, 1, 2, 3, 4], [4, 1]], count)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("n", "d", "classes", "rates", "batch_size"),
     [

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "run the benchmark": ("run", "status", "cancel"),
-    "read the results": ("report", "compare"),
+    "read the results": ("report", "compare", "recommend"),
     "use what was trained": ("export-model", "predict"),
     "see what there is": ("list", "inspect", "fetch", "doctor"),
     "make and measure checkpoints": ("prune", "bench"),
     "results of older versions": ("migrate",),
 }
-"""The commands, in the groups and order of the help; each is also, with
-underscores, the name of the module here that adds its options."""
+"""The commands, in the groups and order of the help; a module here, ``-`` being ``_``, adds its options."""
 
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)

@@ -64,7 +64,7 @@ def cluster_of(arguments: argparse.Namespace) -> Cluster | None:
     replaced["extra"] = dict(arguments.sbatch) if arguments.sbatch else None
     if arguments.cluster is None and all(value is None for value in replaced.values()):
         return None
-    return read_cluster(arguments.cluster, **replaced)
+    return read_cluster(arguments.cluster, arguments.executor, **replaced)
 
 
 def _natural(text: str) -> int:

@@ -11,16 +11,18 @@ from .types import path, positive
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(commands, "predict", "classify images with a network that export-model wrote")
-    what = command.add_argument_group("what, and with what")
+    what = command.add_argument_group("what to classify")
     what.add_argument("model", type=path, metavar="MODEL", help="the folder that export-model wrote")
     what.add_argument("images", type=path, metavar="FOLDER", help="images, also in folders inside; or one image")
-    where = command.add_argument_group("where to")
-    where.add_argument("--out", "--output", dest="out", type=path, metavar="CSV", help="a CSV file to write rows to")
-    add_json(where)
-    how = command.add_argument_group("how")
+    add_json(what)
+    what.add_argument("--out", "--output", dest="out", type=path, metavar="CSV", help="write the rows to a CSV file")
+    how = command.add_argument_group("how to compute it")
+    add_device(how)
     how.add_argument("--batch", type=positive, default=64, metavar="N", help="images at once (default: 64)")
     how.add_argument(
-        "--engine", default="torch", metavar="NAME", help=f"{kinds('engines')}, or auto, the fastest (default: torch)"
+        "--engine",
+        default="torch",
+        metavar="NAME|FILE",
+        help=f"what runs the network: {kinds('engines')}, auto (the fastest), or a Python file (default: torch)",
     )
-    add_device(how)
     add_precision(how, ("fp32", "bf16", "fp16"))

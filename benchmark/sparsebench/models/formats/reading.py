@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ... import extensions
-from ...extensions import CheckpointFormat
+from ...extensions import CheckpointFormat, Work
 from ...extensions.table import MARK, ours
-from ...schema import CheckpointError, UnknownNameError
+from ...schema import CheckpointError, SparsebenchError, UnknownNameError
 from ...schema.text import printable, printable_tree
 from .. import backbones
 from . import hub, layouts, sparse_file
@@ -129,7 +130,7 @@ def _open(
     beside = hub.description_beside(path)
     chosen = asked if asked is not None and asked.read is not None and not _is_ours(asked) else None
     for one in [] if chosen else _all():
-        if one.opens is not None and extensions.load(one.opens)(path, head):
+        if one.opens is not None and _do(one, one.opens, path, head):
             chosen = one
             break
     if chosen is None or chosen.read is None:
@@ -138,7 +139,7 @@ def _open(
             "known are .pth (torch.save) and .safetensors files",
         )
     _check_here(chosen)
-    raw: RawCheckpoint = extensions.load(chosen.read)(path, budget, weights)
+    raw: RawCheckpoint = _do(chosen, chosen.read, path, budget, weights)
     if not _is_ours(chosen) and chosen.name not in raw.format.split("+"):
         raw = replace(raw, format=chosen.name)
     return replace(raw, meta={**beside, **raw.meta})
@@ -149,10 +150,10 @@ def _convert(raw: RawCheckpoint, wanted: Wanted, asked: CheckpointFormat | None)
     for one in _all():
         if one.convert is None:
             continue
-        fits = extensions.load(one.fits)(raw) if one.fits is not None else asked is one
+        fits = _do(one, one.fits, raw) if one.fits is not None else asked is one
         if fits:
             _check_here(one)
-            raw = extensions.load(one.convert)(raw, wanted)
+            raw = _do(one, one.convert, raw, wanted)
             raw = raw if _is_ours(one) or one.name in raw.format.split("+") else raw.then(one.name)
         if not raw.state:  # masks alone: their weights are another file's
             return raw
@@ -168,6 +169,20 @@ def _all() -> Iterator[CheckpointFormat]:
 def _is_ours(one: CheckpointFormat) -> bool:
     """Return whether a format is declared here: it then says itself what it has read, and is checked by content."""
     return one.name in ours("formats")
+
+
+def _do(one: CheckpointFormat, work: Work, *arguments: Any) -> Any:
+    """Do a part of a format's work; what another's raises is said to be its mistake, not the file's."""
+    if _is_ours(one):
+        return extensions.load(work)(*arguments)
+    try:
+        return extensions.load(work)(*arguments)
+    except SparsebenchError:
+        raise
+    except Exception as error:  # somebody else's function may raise anything
+        raise CheckpointError(
+            f"format {one.name!r} fails: {type(error).__name__}: {error}", "correct it, or name another format"
+        ) from error
 
 
 def _check_here(one: CheckpointFormat) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from ... import extensions
 from ...schema import Numerics
 from ...schema.base import Strict
 from ...schema.yamlfile import read_mapping, validate
@@ -90,8 +91,19 @@ class Cluster(Strict):
         return known | {name.replace("_", "-"): value for name, value in self.extra.items()}
 
 
-def read_cluster(path: Path | None, **replaced: Any) -> Cluster:
-    """Return a profile, with those fields replaced whose value is not None; ``extra`` is added to.
+def settings_model(executor: str | Path | None) -> type[BaseModel]:
+    """Return the model of an executor's own settings: Slurm's where it has none, or isn't named."""
+    if executor is None:
+        return Cluster
+    declared = extensions.find("executors", extensions.resolve("executors", executor))
+    model: type[BaseModel] | None = None if declared is None else declared.settings
+    return model or Cluster
+
+
+def read_cluster(path: Path | None, executor: str | Path | None = None, **replaced: Any) -> Any:
+    """Return the settings of an executor, Slurm's a :class:`Cluster`, from a YAML file and values beside it.
+
+    Fields are replaced whose value is not None; ``extra`` is added to.
 
     Raises
     ------
@@ -105,5 +117,8 @@ def read_cluster(path: Path | None, **replaced: Any) -> Cluster:
         before = fields.get("extra", {})
         fields["extra"] = {**before, **more} if isinstance(before, dict) else before
     return validate(
-        Cluster, fields, path=document.place if document is not None else Path("the command line"), entry="cluster"
+        settings_model(executor),
+        fields,
+        path=document.place if document is not None else Path("the command line"),
+        entry="cluster",
     )

@@ -102,7 +102,7 @@ def extract(
     UnknownNameError
         If there is no engine of this name.
     RunError
-        If a feature isn't finite, or the backbone doesn't give ``feature_dim`` numbers an image.
+        If a feature isn't finite, or the backbone doesn't give ``feature_dim`` numbers per image.
     """
     check_name(numerics.engine)
     shape = (len(split), backbone.info.feature_dim)

@@ -25,14 +25,27 @@ FitSeeds = Callable[..., list[Fitted | RunError]]
 
 
 def get(name: str) -> FitSeeds:
-    """Return the ``fit_seeds(data, protocol, seeds, *, device, progress)`` of a probe.
+    """Return the ``fit_seeds(data, protocol, seeds, *, device, progress)`` of a probe; what it gives is checked.
 
     Raises
     ------
     UnknownNameError
         If no probe has this name.
     """
-    return load(extensions.get("probes", name).fit)
+    fit_seeds = load(extensions.get("probes", name).fit)
+
+    def checked(data: ProbeData, protocol: Protocol, seeds: Sequence[int], **options: Any) -> list[Fitted | RunError]:
+        fitted: list[Fitted | RunError] = list(fit_seeds(data, protocol, seeds, **options))
+        wanted = (len(data.y_test), data.num_classes)
+        problem = "" if len(fitted) == len(seeds) else f"{len(fitted)} results for {len(seeds)} seeds"
+        for one in fitted:
+            if isinstance(one, Fitted) and np.shape(one.test_logits) != wanted:
+                problem = f"logits of shape {np.shape(one.test_logits)}, not {wanted}: test images, classes"
+        if problem:
+            raise RunError(f"probe {name!r} gave {problem}", "correct the probe")
+        return fitted
+
+    return checked
 
 
 @dataclass(frozen=True)
