@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ def mean_interval(
     levels: Sequence[tuple[int, int]],
     clusters: npt.NDArray[np.int64] | None = None,
     *,
+    proportion: bool = True,
     confidence: float = 0.95,
 ) -> Interval:
     """Return the mean of a value per image, over images and runs, with its interval.
@@ -35,6 +37,9 @@ def mean_interval(
         Of each run, distinct.
     clusters : ndarray of int, shape (n,), optional
         The source of each image.
+    proportion : bool
+        Whether a value is 0 or 1. The unit that is added to the images is then one of value 1 (Agresti and Min), which
+        keeps intervals honest near 0, and bounds are between 0 and 1; else it is as far from the mean as they are on average.
     confidence : float
         Of the interval.
 
@@ -47,9 +52,12 @@ def mean_interval(
     if not known.any():
         return Interval(math.nan, math.nan, math.nan, ())
     kept = tuple(level for level, own in zip(levels, known, strict=True) if own)
+    unit = 1.0 if proportion else float(np.std(values[known]))
     # a mean of what is wrong is a mean like any other
-    panel = Panel(
-        "", np.zeros(values.shape[1], dtype=np.int64), {"": Wrong(cast(Any, values[known]), kept)}, clusters=clusters
-    )
-    value = np.array([panel.error("")])
-    return interval(components(Linearised(value, value[:, None], (panel,), ({"": np.ones(1)},))), None, confidence)
+    outcomes = {"": Wrong(cast(Any, values[known] / (unit or 1.0)), kept)}
+    panel = Panel("", np.zeros(values.shape[1], dtype=np.int64), outcomes, clusters=clusters)
+    replicates = np.array([replicate for replicate, _ in kept])
+    # by sums of the values themselves, so that a mean of zeros and ones is exact
+    mean = np.mean([values[known][replicates == number].mean() for number in np.unique(replicates)], keepdims=True)
+    found = interval(components(Linearised(mean, mean[:, None], (panel,), ({"": np.full(1, unit)},))), None, confidence)
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if proportion and found.parts else found
