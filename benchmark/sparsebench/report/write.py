@@ -11,6 +11,7 @@ from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
+from .agreement import agreement_csv, agreement_rows, agreement_tables
 from .comparison import comparison_csv, comparison_tables
 from .figures.over_sparsity import figures_of
 from .leaderboard import leaderboard_of, to_csv
@@ -42,7 +43,8 @@ def write_report(
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
     ``tables.tex`` (summary, then a table by task a group), and as PNG and PDF the figures ``relative_error*`` (over
     sparsity), ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``.
-    Figures without anything to draw are left out.
+    Figures without anything to draw are left out. Where predictions were kept, ``agreement.csv`` and ``agreement.md`` set
+    each sparse checkpoint's beside its reference's.
 
     Parameters
     ----------
@@ -76,7 +78,8 @@ def write_report(
     statistics = aggregate(frame, registry, predictions)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    for name, part in [*_parts(frame, statistics, out, bench, columns), *_comparison(comparison, out)]:
+    agreement = ("the agreement with references", lambda: _agreement(frame, out, registry, predictions))
+    for name, part in [*_parts(frame, statistics, out, bench, columns), *_comparison(comparison, out), agreement]:
         try:
             for path in part():
                 written.append(path)
@@ -123,6 +126,18 @@ def _parts(
     if bench is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
+
+
+def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predictions: Reader | None) -> Iterator[Path]:
+    """Write how sparse checkpoints agree with their references, where predictions were kept."""
+    rows = agreement_rows(frame, predictions, registry)
+    if rows:
+        for name, text in (
+            ("agreement.csv", agreement_csv(rows)),
+            ("agreement.md", tables.markdown(agreement_tables(rows))),
+        ):
+            files.write_text(out / name, text)
+            yield out / name
 
 
 def _comparison(table: pd.DataFrame | None, out: Path) -> Iterator[tuple[str, Part]]:
