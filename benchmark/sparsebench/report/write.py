@@ -11,6 +11,7 @@ from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
+from .agreement import agreement_csv, agreement_rows, agreement_tables
 from .comparison import comparison_csv, comparison_tables
 from .figures.over_sparsity import figures_of
 from .leaderboard import leaderboard_of, to_csv
@@ -42,9 +43,11 @@ def write_report(
     """Write a report of a tidy results table and return its files.
 
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
+    ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
     ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
     ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
-    figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out.
+    figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
+    predictions were kept, ``agreement.csv`` and ``agreement.md`` say how sparse checkpoints agree with their references.
 
     Parameters
     ----------
@@ -82,7 +85,9 @@ def write_report(
     statistics = aggregate(frame, registry, predictions)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    for name, part in [*_parts(frame, statistics, out, bench, columns, width, formats), *_comparison(comparison, out)]:
+    agreement = ("the agreement with references", lambda: _agreement(frame, out, registry, predictions))
+    parts = _parts(frame, statistics, out, bench, columns, width, formats)
+    for name, part in [*parts, *_comparison(comparison, out), agreement]:
         try:
             for path in part():
                 written.append(path)
@@ -134,6 +139,18 @@ def _parts(
     if bench is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
+
+
+def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predictions: Reader | None) -> Iterator[Path]:
+    """Write how sparse checkpoints agree with their references, where predictions were kept."""
+    rows = agreement_rows(frame, predictions, registry)
+    if rows:
+        for name, text in (
+            ("agreement.csv", agreement_csv(rows)),
+            ("agreement.md", tables.markdown(agreement_tables(rows))),
+        ):
+            files.write_text(out / name, text)
+            yield out / name
 
 
 def _comparison(table: pd.DataFrame | None, out: Path) -> Iterator[tuple[str, Part]]:
