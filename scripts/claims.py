@@ -87,7 +87,7 @@ def broken(check: Mapping[str, Any], summaries: Mapping[str, pd.DataFrame]) -> l
         raise ResultsError(f"a check says nothing: {dict(check)}")
     table = summaries[check.get("table", "mini")]
     rows = table[_selected(table, check["rows"])]
-    if len(rows) != check.get("count", len(rows)) or rows.empty:
+    if len(rows) != check.get("count", len(rows)) or (rows.empty and "count" not in check):
         return [f"{len(rows)} rows are {check['rows']}, not {check.get('count', 'at least one')}"]
     if "correlation" in check:
         value = float(rows[check["correlation"]].corr(method="spearman").iloc[0, 1])

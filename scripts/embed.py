@@ -2,7 +2,8 @@
 
 Every ``<id>.safetensors`` of a folder is taken, with its log. Checkpoints that share their weights with a dense
 one (one-shot pruned ones, lottery tickets, CrAM's) are stored as derived from it. Entries of the same ids are replaced;
-all others, and the comments above the first, stay as they are.
+all others, and the comments above the first, stay as they are. ``--replicate 1`` takes them as further trainings of the
+same recipes: ``mini.gmp_s90`` is embedded as ``mini.gmp_s90_r1``, and ``mini.dense_r1`` is its reference.
 """
 
 from __future__ import annotations
@@ -48,30 +49,32 @@ def log_of(path: Path) -> Path:
     return max(logs, key=lambda log: len(log.name))
 
 
-def embed(path: Path, weights: Path) -> dict[str, Any]:
+def embed(path: Path, weights: Path, replicate: int = 0) -> dict[str, Any]:
     """Copy a checkpoint and its log into the package's weights; return its registry entry."""
     raw = sparse_file.read(path)
-    base = BASES.get(raw.meta["method"])
-    target = weights / path.name
+    base, ending = BASES.get(raw.meta["method"]), f"_r{replicate}" if replicate else ""
+    target = weights / f"{path.stem}{ending}.safetensors"
     if base is None or not raw.masks:
         write_bytes(target, path.read_bytes())
     else:
-        sparse_file.write(target, raw.state, raw.masks, raw.meta, weights / f"{base}.safetensors")
+        sparse_file.write(target, raw.state, raw.masks, raw.meta, weights / f"{base}{ending}.safetensors")
     log = log_of(path)
-    write_bytes(weights / log.name, log.read_bytes())
-    return entry(target, raw.meta, log.name)
+    name = f"{log.name.removesuffix('.log.csv')}{ending}.log.csv"
+    write_bytes(weights / name, log.read_bytes())
+    return entry(target, raw.meta, name, replicate)
 
 
-def entry(target: Path, meta: Mapping[str, Any], log: str) -> dict[str, Any]:
+def entry(target: Path, meta: Mapping[str, Any], log: str, replicate: int = 0) -> dict[str, Any]:
     """Return the registry entry of a checkpoint, from what its file says of itself and measures."""
-    recipe, name = meta["recipe"], target.stem
+    ending = f"_r{replicate}" if replicate else ""
+    recipe, name = meta["recipe"], target.stem.removesuffix(ending)
     found = load_entry(entry_for_file(target))
     dense = meta["method"] == "dense"
     fields: dict[str, Any] = {"method": meta["method"]}
     if dense and name != REFERENCE:
         sibling = name.removesuffix("_dense")
         fields["variant"] = f"{recipe['method']}_twin"
-        fields["twin_of"] = sibling if len(recipe["sparsities"]) == 1 else f"{sibling}_s90"
+        fields["twin_of"] = (sibling if len(recipe["sparsities"]) == 1 else f"{sibling}_s90") + ending
     fields["arch"] = meta["arch"]
     fields["sparsity"] = meta["sparsity"] or 0
     fields["sparsity_scope"] = meta["sparsity_scope"]
@@ -83,7 +86,9 @@ def entry(target: Path, meta: Mapping[str, Any], log: str) -> dict[str, Any]:
     if not dense:
         fields["exempt"] = meta["exempt"]
     if name != REFERENCE:
-        fields["reference"] = REFERENCE
+        fields["reference"] = REFERENCE + ending
+    if replicate:
+        fields["replicate"] = replicate
     fields["file"] = {"path": f"package:weights/{target.name}", "sha256": sha256_file(target)}
     fields["format"] = "sparse"
     upstream = {**meta["upstream"], "classes": len(meta["classes"])}
@@ -122,12 +127,23 @@ def dump(name: str, fields: Mapping[str, Any]) -> str:
 
 
 def merge(text: str, entries: Mapping[str, str]) -> str:
-    """Return a registry's text with entries replaced where they stood, and the new ones at the end."""
-    parts = re.split(r"(?m)^(?=[A-Za-z0-9])", text)
+    """Return a registry's text with entries replaced where they stood, and new ones after the last of their kind."""
+    parts = [_split_off_tail(part) for part in re.split(r"(?m)^(?=[A-Za-z0-9])", text)]
+    names = [body.partition(":")[0] for body, _ in parts]
     left = dict(entries)
-    out = [left.pop(part.partition(":")[0], part).rstrip("\n") for part in parts]
-    out += [block.rstrip("\n") for block in left.values()]
-    return "\n\n".join(out) + "\n"
+    bodies = [left.pop(name, body).rstrip("\n") for name, (body, _) in zip(names, parts, strict=True)]
+    for name, block in left.items():
+        kind = name.partition(".")[0] + "."
+        place = max((i for i, other in enumerate(names) if other.startswith(kind)), default=len(names) - 1)
+        bodies[place] = "\n\n".join(filter(None, [bodies[place], block.rstrip("\n")]))
+    return "".join(body + tail for body, (_, tail) in zip(bodies, parts, strict=True)).rstrip("\n") + "\n"
+
+
+def _split_off_tail(part: str) -> tuple[str, str]:
+    """Return an entry's text, and what follows it: empty lines, and comments about the next."""
+    found = re.search(r"(?:\n(?:#[^\n]*)?)*\Z", part)
+    at = len(part) if found is None else found.start()
+    return part[:at], part[at:]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,16 +151,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", type=Path, help="what sparsebench prune wrote")
     parser.add_argument("--leave", nargs="*", default=[], metavar="ID", help="checkpoints to leave out")
+    parser.add_argument("--replicate", type=int, default=0, metavar="N", help="which training of their recipes")
     arguments = parser.parse_args(argv)
     paths = sorted(p for p in arguments.folder.glob("*.safetensors") if p.stem not in arguments.leave)
     paths.sort(key=lambda p: not p.stem.endswith("dense"))  # what others derive from comes first
     entries: dict[str, dict[str, Any]] = {}
     for path in paths:
-        made = entries[path.stem] = embed(path, WEIGHTS)
-        size = (WEIGHTS / path.name).stat().st_size
-        print(f"{path.stem}: {size:,} bytes, top-1 {made['upstream']['top1']:.2%}")
+        name = f"{path.stem}_r{arguments.replicate}" if arguments.replicate else path.stem
+        made = entries[name] = embed(path, WEIGHTS, arguments.replicate)
+        size = (WEIGHTS / f"{name}.safetensors").stat().st_size
+        print(f"{name}: {size:,} bytes, top-1 {made['upstream']['top1']:.2%}")
     methods = list(method_names())
-    order = sorted(entries, key=lambda name: (name != REFERENCE, methods.index(_method(name)), name))
+    order = sorted(entries, key=lambda name: (not name.startswith(REFERENCE), methods.index(_method(name)), name))
     blocks = {name: dump(name, entries[name]) for name in order}
     write_text(REGISTRY, merge(REGISTRY.read_text(), blocks))
     total = sum(p.stat().st_size for p in WEIGHTS.iterdir())

@@ -650,7 +650,7 @@ def test_the_engine_that_ran_is_in_the_records(tasks: Path, tmp_path: Path, engi
 
 @pytest.mark.skipif(not available(), reason="the kernels are not built")
 @pytest.mark.parametrize(
-    ("option", "message"), [("--precision=bf16", "computes in fp32"), ("--compile", "computes in fp32")]
+    ("option", "message"), [("--precision=bf16", "computes in fp32"), ("--compile", "use torch.compile")]
 )
 def test_what_engine_sparse_can_not_do_is_bad_input(
     tasks: Path, tmp_path: Path, option: str, message: str, capsys: pytest.CaptureFixture[str]

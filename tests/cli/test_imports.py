@@ -105,3 +105,22 @@ def test_no_embedded_task_needs_one(tmp_path: Path) -> None:
     ((status, messages, modules),) = run(tmp_path, "run --checkpoint mini.acdc_s90 --mode linear --seed 0")
     assert status == 0, messages
     assert not modules & (LIBRARIES | DRAWING)
+
+
+def test_with_nothing_to_do_nothing_heavy_is_imported(tmp_path: Path, pruned_resnet18: Path) -> None:
+    """What is known of checkpoints, data and tables is enough: of embedded ones at once, of files from then on."""
+    (tmp_path / "own.pth").write_bytes(pruned_resnet18.read_bytes())
+    command = "run --checkpoint mini.acdc_s90 --task digits --mode linear --probe ridge --no-reference"
+    run(tmp_path, command)
+    ((status, messages, modules),) = run(tmp_path, command)
+    assert status == 0, messages
+    assert "0 to do" in messages
+    assert not modules & (TENSORS | ARRAYS | DRAWING | {"numpy", "PIL", "requests", "rich"})
+    ((status, messages, modules),) = run(tmp_path, f"{command} --dry-run --seed 7")
+    assert status == 0, messages
+    assert not modules & TENSORS
+    own = "run --checkpoint own.pth --arch resnet18 --task digits --mode full --dry-run"
+    run(tmp_path, own)
+    ((status, messages, modules),) = run(tmp_path, own)
+    assert status == 0, messages
+    assert not modules & TENSORS

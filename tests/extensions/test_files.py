@@ -68,6 +68,7 @@ def test_another_process_loads_the_same_files_and_misses_one_that_has_changed(tm
         ("from sparsebench.transfer.probes.declared.ridge import RIDGE", "declares 0 probes"),
         (OWN + OWN.replace('"mine"', '"other"').replace("MINE", "OTHER").replace("ALSO", "MORE"), "declares 2 probes"),
         (OWN.replace('"mine"', '"ridge"'), "the name 'ridge' is taken"),
+        (OWN.replace('"mine"', '"mine@1"'), "the name 'mine@1' has a '@'"),
         (OWN.replace('"mine"', '"two words"'), r"line 8, can't be run: ValueError: 'two words' is no name"),
         ("import nothing_of_that_name", r"line 1, can't be run: ModuleNotFoundError"),
         ("x = 1\ndef", r"line 2, can't be run: SyntaxError"),

@@ -10,8 +10,8 @@ import pytest
 
 from sparsebench import extensions
 from sparsebench.extensions import KINDS, Engine, ExtensionWarning, LeaderboardColumn, Probe, table
-from sparsebench.registry import builtin_protocols
-from sparsebench.schema import InputError, Numerics, Protocol, RegistryError, UnknownNameError
+from sparsebench.registry import builtin_protocols, load_registry
+from sparsebench.schema import Group, InputError, Numerics, Protocol, RegistryError, UnknownNameError
 
 THEIRS = Probe(name="theirs", summary="another package's", fit="nothing.to.import:yet")
 TAKEN = replace(THEIRS, name="ridge")
@@ -112,6 +112,20 @@ def test_a_protocol_holds_the_settings_that_its_probe_declares() -> None:
             Protocol.model_validate(fields | own)
     with pytest.raises(RegistryError, match=r"field l2\.low"):
         builtin_protocols().protocol("ridge-linear", "linear", settings={"l2.low": -1.0})
+
+
+def test_a_group_of_a_probe_whose_package_is_not_here_is_read(points: list[EntryPoint]) -> None:
+    fields = {"name": "x", "mode": "linear", "probe": "theirs", "lr": 0.5, "milestones": [3], "shrink": 0.5}
+    with pytest.raises(ValueError, match="there is no such probe"):
+        Protocol.model_validate(fields)
+    checkpoint = load_registry().checkpoint("mini.dense")
+    task = load_registry().task("digits")
+    group = Group(checkpoint=checkpoint, task=task, mode="linear", protocol=fields, runs=())  # type: ignore[arg-type]
+    again = Group.model_validate_json(group.model_dump_json())
+    assert again == group
+    assert again.protocol.model_dump()["lr"] == 0.5
+    with pytest.raises(UnknownNameError, match="unknown probe 'theirs'"):
+        extensions.get("probes", again.protocol.probe or "")
 
 
 def test_a_protocol_of_a_probe_whose_file_is_not_here_is_read_as_it_was_written() -> None:

@@ -11,6 +11,7 @@ from sparsebench.analysis.statistics import relative_error_increases
 from sparsebench.report.aggregate import aggregate
 from sparsebench.report.leaderboard import leaderboard, to_csv
 from sparsebench.report.tables import build_tables, markdown
+from sparsebench.report.terminal import render_terminal
 from sparsebench.schema import Clusters, Task
 from sparsebench.store import Predictions
 
@@ -206,3 +207,15 @@ def test_the_leaderboard_is_the_same_bytes_in_any_order(world, table):
     again = to_csv(leaderboard(frame.sample(frac=1.0, random_state=1), lambda keys: reversed(list(world.read(keys)))))
     assert first == again
     assert "seeds, test images and upstream replicates" in first
+
+
+def test_the_table_after_a_run_shows_the_entry_of_a_replicate(rows, table):
+    world = World(rows)
+    world.add("mini.bad_r1", 0.4, replicate=1, reference="mini.dense_r1")
+    world.add("mini.dense_r1", 0.2, replicate=1)
+    frame = table(*world.parts)
+    keys = set(frame.loc[frame["checkpoint"] == "mini.bad_r1", "record_key"])
+    text = render_terminal(frame, keys=keys, width=120, predictions=world.read)
+    assert "mini.bad *" in text
+    assert "mini.bad: upstream replicates 1" in text
+    assert "95 % interval over seeds and test images" in text

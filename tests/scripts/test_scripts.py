@@ -283,3 +283,67 @@ def test_figures_come_from_the_tables_alone_without_torch(tmp_path: Path) -> Non
     assert {"relative_error.pdf", "relative_error.png", "accuracy-linear.pdf", "upstream.png"} <= {
         Path(name).name for name in names
     }
+
+
+def test_new_entries_of_a_registry_come_after_the_last_of_their_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    embed = script("embed", monkeypatch)
+    text = "# all\n\nmini.a:\n  x: 1\n\n# about b\nother.b:\n  x: 2\n"
+    merged = embed.merge(
+        text, {"mini.a_r1": "mini.a_r1:\n  x: 3\n", "other.b": "other.b:\n  x: 4\n", "new.c": "new.c:\n  x: 5\n"}
+    )
+    assert merged == (
+        "# all\n\nmini.a:\n  x: 1\n\nmini.a_r1:\n  x: 3\n\n# about b\nother.b:\n  x: 4\n\nnew.c:\n  x: 5\n"
+    )
+    assert embed.merge(merged, {}) == merged
+
+
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [
+        ({"rows": {"checkpoint": "a.*"}, "verdict": "better"}, ""),
+        ({"rows": {"checkpoint": "a.*", "verdict": "worse"}, "count": 0}, ""),
+        ({"rows": {"checkpoint": "a.*"}, "count": 3, "verdict": "better"}, "2 rows"),
+        ({"rows": {"checkpoint": "a.*"}, "verdict": "undecided"}, "a.x linear sgd is better"),
+        ({"rows": {"checkpoint": "a.x"}, "at_most": -0.2}, "relative_error of a.x linear sgd is -0.1"),
+        ({"rows": {"checkpoint": "a.x"}, "rounds_to": {"a.x": "−10"}}, ""),
+        ({"rows": {"checkpoint": "a.x"}, "rounds_to": {"a.x": "-11"}}, "has -10 %, not -11"),
+        ({"rows": {"checkpoint": "a.x"}, "of": "a.y", "at_least": 0.19}, ""),
+        ({"rows": {"checkpoint": "a.x"}, "of": "a.y", "at_least": 0.21}, "is 0.2"),
+        (
+            {
+                "rows": {"checkpoint": ["a.x", "a.y", "b"]},
+                "correlation": ["upstream", "relative_error"],
+                "at_least": 0.9,
+            },
+            "",
+        ),
+        (
+            {"rows": {"checkpoint": ["a.x", "a.y", "b"]}, "correlation": ["upstream", "relative_error"], "at_most": 0},
+            "1.00",
+        ),
+    ],
+)
+def test_a_claim_that_does_not_follow_is_said(
+    check: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = script("claims", monkeypatch)
+    same = {"mode": "linear", "probe": "sgd", "protocol": "p", "arch": "mini"}
+    rows = [("a.x", -0.1, "better", 0.2), ("a.y", -0.3, "better", 0.1), ("b", 0.4, "worse", 0.3)]
+    names = ("checkpoint", "relative_error", "verdict", "upstream")
+    table = pd.DataFrame([same | dict(zip(names, row, strict=True)) for row in rows])
+    found = claims.broken(check, {"mini": table})
+    assert any(reason in line for line in found) or not reason
+    assert bool(found) == bool(reason)
+
+
+def test_a_sentence_that_nobody_says_and_a_check_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = script("claims", monkeypatch)
+    claim = {"claim": "the moon is made of cheese", "in": ["README.md"], "checks": []}
+    assert [line.partition(":")[0] for line in claims.failures([claim], {})] == [
+        "README.md doesn't say",
+        "nothing is checked of",
+    ]
+    with pytest.raises(ResultsError, match="no vierdict"):
+        claims.broken({"rows": {}, "vierdict": "worse"}, {})
+    with pytest.raises(ResultsError, match="says nothing"):
+        claims.broken({"rows": {}}, {})

@@ -208,6 +208,7 @@ def run(
     seed: OneOrMore[int] = None,
     results: str | Path = "runs",
     variant: OneOrMore[str] = None,
+    replicate: OneOrMore[int | str] = None,
     probe: OneOrMore[str | Path] = None,
     microbatch: int | None = None,
     limit: int | None = None,
@@ -222,7 +223,7 @@ def run(
 
     Parameters
     ----------
-    method, variant, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
+    method, variant, replicate, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
         What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
     set : mapping or str or sequence of str, optional
         Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``, or texts ``"lr=0.01"``.
@@ -261,6 +262,7 @@ def run(
         methods=several(method),
         sparsities=several(sparsity),
         variants=several(variant),
+        replicates=[str(r) for r in several(replicate)],
         archs=several(arch),
         checkpoints=[str(c) for c in several(checkpoint)],
         tasks=[str(t) for t in several(task)],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..caching import read_document, write_document
 from ..common.version import __version__
+from ..runs.request import reference_command
 from ..schema import RunRecord, digest
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ def _made(prepared: Prepared, records: Sequence[RunRecord], *, as_json: bool) ->
     import pandas as pd
 
     from ..report.terminal import closing_rows, render_terminal
-    from ..runs.request import reference_command
     from ..schema import ResultsError
     from ..store import frame, gather
     from ..store.classes import classes_reader
@@ -91,7 +91,7 @@ def _key(prepared: Prepared, records: Sequence[RunRecord], as_json: bool) -> dic
         "version": [_VERSION, __version__],
         "stored": digest(_states(request.results / "records")),
         "records": digest([record.model_dump(mode="json") for record in records]),
-        "asked": digest([request.command, [run.record_key for run in prepared.plan.runs]]),
+        "asked": digest([reference_command(request, "REFERENCE"), [run.record_key for run in prepared.plan.runs]]),
         "registry": digest([suites, tasks]),
         "shape": [as_json, sys.stdout.isatty(), shutil.get_terminal_size((100, 24)).columns],
     }

@@ -171,6 +171,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         methods=arguments.method,
         sparsities=arguments.sparsity,
         variants=arguments.variant,
+        replicates=getattr(arguments, "replicate", ()),
         archs=arguments.arch,
         checkpoints=arguments.checkpoint,
         tasks=getattr(arguments, "task", ()),

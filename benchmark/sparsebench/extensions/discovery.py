@@ -58,7 +58,7 @@ def file_hash(path: Path, noun: str) -> str:
 
 
 def run_file(path: Path, noun: str) -> ModuleType:
-    """Run a user's Python file, and return it as a module; what is in the folder beside it can be imported.
+    """Run a user's Python file, and return it as a module.
 
     The module is entered in ``sys.modules`` under a name with the hash of its content, so that two files of one name
     are two modules.

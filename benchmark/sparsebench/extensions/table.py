@@ -100,6 +100,8 @@ def known(plural: str) -> Mapping[str, Any]:
     found = dict(ours(plural))
     for origin, value in installed(kind.group):
         problem = "" if kind.accepts(value) else f"is no {kind.noun}"
+        if not problem and MARK in value.name:
+            problem = f"has a {MARK!r} in its name"
         if not problem and value.name in found:
             problem = f"has the name {value.name!r}, which is taken"
         if problem:
@@ -177,6 +179,8 @@ def declared_in(plural: str, path: Path) -> Any:
     own = [value for value in found.values() if not kind.classes or value.__module__ == module.__name__]
     if len(own) != 1:
         raise InputError(f"{path} declares {len(own)} {kind.noun}s", kind.example)
+    if MARK in own[0].name:
+        raise InputError(f"{path}: the name {own[0].name!r} has a {MARK!r}", f"give the {kind.noun} another name")
     if own[0].name in taken:
         raise InputError(f"{path}: the name {own[0].name!r} is taken", f"give the {kind.noun} another name")
     return own[0]

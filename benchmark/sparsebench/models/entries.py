@@ -200,9 +200,10 @@ def select_checkpoints(
     selected: list[Checkpoint] = []
     if ids or not files:
         archs = () if files else selection.archs
-        selected = CheckpointFilter(ids, selection.methods, selection.sparsities, archs, selection.variants).select(
-            registry, suite
+        wanted = CheckpointFilter(
+            ids, selection.methods, selection.sparsities, archs, selection.variants, selection.replicates
         )
+        selected = wanted.select(registry, suite)
     taken = {checkpoint.id for checkpoint in selected}
     for file, checkpoint in zip(files, own, strict=True):
         name = apart("checkpoint", checkpoint.id, split_choice(file)[0], taken)

@@ -18,6 +18,10 @@ def references_of(selected: Sequence[Checkpoint], registry: Registry) -> list[Ch
     return [registry.checkpoints[name] for name in names if name in registry.checkpoints and name not in there]
 
 
+def _first_ones(registry: Registry) -> list[str]:
+    return [c.id for c in registry.checkpoints.values() if not c.replicate]
+
+
 @dataclass(frozen=True)
 class CheckpointFilter:
     """Which checkpoints to take; an empty field takes all that the suite's architectures have."""
@@ -27,27 +31,30 @@ class CheckpointFilter:
     sparsities: Sequence[float] = ()
     archs: Sequence[str] = ()
     variants: Sequence[str] = ()
+    replicates: Sequence[str] = ()
 
     def select(self, registry: Registry, suite: Suite) -> list[Checkpoint]:
         """Return the selected checkpoints in the registry's order.
 
         A suite may name the checkpoints that it is about; others come when asked for by id or by variant (``all`` takes
-        every one). N:M patterns come only when asked for by id or by their sparsity. Every selector must be
-        satisfiable: a name or a sparsity that nothing has is an error rather than an empty plan.
+        every one). N:M patterns come only when asked for by id or by their sparsity. Further trainings of a recipe come
+        only when asked for by ``replicates`` (numbers, or ``all``), by id, or by a pattern that matches nothing else.
+        Every selector must be satisfiable: a name or a sparsity that nothing has is an error rather than an empty plan.
 
         Raises
         ------
         InputError
             If a name is unknown, or nothing has the asked-for combination (with what there is).
         """
-        of_archs = self._of_arch(registry, suite)
+        every = self._of_arch(registry, suite)
+        of_archs = [c for c in every if not c.replicate]
         wanted = [name for name in self.ids if not name.startswith("!")]
         if wanted:
-            more = () if self.archs else registry.checkpoints
+            more = [c.id for c in every] if self.archs else [*_first_ones(registry), *registry.checkpoints]
             names = expand("checkpoint", wanted, [c.id for c in of_archs], more=more)
             candidates = [registry.checkpoint(name) for name in names]
             for c in candidates:
-                if self.archs and c not in of_archs:
+                if self.archs and c not in every:
                     raise InputError(f"checkpoint {c.id} has architecture {c.arch}", "leave --arch out")
         else:
             candidates = self._of_variant(of_archs, suite)
@@ -67,7 +74,22 @@ class CheckpointFilter:
                 raise InputError(
                     f"no checkpoint of method {given!r} is registered here", f"there are: {', '.join(there)}"
                 )
-        return self._of_sparsity(of_method, named=bool(wanted))
+        return self._of_replicate(self._of_sparsity(of_method, named=bool(wanted)), registry)
+
+    def _of_replicate(self, candidates: list[Checkpoint], registry: Registry) -> list[Checkpoint]:
+        """Return the trainings asked for of the recipes of some checkpoints; as they are where none is asked for."""
+        if not self.replicates:
+            return candidates
+        entries = dict.fromkeys(c.entry for c in candidates)
+        every = [c for name in entries for c in registry.checkpoints.values() if c.entry == name]
+        there = sorted({c.replicate for c in every})
+        if "all" in self.replicates:
+            return every
+        for number in self.replicates:
+            if number not in map(str, there):
+                known = ", ".join(map(str, there))
+                raise InputError(f"no checkpoint selected has a replicate {number}", f"there are: {known}, all")
+        return [c for c in every if str(c.replicate) in self.replicates]
 
     def _of_arch(self, registry: Registry, suite: Suite) -> list[Checkpoint]:
         known = {a for c in registry.checkpoints.values() for a in (c.arch, c.family)} | set(suite.archs)

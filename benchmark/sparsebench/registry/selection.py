@@ -31,7 +31,8 @@ class Selection:
 
     ``checkpoints`` are ids or files (a file's architecture is then the one of ``archs``); ``tasks`` are ids, task
     files or image folders. ``probes`` are linear mode's, which alone is run where no mode is named; without any it is
-    the probe of the suite's protocol. ``settings`` change the protocol of the one mode that is run (see
+    the probe of the suite's protocol. ``replicates`` are numbers of upstream trainings, or ``all``: by default 0.
+    ``settings`` change the protocol of the one mode that is run (see
     :mod:`.protocols`); ``microbatch`` changes full mode's. ``format`` is that of checkpoint files, ``limit`` how many
     images of each split are used. With ``references``, the checkpoints that the selected ones are compared with are
     selected, too.
@@ -46,6 +47,7 @@ class Selection:
     modes: Sequence[str] = ()
     seeds: Sequence[int] = ()
     variants: Sequence[str] = ()
+    replicates: Sequence[str] = ()
     probes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     microbatch: int | None = None

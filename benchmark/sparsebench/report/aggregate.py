@@ -171,7 +171,7 @@ def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
     runs = runs.copy()
     runs[list(GROUP)] = runs[list(GROUP)].astype("string").fillna("")
     runs = _once_per_seed(runs)
-    runs["entry"] = _entries(runs)
+    runs["entry"] = entries_of(runs)
     table = _cells(runs)
     labels = {_key(key): _labels(rows) for key, rows in runs.groupby([*GROUP, "entry"], sort=True)}
     references = _References(runs, table)
@@ -194,7 +194,7 @@ def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
     return Aggregate(pd.DataFrame(cells, columns=list(CELL_COLUMNS)), summary)
 
 
-def _entries(runs: pd.DataFrame) -> list[str]:
+def entries_of(runs: pd.DataFrame) -> list[str]:
     """Return each run's entry: its checkpoint, without the ending of its replicate."""
     numbers = runs["replicate"].fillna(0)
     return [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..registry import Registry, load_tasks
 from ..schema.text import printable
-from .aggregate import GROUP, Aggregate, kept_of, statistics_of
+from .aggregate import GROUP, Aggregate, entries_of, kept_of, statistics_of
 from .contents import by_content
 from .style import UNDERFIT_CAPTION, group_title, seed_caption
 from .tables import IMAGE_BOUND, INTERVAL_OVER, RANKS, Field, Table, build_table
@@ -100,10 +100,10 @@ def _asked(
     """Yield each group with the statistics of the checkpoints that were asked for."""
     registry = registry or load_tasks()
     shown = by_content(frame, registry)
-    asked = set(shown["checkpoint"])
+    asked = set(entries_of(shown))
     if keys is not None:
         shown = _with_references(shown, set(keys))
-        asked = set(shown.loc[shown["record_key"].isin(keys), "checkpoint"])
+        asked = set(entries_of(shown[shown["record_key"].isin(keys)]))
     for group, part in statistics_of(shown, kept_of(registry, predictions)).groups():
         chosen = part.summary[part.summary["checkpoint"].isin(asked)].reset_index(drop=True)
         if len(chosen):

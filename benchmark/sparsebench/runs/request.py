@@ -144,6 +144,7 @@ def options_of(request: Request) -> list[tuple[str, Sequence[object]]]:
         ("--arch", selection.archs),
         ("--method", selection.methods),
         ("--variant", selection.variants),
+        ("--replicate", selection.replicates),
         ("--sparsity", [f"{s:g}" for s in selection.sparsities]),
         ("--checkpoint", selection.checkpoints),
         ("--task", selection.tasks),

@@ -171,7 +171,8 @@ class Checkpoint(Strict):
     ``sparsity_exact``, where it is known, is the file's own under the same scope, and what it must measure. ``exempt``
     names the layers that the method doesn't prune; where it is absent, these are the first layer and the head, each if
     it is dense. ``base`` is the file of the dense weights that a file of masks alone keeps some of. ``replicate``
-    counts trainings of one recipe with different seeds: entries that differ in it alone are one entry of a table.
+    counts trainings of one recipe with different seeds: entries that differ in it alone are one entry of a table, and
+    the id of replicate 1 is that of the first with the ending ``_r1``.
     Of a file with several sets of weights, ``weights`` says which: ``ema`` (averaged over training), ``raw``, or its
     name in the file. ``memory`` is how many bytes its tensors may take, for a file that is meant to unpack to more than
     32 times its size.
@@ -207,6 +208,11 @@ class Checkpoint(Strict):
         return [self, self.model_copy(update={"file": self.base, "base": None})] if self.base else [self]
 
     @property
+    def entry(self) -> str:
+        """What all replicates of the checkpoint are called together: its id without the replicate's ending."""
+        return self.id.removesuffix(f"_r{self.replicate}") if self.replicate else self.id
+
+    @property
     def family(self) -> str:
         """The architecture that it is listed, selected and compared under: ``resnet50`` for RigL's ResNet-50."""
         name, first = self.arch.rpartition("/")[2], self.id.partition(".")[0]
@@ -214,6 +220,8 @@ class Checkpoint(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Checkpoint:
+        if self.replicate and not self.id.endswith(f"_r{self.replicate}"):
+            raise ValueError(f"the id of replicate {self.replicate} ends in _r{self.replicate}")
         if self.method == "dense" and self.sparsity != 0:
             raise ValueError("a dense checkpoint has sparsity 0")
         if self.method != "dense" and self.sparsity == 0:

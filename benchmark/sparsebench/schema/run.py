@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Literal
 
-from pydantic import Field, computed_field, model_validator
+from pydantic import Field, computed_field, field_validator, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
 from .probe import Convergence
-from .task import Metric, Mode, Protocol, Task
+from .task import RECORDED, Metric, Mode, Protocol, Task
 
 Status = Literal["ok", "failed"]
 
@@ -111,6 +111,11 @@ class Group(Lenient):
     mode: Mode
     protocol: Protocol
     runs: tuple[RunSpec, ...]
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _recorded(cls, value: Any) -> Any:
+        return Protocol.model_validate(value, context=RECORDED) if isinstance(value, dict) else value
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     StrictBool,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -216,9 +217,21 @@ class Grid(Strict):
         return value
 
 
-def _is_from_file(probe: Any) -> bool:
-    """Return whether a probe's name is that of one from a file, with the file's hash."""
-    return isinstance(probe, str) and "@" in probe
+RECORDED = {"recorded": True}
+"""Context for validating what a program wrote: a probe may be one that is declared on another machine alone."""
+
+
+def _may_be_elsewhere(probe: Any, info: ValidationInfo) -> bool:
+    """Return whether a probe that isn't known here may be another machine's: of a file, by its hash, or recorded."""
+    return (isinstance(probe, str) and "@" in probe) or bool((info.context or {}).get("recorded"))
+
+
+def _is_own(name: str, value: Any, protocol: type[Protocol]) -> bool:
+    """Return whether a field that was written is the own setting of a probe of which nothing else is known."""
+    if name not in protocol.model_fields:
+        return True
+    default = protocol.model_fields[name].default
+    return name in _SGD_FIELDS and value not in (default, list(default) if isinstance(default, tuple) else default)
 
 
 class Protocol(Strict):
@@ -260,7 +273,7 @@ class Protocol(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _with_settings(cls, data: Any) -> Any:
+    def _with_settings(cls, data: Any, info: ValidationInfo) -> Any:
         """Gather the fields that are the probe's own settings, and check them by its model."""
         if not isinstance(data, dict):
             return data
@@ -270,8 +283,8 @@ class Protocol(Strict):
         given = data.get("settings")
         own = dict(given) if isinstance(given, dict) else {} if given is None else given.model_dump()
         if declared is None:
-            if _is_from_file(probe):  # a file that isn't loaded here: its settings stay as they were written
-                own |= {name: fields.pop(name) for name in list(fields) if name not in cls.model_fields}
+            if probe is not None and _may_be_elsewhere(probe, info):  # its settings stay as they were written
+                own |= {name: fields.pop(name) for name, value in data.items() if _is_own(name, value, cls)}
                 return {**fields, "settings": own}
             names: set[str] = set()
         else:
@@ -290,8 +303,8 @@ class Protocol(Strict):
 
     @field_validator("probe")
     @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        if value is not None and probe_named(value) is None and not _is_from_file(value):
+    def _known(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and probe_named(value) is None and not _may_be_elsewhere(value, info):
             there = import_module("sparsebench.extensions").names("probes")
             near = " or ".join(nearest(value, there))
             raise ValueError(

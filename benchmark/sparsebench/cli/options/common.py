@@ -85,6 +85,8 @@ def add_selection(
     closer = command.add_argument_group("a closer choice")
     several(closer, "--arch", metavar="NAME", help="an architecture; with a checkpoint FILE, the file's own")
     several(closer, "--variant", metavar="NAME", help="a variant of a method, such as erk_5x, or all")
+    if suite:
+        several(closer, "--replicate", metavar="N", help="number of an upstream training, or all (default: 0)")
     if tasks and suite:
         closer.add_argument(
             "--no-reference",
