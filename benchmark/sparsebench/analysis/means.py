@@ -49,10 +49,10 @@ def mean_interval(
     Interval
         NaN where no run has the measure.
     """
-    known = ~np.isnan(values).any(axis=1)
+    known = ~np.asarray(np.isnan(values).any(axis=1))
     if not known.any():
         return Interval(math.nan, math.nan, math.nan, ())
-    kept = tuple(level for level, own in zip(levels, known, strict=True) if own)
+    kept = tuple(level for level, own in zip(levels, known.tolist(), strict=True) if own)
     unit = 1.0 if proportion else float(np.std(values[known]))
     # a mean of what is wrong is a mean like any other
     outcomes = {"": Wrong(cast(Any, values[known] / (unit or 1.0)), kept)}

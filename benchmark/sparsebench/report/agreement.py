@@ -68,7 +68,7 @@ def agreement_rows(frame: pd.DataFrame, reader: Reader | None, registry: Registr
     keys = ["mode", "probe", "protocol", "task", "split_sha256"]
     for group, whole in runs.groupby([runs[name].fillna("").astype(str) for name in keys], sort=True):
         mode, probe, protocol, task, _ = group
-        rows += _of_task((mode, probe, protocol), task, whole, reader, registry)
+        rows += _of_task((str(mode), str(probe), str(protocol)), str(task), whole, reader, registry)
     return sorted(rows, key=lambda row: (row.group, row.checkpoint, row.found.task))
 
 

@@ -196,16 +196,16 @@ def task_measures(
         return mean_interval(values, own, images.clusters, proportion=name in PROPORTIONS)
 
     singles = (*OF_ONE, *SCALED) if all(len(side.scores) == len(pairs) for side in sides) else ()
-    values = [{name: side.values(name) for name in singles} for side in sides]
+    alone = [{name: side.values(name) for name in singles} for side in sides]
     count, kind = _exemplars(sides, levels)
     return TaskMeasures(
         task=task,
         n=len(images.ids),
         pairs=len(pairs),
         between={name: over(np.stack(found), name) for name, found in rows.items() if len(found) == len(pairs)},
-        first={name: over(found) for name, found in values[0].items()},
-        second={name: over(found) for name, found in values[1].items()},
-        difference={name: over(values[0][name] - values[1][name]) for name in singles},
+        first={name: over(found) for name, found in alone[0].items()},
+        second={name: over(found) for name, found in alone[1].items()},
+        difference={name: over(alone[0][name] - alone[1][name]) for name in singles},
         noise=_noise(levels, read),
         temperatures=(sides[0].temperature, sides[1].temperature),
         scores=(sides[0].scores, sides[1].scores),
