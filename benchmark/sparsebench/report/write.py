@@ -41,10 +41,10 @@ def write_report(
     """Write a report of a tidy results table and return its files.
 
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
-    ``tables.tex`` (summary, then a table by task a group), and as PNG and PDF the figures ``relative_error*`` (over
+    ``tables.tex`` (summary, then a table by task per group), and as PNG and PDF the figures ``relative_error*`` (over
     sparsity), ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``.
-    Figures without anything to draw are left out. Where predictions were kept, ``agreement.csv`` and ``agreement.md`` set
-    each sparse checkpoint's beside its reference's.
+    Figures without anything to draw are left out. Where predictions were kept, ``agreement.csv`` and ``agreement.md``
+    set each sparse checkpoint's beside its reference's.
 
     Parameters
     ----------
