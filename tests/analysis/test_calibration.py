@@ -107,6 +107,7 @@ def test_divergences_are_scipys(one, other):
     assert np.allclose(both, jensen_shannon_values(other, one), rtol=0, atol=1e-12)
     assert (both <= math.log(2)).all()
     assert (kl_values(one, one) == 0).all()
+    assert (jensen_shannon_values(one, one) == 0).all()
     assert np.allclose(kl_values(one, one + 3.0), 0.0, atol=1e-9)
 
 

@@ -39,8 +39,8 @@ def mean_interval(
         The source of each image.
     proportion : bool
         Whether a value is 0 or 1. The unit that is added to the images is then one of value 1 (Agresti and Min), which
-        keeps intervals honest near 0, and bounds are between 0 and 1; else it is as far from the mean as they are on
-        average.
+        keeps intervals honest near 0, and bounds lie between 0 and 1; else the unit is as far from the mean as images
+        are on average.
     confidence : float
         Of the interval.
 
