@@ -43,7 +43,6 @@ def write_report(
     """Write a report of a tidy results table and return its files.
 
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
-    ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
     ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
     ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
     figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
