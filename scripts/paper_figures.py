@@ -1,6 +1,7 @@
 """Draw every figure from the committed tables alone: the paper's results, and those of the embedded grid.
 
-``figures/published/`` and ``figures/mini/`` get a PNG and a PDF of each; ``--runs`` takes another table. No torch.
+``figures/published/`` and ``figures/mini/`` get a PNG and a PDF of each, with its caption as text and LaTeX; ``--runs``
+takes another table. No torch.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ def draw(runs: Path | str, out: Path) -> list[Path]:
     """Write all figures of a results table to a folder, and return their files."""
     written = []
     for picture in figures(read_results(runs), classes_reader(runs)):
-        for suffix, data in (("png", picture.png), ("pdf", picture.pdf)):
-            path = out / f"{picture.name}.{suffix}"
-            files.write_bytes(path, data)
-            written.append(path)
+        for name, data in picture.files():
+            files.write_bytes(out / name, data)
+            written.append(out / name)
     return written
 
 

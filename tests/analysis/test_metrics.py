@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,21 +38,6 @@ def test_predictions_that_cannot_be_scored(predicted, labels, message):
 def test_label_out_of_range(label):
     with pytest.raises(ValueError, match="labels must lie in"):
         metrics.mean_per_class([0, 1], [0, label], 2)
-
-
-def test_calibration_error_by_hand():
-    # confidences 0.8 (right), 0.8 (wrong), 0.6 (right): bins (0.75, 1] and (0.5, 0.75] of four
-    probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.4, 0.6]])
-    error = metrics.expected_calibration_error(np.log(probabilities), [0, 1, 1], bins=4)
-    assert error == pytest.approx(2 / 3 * abs(0.5 - 0.8) + 1 / 3 * abs(1.0 - 0.6))
-
-
-def test_calibration_error_of_sure_and_right_is_zero_and_of_sure_and_wrong_is_one():
-    logits = [[1000.0, -1000.0]] * 4
-    assert metrics.expected_calibration_error(logits, [0] * 4) == 0.0
-    assert metrics.expected_calibration_error(logits, [1] * 4) == 1.0
-    with pytest.raises(ValueError, match="shape"):
-        metrics.expected_calibration_error([0, 1], [0, 1])
 
 
 def test_mean_and_sd():

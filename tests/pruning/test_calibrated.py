@@ -190,18 +190,27 @@ def state_of(method: PruningMethod, model: nn.Module, weights: dict[str, Tensor]
     return TrainState(model, torch.optim.SGD(model.parameters(), 0.1), weights, 0, sample)
 
 
-@pytest.mark.parametrize("make", [SparseGPT, Wanda])
+NETWORKS: dict[str, tuple[dict[str, object], str]] = {
+    "resnet18": ({"channels": (16, 24, 32, 48)}, "uniform"),
+    "mobilenetv3_small_050": ({}, "global"),
+    "vit_tiny_patch16_224": ({"img_size": 64, "depth": 2}, "erk"),
+}
+"""Options and distributions."""
+
+
 @pytest.mark.parametrize(
-    ("name", "options", "distribution"),
+    ("make", "name"),
     [
-        ("resnet18", {"channels": (16, 24, 32, 48)}, "uniform"),
-        ("mobilenetv3_small_050", {}, "global"),
-        ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}, "erk"),
+        (SparseGPT, "resnet18"),
+        (SparseGPT, "mobilenetv3_small_050"),
+        (Wanda, "vit_tiny_patch16_224"),
+        pytest.param(Wanda, "resnet18", marks=pytest.mark.slow),
+        pytest.param(Wanda, "mobilenetv3_small_050", marks=pytest.mark.slow),
+        pytest.param(SparseGPT, "vit_tiny_patch16_224", marks=pytest.mark.slow),
     ],
 )
-def test_networks_of_convolutions_and_attention(
-    make: type[Calibrated], name: str, options: dict[str, object], distribution: str
-) -> None:
+def test_networks_of_convolutions_and_attention(make: type[Calibrated], name: str) -> None:
+    options, distribution = NETWORKS[name]
     model, weights = network(name, **options)
     method = make(0.5, distribution, images=4, batch=4)
     (result,) = method.results(state_of(method, model, weights))

@@ -237,12 +237,12 @@ RESUMED: dict[str, dict[str, Any]] = {
 }
 """Choices with which each method has something to remember after the first of two epochs."""
 
-SIBLINGS = {"cram", "gmp", "mfac"}
-"""Those that remember what another method of :data:`RESUMED` remembers too."""
+ALWAYS = {"acdc", "rigl"}
+"""Those that are not left to the slow tests: of masks, a twin and its masks; of connections, which go and come."""
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=[pytest.mark.slow] if name in SIBLINGS else []) for name in RESUMED]
+    "method", [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in RESUMED]
 )
 def test_an_interrupted_training_goes_on_to_the_same_files(
     method: str, upstream: UpstreamData, dense: Path, tmp_path: Path

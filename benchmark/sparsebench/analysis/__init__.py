@@ -1,9 +1,13 @@
 """Statistics without torch: arrays and DataFrames in, intervals, tests and ranks out."""
 
+from .agreement import agreement, churn, error_consistency, exemplars, forgotten, gained
 from .building import build_panels
+from .calibration import Reliability, Scored, expected_calibration_error, reliability, score
+from .cka import linear_cka
 from .classes import TaskClasses, align
 from .comparisons import Comparison, TaskComparison, compare_models
 from .components import Components, components
+from .divergence import jensen_shannon_values, kl_values
 from .intervals import (
     IMAGES,
     REPLICATES,
@@ -15,8 +19,10 @@ from .intervals import (
     interval,
     relative_error_interval,
 )
+from .means import mean_interval
 from .pairs import balances, clustered_mcnemar, discordant, holm, mcnemar, welch
 from .panels import Panel, Wrong
+from .per_class import ClassChange, class_changes, class_impact, confusion, impact_p_values
 from .pigeonhole import bootstrap, percentile_interval
 from .power import Needed, needed
 from .ranks import RankIntervals, critical_difference, friedman, mean_ranks, rank_intervals, win_rates
@@ -28,6 +34,7 @@ from .statistics import (
     relative_error_increase_between,
     relative_error_increases,
 )
+from .temperature import cross_fitted, fit_temperature, halves
 from .without_predictions import SeedsOnly, image_bound, seeds_components, seeds_only
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "REPLICATES",
     "SEEDS",
     "TASKS",
+    "ClassChange",
     "Comparison",
     "Components",
     "Interval",
@@ -42,6 +50,8 @@ __all__ = [
     "Needed",
     "Panel",
     "RankIntervals",
+    "Reliability",
+    "Scored",
     "SeedsOnly",
     "TaskClasses",
     "TaskComparison",
@@ -49,21 +59,39 @@ __all__ = [
     "accuracies",
     "accuracy_difference",
     "accuracy_difference_interval",
+    "agreement",
     "align",
     "all_intervals",
     "balances",
     "bootstrap",
     "build_panels",
+    "churn",
+    "class_changes",
+    "class_impact",
     "clustered_mcnemar",
     "compare_models",
     "components",
+    "confusion",
     "critical_difference",
+    "cross_fitted",
     "discordant",
+    "error_consistency",
+    "exemplars",
+    "expected_calibration_error",
+    "fit_temperature",
+    "forgotten",
     "friedman",
+    "gained",
+    "halves",
     "holm",
     "image_bound",
+    "impact_p_values",
     "interval",
+    "jensen_shannon_values",
+    "kl_values",
+    "linear_cka",
     "mcnemar",
+    "mean_interval",
     "mean_ranks",
     "needed",
     "percentile_interval",
@@ -71,7 +99,9 @@ __all__ = [
     "relative_error_increase_between",
     "relative_error_increases",
     "relative_error_interval",
+    "reliability",
     "replicates_needed",
+    "score",
     "seeds_components",
     "seeds_only",
     "variance_sources",

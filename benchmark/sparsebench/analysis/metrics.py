@@ -1,4 +1,4 @@
-"""Statistics of predictions and of runs: accuracies, calibration, spread over seeds, relative error increase.
+"""Statistics of predictions and of runs: accuracies, spread over seeds, relative error increase.
 
 Accuracies are fractions. NumPy only (SciPy for one quantile), so that reports need no torch. Sums over runs are exactly
 rounded (:func:`math.fsum`), so a statistic doesn't depend on the order of its runs.
@@ -57,39 +57,6 @@ def mean_per_class(predicted: npt.ArrayLike, labels: npt.ArrayLike, num_classes:
     right = np.bincount(truth[guess == truth], minlength=num_classes)
     present = total > 0
     return float(np.mean(right[present] / total[present]))
-
-
-def expected_calibration_error(logits: npt.ArrayLike, labels: npt.ArrayLike, bins: int = 15) -> float:
-    """Return the expected calibration error of softmax probabilities, with bins of equal width.
-
-    Guo et al., "On calibration of modern neural networks" (2017), eq. 3: the mean over samples of the absolute
-    difference between accuracy and mean confidence in the sample's bin; bins are open below and closed above.
-
-    Parameters
-    ----------
-    logits : array_like, shape (n, classes)
-        Unnormalised log-probabilities.
-    labels : array_like of int, shape (n,)
-        True class indices.
-    bins : int
-        Number of confidence bins.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, there is no sample, a logit is NaN, or ``bins`` isn't positive.
-    """
-    if bins < 1:
-        raise ValueError(f"bins must be positive, not {bins}")
-    values = np.asarray(logits, dtype=np.float64)
-    if values.ndim != 2:
-        raise ValueError(f"logits must have shape (n, classes), not {values.shape}")
-    guess, truth = _pair(values, labels)
-    exponents = np.exp(values - values.max(axis=1, keepdims=True))
-    confidence = exponents.max(axis=1) / exponents.sum(axis=1)
-    which = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(which, weights=(guess == truth) - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(truth))
 
 
 def mean(values: Iterable[float]) -> float:

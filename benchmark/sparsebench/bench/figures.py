@@ -75,7 +75,7 @@ def throughput_figure(engines: pd.DataFrame, statistics: Aggregate, name: str) -
     )
     with paper_style():
         labels = [one.label for one in series]
-        canvas = Canvas(len(parts), 1, _WIDTH, 1.9, labels, caption)
+        canvas = Canvas(len(parts), 1, _WIDTH, 1.9, labels)
         for axes, (group, _), dots in zip(canvas.axes, parts, found, strict=True):
             axes.set_title(panel_title(group, [group for group, _ in parts]))
             panel = Panel.of(dots, _limits([d.x for d in dots]), None)
@@ -87,7 +87,7 @@ def throughput_figure(engines: pd.DataFrame, statistics: Aggregate, name: str) -
             axes.set_ylabel("Transfer accuracy (%)")
         canvas.axes[-1].set_xlabel("Throughput (images/s)")
         canvas.legend([handle(one) for one in series])
-        return Picture(name, canvas.png(), canvas.pdf())
+        return Picture(name, canvas, caption)
 
 
 def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
@@ -106,7 +106,7 @@ def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
         "Ratio to torch on the dense network, within a turn: medians, with quartiles as bars.", _machine(engines)
     )
     with paper_style():
-        canvas = Canvas(len(names), len(names), _PAGE, 1.9, [one.label for one in series], caption)
+        canvas = Canvas(len(names), len(names), _PAGE, 1.9, [one.label for one in series])
         for index, (axes, engine) in enumerate(zip(canvas.axes, names, strict=True)):
             axes.set_title(_title(engine))
             axes.axhline(1.0, color=DENSE_COLOUR, linestyle="--", linewidth=0.9, zorder=1.5)
@@ -117,7 +117,7 @@ def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
             if index == 0:
                 axes.set_ylabel("Times dense torch")
         canvas.legend([handle(one) for one in series])
-        return Picture(name, canvas.png(), canvas.pdf())
+        return Picture(name, canvas, caption)
 
 
 def best_engine(engines: pd.DataFrame) -> dict[str, float]:

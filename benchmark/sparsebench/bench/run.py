@@ -227,10 +227,9 @@ def _rounded(value: Any) -> Any:
 
 def _draw(result: BenchResult, out: Path, results: pd.DataFrame | None) -> None:
     for picture in bench_figures(read_bench(out), results):
-        for suffix, data in (("png", picture.png), ("pdf", picture.pdf)):
-            path = out / f"{picture.name}.{suffix}"
-            _save(path, data)
-            result.files.append(path)
+        for name, data in picture.files():
+            _save(out / name, data)
+            result.files.append(out / name)
 
 
 def _save(path: Path, data: bytes) -> None:

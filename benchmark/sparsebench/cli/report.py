@@ -40,7 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
     folder = arguments.bench or beside
     bench = None if folder is None else read_bench(folder)
     say = None if arguments.json else _print
-    files = write_report(table, arguments.out, comparison, say, bench, registry, more, predictions)
+    files = write_report(
+        table, arguments.out, comparison, say, bench, registry, more, predictions, arguments.width, arguments.format
+    )
     if arguments.json:
         board = leaderboard_of(aggregate(table, registry, predictions), more)
         document = {"leaderboard": _rows(board), "files": [str(path) for path in files]}

@@ -111,7 +111,9 @@ def panel_title(group: dict[str, str], groups: list[dict[str, str]]) -> str:
     """Return the mode, with what else distinguishes the panels of one mode."""
     title = _MODE_TITLES.get(group["mode"], group["mode"])
     same = [other for other in groups if other["mode"] == group["mode"]]
-    more = [group[name] for name in group if name != "mode" and len({other[name] for other in same}) > 1]
+    differing = [name for name in group if name != "mode" and len({other[name] for other in same}) > 1]
+    alone = [name for name in differing if len({other[name] for other in same}) == len(same)]
+    more = [group[name] for name in (alone[-1:] if "probe" not in alone else ["probe"]) or differing]
     return f"{title} ({', '.join(more)})" if more else title
 
 

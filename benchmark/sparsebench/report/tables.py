@@ -14,6 +14,7 @@ from typing import Any
 from ..analysis.metrics import Sample
 from ..schema.text import printable
 from .aggregate import Aggregate
+from .latex import escape_latex, label
 from .style import UNDERFIT_CAPTION, group_title, metric_sentence, percent, seed_caption, signed_percent
 
 NOTHING = "–"
@@ -142,18 +143,19 @@ def latex(tables: Sequence[Table]) -> str:
 
 
 def _latex_table(table: Table) -> str:
-    rows = [" & ".join(_bold(f, r"\textbf{{{}}}", _escape_latex) for f in row) + r" \\" for row in table.rows]
+    rows = [" & ".join(_bold(f, r"\textbf{{{}}}", escape_latex) for f in row) + r" \\" for row in table.rows]
     caption = " ".join([f"{table.title}.", *table.notes])
     environment = "table*" if len(table.header) > _COLUMN else "table"  # across both columns of a page, or in one
     return "\n".join(
         [
             rf"\begin{{{environment}}}",
             r"\centering",
-            rf"\caption{{{_escape_latex(caption)}}}",
+            rf"\caption{{{escape_latex(caption)}}}",
+            rf"\label{{tab:{label(table.title)}}}",
             r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
             r"\toprule",
-            " & ".join(map(_escape_latex, table.header)) + r" \\",
+            " & ".join(map(escape_latex, table.header)) + r" \\",
             r"\midrule",
             *rows,
             r"\bottomrule",
@@ -228,28 +230,3 @@ def _escape_markdown(text: str) -> str:
     for character in "\\`*_|<>#":
         text = text.replace(character, "\\" + character)
     return " ".join(text.split())
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "·": r"$\cdot$",
-}
-
-
-def _escape_latex(text: str) -> str:
-    return " ".join("".join(_LATEX.get(character, character) for character in text).split())

@@ -11,6 +11,7 @@ from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
+from .agreement import agreement_csv, agreement_rows, agreement_tables
 from .comparison import comparison_csv, comparison_tables
 from .figures.over_sparsity import figures_of
 from .leaderboard import leaderboard_of, to_csv
@@ -36,13 +37,17 @@ def write_report(
     registry: Registry | None = None,
     columns: Sequence[str] = (),
     predictions: Reader | None = None,
+    width: float | None = None,
+    formats: Sequence[str] = ("png", "pdf"),
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
-    ``tables.tex`` (summary, then a table by task a group), and as PNG and PDF the figures ``relative_error*`` (over
-    sparsity), ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``.
-    Figures without anything to draw are left out.
+    ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
+    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
+    figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
+    predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
+    with their references.
 
     Parameters
     ----------
@@ -63,6 +68,10 @@ def write_report(
         Further columns of the leaderboard.
     predictions : callable, optional
         What :func:`sparsebench.store.classes.classes_reader` gives: with it intervals cover test images.
+    width : float, optional
+        Of a figure in one column, in inches; by default 3.5. Figures by task are twice as wide.
+    formats : sequence of str
+        What figures are drawn as: ``png``, ``pdf``, ``svg``.
 
     Raises
     ------
@@ -76,7 +85,9 @@ def write_report(
     statistics = aggregate(frame, registry, predictions)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    for name, part in [*_parts(frame, statistics, out, bench, columns), *_comparison(comparison, out)]:
+    agreement = ("the agreement with references", lambda: _agreement(frame, out, registry, predictions))
+    parts = _parts(frame, statistics, out, bench, columns, width, formats)
+    for name, part in [*parts, *_comparison(comparison, out), agreement]:
         try:
             for path in part():
                 written.append(path)
@@ -100,7 +111,13 @@ def all_tables(statistics: Aggregate, bench: pd.DataFrame | None = None) -> list
 
 
 def _parts(
-    frame: pd.DataFrame, statistics: Aggregate, out: Path, bench: pd.DataFrame | None, columns: Sequence[str]
+    frame: pd.DataFrame,
+    statistics: Aggregate,
+    out: Path,
+    bench: pd.DataFrame | None,
+    columns: Sequence[str],
+    width: float | None,
+    formats: Sequence[str],
 ) -> Iterator[tuple[str, Part]]:
     """Yield each part's name and what writes it."""
 
@@ -109,11 +126,10 @@ def _parts(
         yield out / "runs.csv"
 
     def pictures() -> Iterator[Path]:
-        for picture in figures_of(statistics):
-            for suffix, data in (("png", picture.png), ("pdf", picture.pdf)):
-                path = out / f"{picture.name}.{suffix}"
-                files.write_bytes(path, data)
-                yield path
+        for picture in figures_of(statistics, width):
+            for name, data in picture.files(formats):
+                files.write_bytes(out / name, data)
+                yield out / name
 
     yield "runs.csv", runs
     yield _text(out / "leaderboard.csv", lambda: to_csv(leaderboard_of(statistics, columns)))
@@ -123,6 +139,18 @@ def _parts(
     if bench is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
+
+
+def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predictions: Reader | None) -> Iterator[Path]:
+    """Write how sparse checkpoints agree with their references, where predictions were kept."""
+    rows = agreement_rows(frame, predictions, registry)
+    if rows:
+        for name, text in (
+            ("agreement.csv", agreement_csv(rows)),
+            ("agreement.md", tables.markdown(agreement_tables(rows))),
+        ):
+            files.write_text(out / name, text)
+            yield out / name
 
 
 def _comparison(table: pd.DataFrame | None, out: Path) -> Iterator[tuple[str, Part]]:

@@ -12,6 +12,7 @@ import sparsebench
 from sparsebench.report import aggregate, write_report
 from sparsebench.report.figures.over_sparsity import accuracy_figure, figures, relative_error_figure
 from sparsebench.report.figures.series import Axis, build_series
+from sparsebench.report.figures.upstream import correlation_interval
 from sparsebench.report.style import method_colour, percent, signed_percent
 from sparsebench.schema import ResultsError, RunError
 from sparsebench.store import read_results
@@ -104,15 +105,19 @@ def test_write_report(small, tmp_path):
         "tables.tex",
         "relative_error.png",
         "relative_error.pdf",
+        "relative_error.txt",
+        "relative_error.tex",
         "accuracy-linear.png",
         "accuracy-linear.pdf",
+        "accuracy-linear.txt",
+        "accuracy-linear.tex",
     ]
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == sorted(names)
     assert len(read_results(tmp_path / "report")) == len(linear)
 
 
 def test_a_part_that_fails_costs_no_other(small, tmp_path, monkeypatch):
-    def broken(_):
+    def broken(*_):
         raise ValueError("no ink")
 
     monkeypatch.setattr("sparsebench.report.write.figures_of", broken)
@@ -138,3 +143,26 @@ def test_reports_need_no_torch():
     root = str(Path(sparsebench.__file__).parents[1])
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {root!r}); {program}"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_a_caption_lies_beside_its_figure_with_a_label(small, tmp_path):
+    write_report(small[small["mode"] == "linear"], tmp_path, width=5.0, formats=["svg"])
+    assert not list(tmp_path.glob("*.png"))
+    drawn = (tmp_path / "relative_error.svg").read_text()
+    caption = (tmp_path / "relative_error.txt").read_text()
+    assert "95 % intervals over seeds" in caption
+    assert "intervals" not in drawn
+    assert 'width="360pt"' in drawn
+    text = (tmp_path / "relative_error.tex").read_text()
+    assert r"\includegraphics{relative_error}" in text
+    assert r"\label{fig:relative-error}" in text
+    assert r"95 \% intervals" in text
+    assert r"\label{tab:" in (tmp_path / "tables.tex").read_text()
+
+
+def test_the_interval_of_a_rank_correlation():
+    # Bonett and Wright (2000): tanh(artanh 0.5 -+ 1.96 sqrt(1.125 / 28))
+    assert correlation_interval(0.5, 31) == pytest.approx((0.1552, 0.7362), abs=1e-4)
+    assert correlation_interval(-0.5, 31) == pytest.approx((-0.7362, -0.1552), abs=1e-4)
+    assert correlation_interval(1.0, 31) == (1.0, 1.0)
+    assert all(math.isnan(end) for end in correlation_interval(0.2, 3))

@@ -74,7 +74,7 @@ def test_labels_of_the_strip_never_touch(places, length):
 def panel_on_axes(values, worse="high"):
     panel = Panel.of(dots(values), (-1.0, len(values)), worse)
     with paper_style():
-        canvas = Canvas(1, 1, 3.5, 1.9, ["AC/DC"], caption_of([panel]))
+        canvas = Canvas(1, 1, 3.5, 1.9, ["AC/DC"])
         panel.draw(canvas.axes[0], canvas.panel_size, signed_percent)
     return panel, canvas.axes[0]
 
@@ -114,7 +114,7 @@ def test_the_main_figure_survives_a_collapse(rows, table):
 def test_labels_avoid_points_and_each_other():
     close = [Dot(SERIES, x, 0.5, label="90") for x in (0.50, 0.51, 0.52, 0.9)]
     with paper_style():
-        canvas = Canvas(1, 1, 3.5, 1.9, [], "")
+        canvas = Canvas(1, 1, 3.5, 1.9, [])
         axes = canvas.axes[0]
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)

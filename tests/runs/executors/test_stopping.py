@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pty
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from sparsebench.api import Request, prepare
+from sparsebench.cli import main
 from sparsebench.registry.selection import Selection
 from sparsebench.runs.executors.protocol import encode_job
 from sparsebench.runs.runner import RunOptions
@@ -114,11 +116,31 @@ def test_a_command_whose_terminal_is_closed_keeps_its_state(tasks: Path, tmp_pat
     assert_given_back(results, 1)
 
 
+def short_command(tasks: Path, results: Path) -> list[str]:
+    line = command(tasks, results, "--retries", "0")[:-4]
+    line[line.index("full")] = "linear"
+    return line
+
+
+def test_messages_that_nobody_can_read_end_no_command(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb", buffering=0) as lost, monkeypatch.context() as patch:
+        stream = io.TextIOWrapper(lost, write_through=True)
+        patch.setattr(sys, "stderr", stream)
+        patch.setattr(sys, "__stderr__", stream)
+        status = main(short_command(tasks, tmp_path / "runs")[3:])
+    assert status == 0
+    assert len(list((tmp_path / "runs").glob("records/*/*/*.json"))) == 2
+
+
+@pytest.mark.slow
 def test_a_command_that_outlives_its_terminal_goes_on(tasks: Path, tmp_path: Path) -> None:
     """As under nohup: its messages are lost, its runs are not."""
     results = tmp_path / "runs"
-    line = command(tasks, results, "--retries", "0")[:-4]
-    line[line.index("full")] = "linear"
+    line = short_command(tasks, results)
     reader, writer = os.pipe()
     with running(line, stdout=subprocess.DEVNULL, stderr=writer) as process:
         os.close(writer)

@@ -151,7 +151,7 @@ def test_a_signalled_job_queues_again_and_goes_on_where_it_was_to_the_same_numbe
     slurm: Slurm, long_tasks: Path, undisturbed: Store, tmp_path: Path
 ) -> None:
     results = tmp_path / "runs"
-    on_slurm(long_tasks, results, {**EACH, "signal_seconds": 3}, mode="full", wait=False)
+    on_slurm(long_tasks, results, mode="full", wait=False)
     wait_until(lambda: starts(results), "the run to start")
     (job,) = slurm.jobs()
     slurm.run("scancel", "--signal=USR2", job)

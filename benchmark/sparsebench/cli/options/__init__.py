@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "run the benchmark": ("run", "status", "cancel"),
-    "read the results": ("report", "compare", "recommend"),
+    "read the results": ("report", "compare", "analyze", "recommend"),
     "use what was trained": ("export-model", "predict"),
     "see what there is": ("list", "inspect", "fetch", "doctor"),
     "make and measure checkpoints": ("prune", "bench"),

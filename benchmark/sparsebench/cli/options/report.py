@@ -37,3 +37,22 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="a further column of the leaderboard: a name, or a Python file with your own",
     )
     add_tasks_dir(beside)
+    figures = command.add_argument_group("how figures are drawn")
+    figures.add_argument(
+        "--width", type=width, metavar="INCHES", help="width of a figure in one column; those by task are twice as wide"
+    )
+    figures.add_argument(
+        "--format",
+        nargs="+",
+        choices=("png", "pdf", "svg"),
+        default=("png", "pdf"),
+        help="kinds of files (default: png pdf)",
+    )
+
+
+def width(text: str) -> float:
+    """Return the width of a figure."""
+    value = float(text)
+    if not 2.0 <= value <= 20.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 2 and 20 inches")
+    return value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...common.lazy import importer
 
 if TYPE_CHECKING:
     from .engine import SparseEngine, build
@@ -12,16 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SparseEngine", "available", "build", "check", "instruction_sets"]
 
-_MODULES = {
-    "SparseEngine": ".engine",
-    "available": ".library",
-    "build": ".engine",
-    "check": ".tracing",
-    "instruction_sets": ".library",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(_MODULES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = importer(
+    __name__,
+    {
+        "SparseEngine": ".engine",
+        "available": ".library",
+        "build": ".engine",
+        "check": ".tracing",
+        "instruction_sets": ".library",
+    },
+)

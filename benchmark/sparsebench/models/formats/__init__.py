@@ -5,8 +5,9 @@ What a format is called, and what recognises and reads it, is declared in :mod:`
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...common.lazy import importer
 
 if TYPE_CHECKING:
     from .base import RawCheckpoint, is_number
@@ -15,21 +16,6 @@ if TYPE_CHECKING:
     from .kinds import check_numbers
     from .masked import complete
     from .reading import architectures_of, read_checkpoint, readings_of
-
-_MODULES = {
-    "RawCheckpoint": "base",
-    "ambiguous": "contents",
-    "architectures_of": "reading",
-    "check_numbers": "kinds",
-    "complete": "masked",
-    "guarded": "guard",
-    "is_averaged": "contents",
-    "is_number": "base",
-    "matches": "contents",
-    "read_checkpoint": "reading",
-    "readings_of": "reading",
-    "warn_of_choice": "contents",
-}
 
 __all__ = [
     "RawCheckpoint",
@@ -46,8 +32,20 @@ __all__ = [
     "warn_of_choice",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = importer(
+    __name__,
+    {
+        "RawCheckpoint": ".base",
+        "ambiguous": ".contents",
+        "architectures_of": ".reading",
+        "check_numbers": ".kinds",
+        "complete": ".masked",
+        "guarded": ".guard",
+        "is_averaged": ".contents",
+        "is_number": ".base",
+        "matches": ".contents",
+        "read_checkpoint": ".reading",
+        "readings_of": ".reading",
+        "warn_of_choice": ".contents",
+    },
+)

@@ -1,14 +1,18 @@
-"""A figure of panels with one legend and a caption below, laid out in inches, drawn without touching global state."""
+"""A figure of panels with one legend, laid out in inches, drawn without touching global state.
+
+No sentence is drawn: a caption is text beside the figure, which a paper sets in its own type.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from ..latex import latex_figure
 
 FONT_SIZE = 8.0
 _LINE = FONT_SIZE * 1.22 / 72  # inches that a line of the legend or the caption takes
@@ -42,6 +46,7 @@ _STYLE: dict[str, Any] = {
     "text.usetex": False,
     "savefig.bbox": "standard",
     "path.simplify": False,
+    "svg.hashsalt": "sparsebench",
 }
 
 
@@ -56,13 +61,49 @@ def paper_style() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True)
+FORMATS: tuple[str, ...] = ("png", "pdf", "svg")
+"""What a figure can be written as."""
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """A finished figure: the stem of its file name, and its bytes in both formats."""
+    """A finished figure.
+
+    Parameters
+    ----------
+    name : str
+        The stem of its file name.
+    canvas : Canvas
+        The drawing.
+    caption : str
+        What must be said below it.
+    """
 
     name: str
-    png: bytes
-    pdf: bytes
+    canvas: Canvas
+    caption: str
+
+    @property
+    def png(self) -> bytes:
+        """The drawing at 200 dpi."""
+        return self.drawn("png")
+
+    @property
+    def pdf(self) -> bytes:
+        """The drawing with embedded TrueType fonts."""
+        return self.drawn("pdf")
+
+    def drawn(self, suffix: str) -> bytes:
+        """Return the drawing in one of :data:`FORMATS`."""
+        with paper_style():
+            return self.canvas.save(suffix)
+
+    def files(self, formats: Sequence[str] = ("png", "pdf")) -> Iterator[tuple[str, bytes]]:
+        """Yield its files by name: the drawing in some formats, and the caption as text and as a LaTeX figure."""
+        for suffix in formats:
+            yield f"{self.name}.{suffix}", self.drawn(suffix)
+        yield f"{self.name}.txt", f"{self.caption}\n".encode()
+        yield f"{self.name}.tex", latex_figure(self.name, self.caption).encode()
 
 
 @dataclass(frozen=True)
@@ -74,13 +115,12 @@ class Layout:
     columns: int
     panel_height: float
     legend_rows: int
-    caption: tuple[str, ...]
 
     @property
     def height(self) -> float:
         """Height of the whole figure."""
         panels = self.rows * self.panel_height + (self.rows - 1) * _GAP_Y
-        return _TOP + panels + _BELOW + self.legend_height + len(self.caption) * _LINE + 0.06
+        return _TOP + panels + _BELOW + self.legend_height + 0.06
 
     @property
     def legend_height(self) -> float:
@@ -89,7 +129,7 @@ class Layout:
 
 
 class Canvas:
-    """Panels in rows and columns, a legend, a caption.
+    """Panels in rows and columns, and a legend.
 
     Parameters
     ----------
@@ -101,31 +141,25 @@ class Canvas:
         Inches.
     labels : list of str
         The legend's entries, to reserve their space.
-    caption : str
-        Sentences below the figure.
     """
 
-    def __init__(
-        self, panels: int, columns: int, width: float, panel_height: float, labels: list[str], caption: str
-    ) -> None:
+    def __init__(self, panels: int, columns: int, width: float, panel_height: float, labels: list[str]) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         self.legend_columns = _legend_columns(labels, width)
         rows = math.ceil(panels / columns)
-        wrapped = textwrap.wrap(caption, int((width - 0.2) / _CHARACTER / 0.78))
         legend_rows = math.ceil(len(labels) / self.legend_columns) if labels else 0
-        self.layout = Layout(width, rows, columns, panel_height, legend_rows, tuple(wrapped))
+        self.layout = Layout(width, rows, columns, panel_height, legend_rows)
         self.figure = Figure(figsize=(width, self.layout.height))
         FigureCanvasAgg(self.figure)
         self.axes = [self._panel(i) for i in range(panels)]
         self.panel_size = ((width - _LEFT - _RIGHT - (columns - 1) * _GAP_X) / columns, panel_height)
-        self._write_caption()
 
     def legend(self, handles: list[Any]) -> None:
         """Draw the legend below the panels."""
         if handles:
-            bottom = len(self.layout.caption) * _LINE + 0.06
+            bottom = 0.06
             self.figure.legend(
                 handles=handles,
                 loc="lower center",
@@ -139,17 +173,15 @@ class Canvas:
                 handlelength=2.0,
             )
 
-    def png(self) -> bytes:
-        """Return the picture at 200 dpi, without a time stamp."""
-        return self._save(format="png", dpi=200, metadata={"Software": None})
-
-    def pdf(self) -> bytes:
-        """Return the drawing with embedded TrueType fonts, without a time stamp."""
-        return self._save(format="pdf", metadata={"CreationDate": None, "ModDate": None, "Producer": None})
-
-    def _save(self, **options: Any) -> bytes:
+    def save(self, suffix: str) -> bytes:
+        """Return the drawing in one of :data:`FORMATS`, without a time stamp."""
+        options: dict[str, dict[str, Any]] = {
+            "png": {"dpi": 200, "metadata": {"Software": None}},
+            "pdf": {"metadata": {"CreationDate": None, "ModDate": None, "Producer": None}},
+            "svg": {"metadata": {"Date": None}},
+        }
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, **options)
+        self.figure.savefig(buffer, format=suffix, **options[suffix])
         return buffer.getvalue()
 
     def _panel(self, index: int) -> Any:
@@ -160,11 +192,6 @@ class Canvas:
         bottom = self.layout.height - top - self.layout.panel_height
         x, y = self.layout.width, self.layout.height
         return self.figure.add_axes((left / x, bottom / y, width / x, self.layout.panel_height / y))
-
-    def _write_caption(self) -> None:
-        for number, line in enumerate(reversed(self.layout.caption)):
-            height = (0.05 + number * _LINE) / self.layout.height
-            self.figure.text(0.5, height, line, ha="center", va="bottom", fontsize=FONT_SIZE - 1, color="#555555")
 
 
 def _legend_columns(labels: list[str], width: float) -> int:

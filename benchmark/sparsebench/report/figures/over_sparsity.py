@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 COLUMN_WIDTH = 3.5
 """Width in inches of a figure over sparsity: one column of a two-column paper."""
 
+_ASIDE = "Entries of one sparsity are drawn side by side."
+
 PAGE_WIDTH = 7.0
 """Width in inches of the figure by task."""
 
@@ -43,25 +45,28 @@ def figures(frame: pd.DataFrame, predictions: Reader | None = None) -> list[Pict
     return list(figures_of(aggregate(frame, predictions=predictions)))
 
 
-def figures_of(statistics: Aggregate) -> Iterator[Picture]:
-    """Draw all figures of statistics that are there already, one after the other."""
-    for picture in _drawn(statistics):
+def figures_of(statistics: Aggregate, width: float | None = None) -> Iterator[Picture]:
+    """Draw all figures of statistics that are there already, one after the other.
+
+    ``width`` is that of a figure in one column, in inches; those by task are twice as wide.
+    """
+    for picture in _drawn(statistics, 1.0 if width is None else width / COLUMN_WIDTH):
         if picture is not None:
             yield picture
 
 
-def _drawn(statistics: Aggregate) -> Iterator[Picture | None]:
+def _drawn(statistics: Aggregate, scale: float) -> Iterator[Picture | None]:
     for name, part in _families(statistics):
-        yield relative_error_figure(part, f"relative_error{name}")
-        yield upstream_figure(part, f"upstream{name}")
+        yield relative_error_figure(part, f"relative_error{name}", scale)
+        yield upstream_figure(part, f"upstream{name}", scale)
     groups = list(statistics.groups())
     for group, part in groups:
         name = distinguish(group, [o for o, _ in groups if o["mode"] == group["mode"]], always=("mode",))
-        yield accuracy_figure(part, f"accuracy{name}")
-        yield upstream_by_task(part, f"upstream_by_task{name}")
+        yield accuracy_figure(part, f"accuracy{name}", scale)
+        yield upstream_by_task(part, f"upstream_by_task{name}", scale)
 
 
-def relative_error_figure(statistics: Aggregate, name: str = "relative_error") -> Picture | None:
+def relative_error_figure(statistics: Aggregate, name: str = "relative_error", scale: float = 1.0) -> Picture | None:
     """Draw the mean relative error increase over sparsity, a panel a group, with 95 % intervals.
 
     The dense reference is the zero line; dense twins are hollow markers at sparsity 0, N:M patterns are stars. Entries
@@ -75,10 +80,10 @@ def relative_error_figure(statistics: Aggregate, name: str = "relative_error") -
     groups = [group for group, part in statistics.groups() if build_series(part)]
     axis = Axis.of(line["sparsity"] for s in series for line in s.lines)
     panels = [Panel.of(_errors(axis, series, group), axis.limits, "high", (0.0,)) for group in groups]
-    first = f"Mean over tasks, 95 % intervals over {_scopes(statistics)}; dense is the zero line."
+    first = f"Mean over tasks, 95 % intervals over {_scopes(statistics)}; dense is the zero line. {_ASIDE}"
     with paper_style():
         caption = sentences(first, caption_of(panels), SEED_CAPTION)
-        canvas = Canvas(len(groups), 1, COLUMN_WIDTH, 1.9, [s.label for s in series], caption)
+        canvas = Canvas(len(groups), 1, scale * COLUMN_WIDTH, 1.9, [s.label for s in series])
         for axes, group, panel in zip(canvas.axes, groups, panels, strict=True):
             axes.set_title(panel_title(group, groups))
             axes.axhline(0.0, color=DENSE_COLOUR, linewidth=0.9, zorder=1.5)
@@ -87,7 +92,7 @@ def relative_error_figure(statistics: Aggregate, name: str = "relative_error") -
             axes.set_ylabel("Relative error increase (%)")
         canvas.axes[-1].set_xlabel("Sparsity (%)")
         canvas.legend([handle(s) for s in series])
-        return Picture(name, canvas.png(), canvas.pdf())
+        return Picture(name, canvas, caption)
 
 
 def _scopes(statistics: Aggregate) -> str:
@@ -103,7 +108,7 @@ def _scopes(statistics: Aggregate) -> str:
     return ", over ".join(f"{scope} ({', '.join(ways)})" for scope, ways in found.items())
 
 
-def accuracy_figure(statistics: Aggregate, name: str = "accuracy") -> Picture | None:
+def accuracy_figure(statistics: Aggregate, name: str = "accuracy", scale: float = 1.0) -> Picture | None:
     """Draw the accuracy over sparsity, a panel a task, of one group; None if it has no sparse entry.
 
     Bars are the standard deviation over seeds; the dashed line is the dense reference.
@@ -120,9 +125,9 @@ def accuracy_figure(statistics: Aggregate, name: str = "accuracy") -> Picture | 
     levels = {task: _levels(statistics, dense, task) for task in tasks}
     panels = [Panel.of(_accuracies(axis, series, statistics, t), axis.limits, "low", levels[t]) for t in tasks]
     metric = metric_sentence(statistics.per_class_tasks)
-    caption = sentences("Mean and standard deviation over seeds.", caption_of(panels), metric, SEED_CAPTION)
+    caption = sentences(f"Mean and standard deviation over seeds. {_ASIDE}", caption_of(panels), metric, SEED_CAPTION)
     with paper_style():
-        canvas = Canvas(len(tasks), columns, width, 1.45, labels, caption)
+        canvas = Canvas(len(tasks), columns, scale * width, 1.45, labels)
         for index, (axes, task, panel) in enumerate(zip(canvas.axes, tasks, panels, strict=True)):
             axes.set_title(task)
             for level in levels[task]:
@@ -134,7 +139,7 @@ def accuracy_figure(statistics: Aggregate, name: str = "accuracy") -> Picture | 
             if index + columns >= len(tasks):
                 axes.set_xlabel("Sparsity (%)")
         canvas.legend([*(handle(s) for s in series), *([_dense_handle()] if dense else [])])
-        return Picture(name, canvas.png(), canvas.pdf())
+        return Picture(name, canvas, caption)
 
 
 def _errors(axis: Axis, series: list[Series], group: dict[str, str]) -> list[Dot]:

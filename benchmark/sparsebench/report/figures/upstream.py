@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...analysis.metrics import mean
+from ...analysis.metrics import mean, student_t_quantile
 from ..aggregate import Aggregate, shared_ranks
 from ..style import DENSE_COLOUR, metric_sentence, panel_title, percent, sentences
 from .canvas import Canvas, Picture, paper_style
@@ -23,7 +23,7 @@ _FEWEST = 5
 _WIDTH, _PAGE = 3.5, 7.0  # inches
 
 
-def upstream_figure(statistics: Aggregate, name: str = "upstream") -> Picture | None:
+def upstream_figure(statistics: Aggregate, name: str = "upstream", scale: float = 1.0) -> Picture | None:
     """Draw mean transfer accuracy over upstream top-1, a panel a group; None if fewer than two entries are known."""
     groups = [group for group, part in statistics.groups() if len(_known(part)) > 1]
     parts = [_only_known(part) for _, part in statistics.groups() if len(_known(part)) > 1]
@@ -33,9 +33,9 @@ def upstream_figure(statistics: Aggregate, name: str = "upstream") -> Picture | 
     dots = [_dots(part, lambda line: float(line["mean_accuracy"])) for part in parts]
     panels = [Panel.of(found, _limits(found), None) for found in dots]
     first = "Mean over tasks and seeds; numbers are sparsities in percent."
-    caption = sentences(first, _rho_sentence(dots))
+    caption = sentences(first, _rho_sentence(dict(zip((panel_title(g, groups) for g in groups), dots, strict=True))))
     with paper_style():
-        canvas = Canvas(len(groups), 1, _WIDTH, 1.9, [s.label for s in series], caption)
+        canvas = Canvas(len(groups), 1, scale * _WIDTH, 1.9, [s.label for s in series])
         for axes, group, panel in zip(canvas.axes, groups, panels, strict=True):
             axes.set_title(panel_title(group, groups) + _rho(panel.dots))
             panel.draw(axes, canvas.panel_size, percent)
@@ -44,10 +44,10 @@ def upstream_figure(statistics: Aggregate, name: str = "upstream") -> Picture | 
             axes.set_ylabel("Transfer accuracy (%)")
         canvas.axes[-1].set_xlabel("Upstream top-1 (%)")
         canvas.legend([handle(s) for s in series])
-        return Picture(name, canvas.png(), canvas.pdf())
+        return Picture(name, canvas, caption)
 
 
-def upstream_by_task(statistics: Aggregate, name: str = "upstream_by_task") -> Picture | None:
+def upstream_by_task(statistics: Aggregate, name: str = "upstream_by_task", scale: float = 1.0) -> Picture | None:
     """Draw accuracy over upstream top-1, a panel a task, of one group; None if fewer than two entries are known."""
     if len(_known(statistics)) < 2:
         return None
@@ -57,10 +57,10 @@ def upstream_by_task(statistics: Aggregate, name: str = "upstream_by_task") -> P
     found = {task: _dots(statistics, _accuracy_on(statistics, task)) for task in tasks}
     panels = {task: Panel.of(dots, _limits(dots), None) for task, dots in found.items()}
     metric = metric_sentence(statistics.per_class_tasks)
-    caption = sentences("Mean over seeds.", metric, _rho_sentence(list(found.values())))
+    caption = sentences("Mean over seeds.", metric, _rho_sentence(found))
     with paper_style():
         width = _PAGE if columns > 1 else _WIDTH
-        canvas = Canvas(len(tasks), columns, width, 1.3, [s.label for s in series], caption)
+        canvas = Canvas(len(tasks), columns, scale * width, 1.3, [s.label for s in series])
         for index, (axes, task) in enumerate(zip(canvas.axes, tasks, strict=True)):
             axes.set_title(task + _rho(panels[task].dots))
             panels[task].draw(axes, canvas.panel_size, percent)
@@ -70,7 +70,7 @@ def upstream_by_task(statistics: Aggregate, name: str = "upstream_by_task") -> P
             if index + columns >= len(tasks):
                 axes.set_xlabel("Upstream top-1 (%)")
         canvas.legend([handle(s) for s in series])
-        return Picture(name, canvas.png(), canvas.pdf())
+        return Picture(name, canvas, caption)
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
@@ -141,10 +141,30 @@ def _rho(dots: Sequence[Dot]) -> str:
     return "" if math.isnan(value) else f", ρ = {value:.2f}".replace("-", "−")
 
 
-def _rho_sentence(dots: list[list[Dot]]) -> str:
-    counts = sorted({len(found) for found in dots if len(found) >= _FEWEST})
-    numbers = " or ".join(map(str, counts)) if len(counts) < 3 else f"{counts[0]} to {counts[-1]}"
-    return f"ρ: Spearman's rank correlation over {numbers} models whose upstream accuracy is known." if counts else ""
+def _rho_sentence(found: dict[str, list[Dot]]) -> str:
+    """Return what the rank correlations of panels are, with their intervals."""
+    parts = []
+    for title, dots in found.items():
+        value = rank_correlation([d.x for d in dots], [d.y for d in dots]) if len(dots) >= _FEWEST else math.nan
+        if not math.isnan(value):
+            low, high = correlation_interval(value, len(dots))
+            numbers = f"{value:.2f} [{low:.2f}, {high:.2f}] ({len(dots)} models)".replace("-", "−")
+            parts.append(f"{title} {numbers}")
+    if not parts:
+        return ""
+    return f"ρ: Spearman's rank correlation, with its 95 % interval over models: {'; '.join(parts)}."
+
+
+def correlation_interval(value: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    r"""Return the interval of Spearman's rank correlation of n pairs (Bonett and Wright 2000).
+
+    :math:`\tanh(\mathrm{artanh}\,r \pm z \sqrt{(1 + r^2/2)/(n - 3)})`; that of a correlation of 1 or -1 is itself.
+    """
+    if n < 4 or abs(value) >= 1.0:
+        return (math.nan, math.nan) if n < 4 else (value, value)
+    half = student_t_quantile(0.5 + confidence / 2.0, 1e9) * math.sqrt((1.0 + value**2 / 2.0) / (n - 3))
+    centre = math.atanh(value)
+    return math.tanh(centre - half), math.tanh(centre + half)
 
 
 def _set_upstream(axes: Any) -> None:

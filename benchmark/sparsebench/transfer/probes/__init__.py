@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...common.lazy import importer
 
 if TYPE_CHECKING:
     from .fitting import ProbeResult, fit, get, table
 
 __all__ = ["ProbeResult", "fit", "get", "table"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(".fitting", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = importer(__name__, dict.fromkeys(__all__, ".fitting"))
 
 
 def __dir__() -> list[str]:

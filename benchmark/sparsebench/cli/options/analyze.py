@@ -1,0 +1,38 @@
+"""The options of ``sparsebench analyze``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .common import add_command, several
+from .types import path, results
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command and its options."""
+    command = add_command(
+        commands, "analyze", "say on which images two checkpoints differ, and how calibrated they are"
+    )
+    what = command.add_argument_group("what to analyze")
+    what.add_argument("first", metavar="A", help="a checkpoint's id, for example of a sparse network")
+    what.add_argument("second", metavar="B", help="the checkpoint that it is held against, for example its reference")
+    what.add_argument(
+        "--results",
+        type=results,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where both were run: a results folder, or a curated one (default: runs/)",
+    )
+    what.add_argument("--json", action="store_true", help="print JSON; numbers are fractions, counts or nats")
+    what.add_argument(
+        "--figures", type=path, metavar="DIR", help="write reliability diagrams and changes by class there"
+    )
+    closer = command.add_argument_group("a closer choice (needed where there are several)")
+    several(
+        closer, "--task", "--tasks", dest="tasks", metavar="TASK", help="tasks or patterns (default: all common ones)"
+    )
+    closer.add_argument("--mode", metavar="NAME", help="linear, full or upstream")
+    closer.add_argument("--probe", metavar="NAME", help="linear mode's classifier")
+    closer.add_argument("--protocol", metavar="NAME", help="the protocol, as tables name it")
+    closer.add_argument("--replicate", type=int, metavar="N", help="one upstream training alone (default: all)")
