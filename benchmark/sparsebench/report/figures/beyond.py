@@ -43,8 +43,8 @@ def write_figures(folder: Path, names: tuple[str, str], found: Sequence[TaskMeas
     for picture in (reliability_figure(names, found), classes_figure(names, found)):
         if picture is None:
             continue
-        for suffix, data in (("png", picture.png), ("pdf", picture.pdf)):
-            path = folder / f"{picture.name}.{suffix}"
+        for name, data in picture.files():
+            path = folder / name
             try:
                 files.write_bytes(path, data)
             except OSError as error:
@@ -63,7 +63,7 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
     )
     labels = [*names, *(f"{name}, scaled" for name in names)]
     with paper_style():
-        canvas = _canvas(tasks, labels, caption)
+        canvas = _canvas(tasks, labels)
         for index, (axes, task) in enumerate(zip(canvas.axes, tasks, strict=True)):
             axes.set_title(task.task)
             axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=0.8, zorder=1)
@@ -79,7 +79,7 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
             axes.set_xlabel("Confidence (%)")
         looks = [(c, m, "-") for c, m in zip(_COLOURS, _MARKERS, strict=True)] + [(c, "none", ":") for c in _COLOURS]
         canvas.legend([_handle(*look, label) for look, label in zip(looks, labels, strict=True)])
-        return Picture("reliability", canvas.png(), canvas.pdf())
+        return Picture("reliability", canvas, caption)
 
 
 def classes_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Picture:
@@ -90,7 +90,7 @@ def classes_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Pic
     )
     labels = ["beyond chance", "not distinguished from chance"]
     with paper_style():
-        canvas = _canvas(list(found), labels, caption)
+        canvas = _canvas(list(found), labels)
         for index, (axes, task) in enumerate(zip(canvas.axes, found, strict=True)):
             rows = sorted(task.classes, key=lambda row: (row.change, row.label))
             axes.set_title(task.task)
@@ -107,12 +107,12 @@ def classes_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Pic
             axes.set_xlabel("Class")
         looks = [(colour, "s", "none") for colour in (_FOUND, _CHANCE)]
         canvas.legend([_handle(*look, label) for look, label in zip(looks, labels, strict=True)])
-        return Picture("classes", canvas.png(), canvas.pdf())
+        return Picture("classes", canvas, caption)
 
 
-def _canvas(tasks: Sequence[TaskMeasures], labels: list[str], caption: str) -> Canvas:
+def _canvas(tasks: Sequence[TaskMeasures], labels: list[str]) -> Canvas:
     columns = min(len(tasks), _COLUMNS)
-    return Canvas(len(tasks), columns, _PAGE if columns > 1 else _COLUMN, 1.7, labels, caption)
+    return Canvas(len(tasks), columns, _PAGE if columns > 1 else _COLUMN, 1.7, labels)
 
 
 def _pooled(runs: Sequence[Scored]) -> Reliability:
