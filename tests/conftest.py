@@ -73,7 +73,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write reports without their figures, which take longer to draw than all the rest."""
-    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda _: iter(()))
+    monkeypatch.setattr("sparsebench.report.write.figures_of", lambda *_: iter(()))
 
 
 @pytest.fixture(scope="session")

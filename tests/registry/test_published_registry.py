@@ -30,7 +30,7 @@ def test_every_family_is_there() -> None:
 @pytest.mark.parametrize("checkpoint", PUBLISHED, ids=lambda c: c.id)
 def test_entries_say_what_is_needed(checkpoint: Checkpoint) -> None:
     assert checkpoint.source
-    assert checkpoint.format in extensions.names("formats")
+    assert checkpoint.format in ("auto", *extensions.names("formats"))
     assert checkpoint.upstream is not None
     assert checkpoint.file.addresses or checkpoint.file.manual
     if checkpoint.method == "dense":

@@ -24,7 +24,7 @@ from sparsebench.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "benchmark" / "sparsebench"
-WEIGHTS_LIMIT = 24e6
+WEIGHTS_LIMIT = 40e6
 HEAVY = ["torch", "torchvision", "timm", "pandas", "matplotlib", "scipy", "sklearn", "skimage"]
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

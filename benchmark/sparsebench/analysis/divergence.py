@@ -50,9 +50,9 @@ def jensen_shannon_values(first: npt.ArrayLike, second: npt.ArrayLike) -> Array:
     result = np.empty(len(one))
     for part in rows(one):
         p, q = log_softmax(one[part]), log_softmax(other[part])
-        middle = np.logaddexp(p, q) - math.log(2.0)
-        own = np.einsum("nk,nk->n", np.exp(p), p - middle)
-        theirs = np.einsum("nk,nk->n", np.exp(q), q - middle)
+        # log(P / M) = log 2 - log(1 + Q / P): exactly 0 where both are equal
+        own = np.einsum("nk,nk->n", np.exp(p), math.log(2.0) - np.logaddexp(0.0, q - p))
+        theirs = np.einsum("nk,nk->n", np.exp(q), math.log(2.0) - np.logaddexp(0.0, p - q))
         result[part] = np.clip((own + theirs) / 2.0, 0.0, math.log(2.0))
     return result
 

@@ -39,7 +39,8 @@ def mean_interval(
         The source of each image.
     proportion : bool
         Whether a value is 0 or 1. The unit that is added to the images is then one of value 1 (Agresti and Min), which
-        keeps intervals honest near 0, and bounds are between 0 and 1; else it is as far from the mean as they are on average.
+        keeps intervals honest near 0, and bounds lie between 0 and 1; else the unit is as far from the mean as images
+        are on average.
     confidence : float
         Of the interval.
 
@@ -48,10 +49,10 @@ def mean_interval(
     Interval
         NaN where no run has the measure.
     """
-    known = ~np.isnan(values).any(axis=1)
+    known = ~np.asarray(np.isnan(values).any(axis=1))
     if not known.any():
         return Interval(math.nan, math.nan, math.nan, ())
-    kept = tuple(level for level, own in zip(levels, known, strict=True) if own)
+    kept = tuple(level for level, own in zip(levels, known.tolist(), strict=True) if own)
     unit = 1.0 if proportion else float(np.std(values[known]))
     # a mean of what is wrong is a mean like any other
     outcomes = {"": Wrong(cast(Any, values[known] / (unit or 1.0)), kept)}

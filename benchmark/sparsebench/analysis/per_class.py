@@ -91,8 +91,8 @@ def class_changes(
     rows = []
     for label in np.unique(labels):
         own = labels == label
-        recalls = [1.0 - float(values[:, own].mean()) for values in (wrong, other)]
-        rows.append((int(label), int(own.sum()), *recalls, clustered_mcnemar(balance[own], units[own])))
+        recall, reference = (1.0 - float(values[:, own].mean()) for values in (wrong, other))
+        rows.append((int(label), int(own.sum()), recall, reference, clustered_mcnemar(balance[own], units[own])))
     adjusted = holm([row[-1] for row in rows])
     return [ClassChange(*row, p) for row, p in zip(rows, adjusted, strict=True)]
 

@@ -57,9 +57,9 @@ def _of_task(task: TaskMeasures) -> list[str]:
         value = f"A {a.value:.3f}  B {b.value:.3f}  A − B {_plain(gap)}"
         rows.append(_row(name.upper() if name != "brier" else "Brier score", value, _noise(task, name)))
     if task.has_logits:
-        a, b = task.temperatures
+        one, other = task.temperatures
         scaled = f"A {task.first['ece_scaled'].value:.3f}  B {task.second['ece_scaled'].value:.3f}"
-        rows.append(_row("ECE at T fitted", f"{scaled}  (T: A {a:.2f}, B {b:.2f}; each half of test by the other)", ""))
+        rows.append(_row("ECE at T fitted", f"{scaled}  (T: A {one:.2f}, B {other:.2f}; fitted on the other half)", ""))
     changed = [f"{row.label} ({100 * row.change:+.1f} %)" for row in task.classes if row.changed]
     rows.append(_row("classes changed", f"{', '.join(changed) or 'none'} (of {len(task.classes)}; recall, Holm)", ""))
     if task.exemplars_over:

@@ -65,27 +65,34 @@ def agreement_rows(frame: pd.DataFrame, reader: Reader | None, registry: Registr
     registry = load_tasks() if registry is None else registry
     runs = frame[(frame["status"] == "ok") & frame["record_key"].notna() & (frame["probe"].fillna("") != "fewshot")]
     rows: list[Row] = []
-    for group, whole in runs.groupby(["mode", "probe", "protocol", "task", "split_sha256"], dropna=False, sort=True):
-        mode, probe, protocol, task, _ = ("" if value != value or value is None else str(value) for value in group)
-        rows += _of_task((mode, probe, protocol), task, whole, reader, registry)
+    keys = ["mode", "probe", "protocol", "task", "split_sha256"]
+    for group, whole in runs.groupby([runs[name].fillna("").astype(str) for name in keys], sort=True):
+        mode, probe, protocol, task, _ = group
+        rows += _of_task((str(mode), str(probe), str(protocol)), str(task), whole, reader, registry)
     return sorted(rows, key=lambda row: (row.group, row.checkpoint, row.found.task))
 
 
 def _of_task(
     group: tuple[str, str, str], task: str, runs: pd.DataFrame, reader: Reader, registry: Registry
 ) -> list[Row]:
-    references = set(runs["reference"].dropna()) & set(runs["checkpoint"])
-    wanted = runs[runs["reference"].isin(references) | runs["checkpoint"].isin(references)]
+    # replicates of one upstream training are one entry
+    endings = [f"_r{number}" if number else "" for number in runs["replicate"].fillna(0).astype(int)]
+    named = [str(name).removesuffix(end) for name, end in zip(runs["checkpoint"], endings, strict=True)]
+    runs = runs.assign(entry=named)
+    entries = dict(zip(runs["checkpoint"], named, strict=True))
+    runs["against"] = [entries.get(name, "") if isinstance(name, str) else "" for name in runs["reference"]]
+    references = set(runs["against"]) - {""}
+    wanted = runs[(runs["against"] != "") | runs["entry"].isin(references)]
     if wanted.empty or not references:
         return []
     kept: dict[str, Predictions] = dict(reader(set(wanted["record_key"])))
     wanted = wanted[wanted["record_key"].isin(kept.keys())].sort_values(["numerics", "run_id"], kind="stable")
-    wanted = wanted.drop_duplicates(["checkpoint", "replicate", "seed"])
+    wanted = wanted.drop_duplicates(["entry", "replicate", "seed"])
     rows = []
-    for name, own in wanted.groupby("checkpoint", sort=True):
-        reference = own["reference"].iloc[0]
-        theirs = wanted[wanted["checkpoint"] == reference]
-        if reference != reference or reference is None or reference == name or theirs.empty:
+    for name, own in wanted.groupby("entry", sort=True):
+        reference = str(own["against"].iloc[0])
+        theirs = wanted[wanted["entry"] == reference]
+        if reference == name or theirs.empty:
             continue
         levels = (levels_of(own), levels_of(theirs))
         read = kept.__getitem__

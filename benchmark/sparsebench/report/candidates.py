@@ -206,7 +206,7 @@ def read_candidates(
     left_out = tuple(f"{entry} ({way})" for (entry, way), count in ran.items() if count < len(wanted))
     if not names:
         raise ResultsError(f"no checkpoint ran all of {', '.join(wanted)}", "choose tasks with --task")
-    kept = [once_per_seed(own) for key, own in runs.groupby(["entry", "how"]) if key in set(names)]
+    kept = [once_per_seed(runs[(runs["entry"] == entry) & (runs["how"] == way)]) for entry, way in names]
     return _evidence(kept, names, wanted, left_out, results)
 
 
@@ -230,11 +230,11 @@ def _evidence(
     panels: tuple[Panel, ...] = ()
     if len(read) == len(runs):
         panels = build_panels(runs, align((of_task[key], key, own) for key, own in read.items()))
-    cells = {
-        (str(entry), str(way)): {str(task): _cell(rows) for task, rows in own.groupby("task")}
-        for (entry, way), own in runs.groupby(["entry", "how"])
-    }
-    sparsity = {(str(e), str(w)): float(own["sparsity"].iloc[0]) for (e, w), own in runs.groupby(["entry", "how"])}
+    cells: dict[tuple[str, str], dict[str, Cell]] = {}
+    sparsity: dict[tuple[str, str], float] = {}
+    for name, own in zip(names, kept, strict=True):
+        cells[name] = {str(task): _cell(rows) for task, rows in own.groupby("task")}
+        sparsity[name] = float(own["sparsity"].iloc[0])
     return Evidence(names, tasks, sparsity, left_out, panels, cells)
 
 
@@ -255,9 +255,9 @@ def speeds(bench: pd.DataFrame, device: str, engine: str | None) -> dict[str, Sp
     found: dict[str, Speed] = {}
     for row in own.sort_values("images_per_second").to_dict("records"):  # the fastest of a checkpoint comes last
         batch = int(row["batch"])
-        ms = [float(row[name]) / batch for name in ("ms", "ms_low", "ms_high")]
+        ms, low, high = (float(row[name]) / batch for name in ("ms", "ms_low", "ms_high"))
         found[str(row["checkpoint"])] = Speed(
-            str(row["engine"]), *ms, batch, str(row["threads"]), str(row["processor"])
+            str(row["engine"]), ms, low, high, batch, str(row["threads"]), str(row["processor"])
         )
     return found
 

@@ -125,7 +125,7 @@ def measures(first: Side, second: Side, registry: Registry | None = None, logits
     registry : Registry, optional
         The tasks, which declare what images come from one source.
     logits : bool
-        Whether to read logits, where they were kept.
+        Whether to read logits, where they were kept, and to look at single classes.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def task_measures(
     registry : Registry
         The tasks.
     logits : bool
-        Whether to use logits, where they were kept by all runs.
+        Whether to use logits, where they were kept by all runs, and to look at single classes.
     """
     pairs = paired(*levels)
     read = _Reader(task, reads, pairs[0][1], registry, logits)
@@ -196,24 +196,28 @@ def task_measures(
         return mean_interval(values, own, images.clusters, proportion=name in PROPORTIONS)
 
     singles = (*OF_ONE, *SCALED) if all(len(side.scores) == len(pairs) for side in sides) else ()
-    values = [{name: side.values(name) for name in singles} for side in sides]
+    alone = [{name: side.values(name) for name in singles} for side in sides]
     count, kind = _exemplars(sides, levels)
     return TaskMeasures(
         task=task,
         n=len(images.ids),
         pairs=len(pairs),
         between={name: over(np.stack(found), name) for name, found in rows.items() if len(found) == len(pairs)},
-        first={name: over(found) for name, found in values[0].items()},
-        second={name: over(found) for name, found in values[1].items()},
-        difference={name: over(values[0][name] - values[1][name]) for name in singles},
+        first={name: over(found) for name, found in alone[0].items()},
+        second={name: over(found) for name, found in alone[1].items()},
+        difference={name: over(alone[0][name] - alone[1][name]) for name in singles},
         noise=_noise(levels, read),
         temperatures=(sides[0].temperature, sides[1].temperature),
         scores=(sides[0].scores, sides[1].scores),
         scaled=(sides[0].scaled, sides[1].scaled),
-        classes=class_changes(np.stack(sides[0].wrong), np.stack(sides[1].wrong), images.labels, images.clusters),
+        classes=_classes(sides, images) if logits else [],
         exemplars=count,
         exemplars_over=kind,
     )
+
+
+def _classes(sides: tuple[_One, _One], images: Images) -> list[ClassChange]:
+    return class_changes(np.stack(sides[0].wrong), np.stack(sides[1].wrong), images.labels, images.clusters)
 
 
 def _between(one: Predictions, other: Predictions, images: Images) -> dict[str, Array]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -66,15 +67,21 @@ class Images:
         True class indices.
     clusters : ndarray of int, shape (n,), optional
         The source of each image, where the task declares what comes from one.
-    second : ndarray of bool, shape (n,)
-        Which of two halves an image is in, sources together; see :func:`sparsebench.analysis.halves`.
+    sources : mapping of str to str
+        The name of an image's source, where it isn't its own.
     """
 
     task: str
     ids: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     clusters: npt.NDArray[np.int64] | None
-    second: npt.NDArray[np.bool_]
+    sources: Mapping[str, str]
+
+    @cached_property
+    def second(self) -> npt.NDArray[np.bool_]:
+        """Which of two halves an image is in, sources together; see :func:`sparsebench.analysis.halves`."""
+        own = self.sources
+        return halves([f"source {own[name]}" if name in own else f"image {name}" for name in self.ids])
 
     @classmethod
     def of(cls, task: str, kept: Predictions, registry: Registry) -> Images:
@@ -87,8 +94,7 @@ class Images:
             found = ((image, declared.clusters.source_of(image)) for image in kept.ids)
             named = {image: source for image, source in found if source is not None}
         numbers = cluster_numbers(kept.ids, named) if named else None
-        second = halves([f"source {named[name]}" if name in named else f"image {name}" for name in kept.ids])
-        return cls(task, kept.ids, np.asarray(kept.labels, dtype=np.int64), numbers, second)
+        return cls(task, kept.ids, np.asarray(kept.labels, dtype=np.int64), numbers, named)
 
     def ordered(self, kept: Predictions, run: str) -> Predictions:
         """Return a run's predictions in the order of these images.

@@ -46,7 +46,8 @@ def write_report(
     ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
     ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
     figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
-    predictions were kept, ``agreement.csv`` and ``agreement.md`` set sparse checkpoints beside their references.
+    predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
+    with their references.
 
     Parameters
     ----------

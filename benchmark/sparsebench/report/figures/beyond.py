@@ -19,6 +19,7 @@ from .canvas import Canvas, Picture, paper_style
 _COLOURS = ("#4477aa", DENSE_COLOUR)
 _MARKERS = ("o", "s")
 _FOUND, _CHANCE = "#cc3311", "#999999"
+_FEWEST = 10  # images in a bin that is drawn
 _COLUMNS, _PAGE, _COLUMN = 3, 7.0, 3.5
 
 
@@ -58,7 +59,8 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
     if not tasks:
         return None
     caption = sentences(
-        f"Accuracy over confidence, in {BINS} bins of equal width over all runs; the diagonal is perfect calibration.",
+        f"Accuracy over confidence, in {BINS} bins of equal width over all runs (with at least {_FEWEST} images).",
+        "The diagonal is perfect calibration.",
         "Dotted: after temperature scaling, each half of the test images by a temperature fitted on the other.",
     )
     labels = [*names, *(f"{name}, scaled" for name in names)]
@@ -70,7 +72,7 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
             for own, scaled, colour, marker in zip(task.scores, task.scaled, _COLOURS, _MARKERS, strict=True):
                 for runs, line in ((own, "-"), (scaled, ":")):
                     bins = _pooled(runs)
-                    filled = bins.counts > 0
+                    filled = bins.counts >= _FEWEST
                     shape = marker if line == "-" else "none"
                     axes.plot(bins.confidence[filled], bins.accuracy[filled], line, color=colour, marker=shape, ms=3.0)
             _percent_axes(axes, (0.0, 1.0))
@@ -85,7 +87,7 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
 def classes_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Picture:
     """Draw the change of each class's recall, sorted, a panel per task; changes beyond chance are filled."""
     caption = sentences(
-        f"Recall of {names[0]} minus that of {names[1]} by class, sorted.",
+        f"Recall of {names[0]} minus that of {names[1]} by class, sorted; classes by their index.",
         "Red: beyond chance (McNemar's test with Holm's correction over the task's classes, 5 %).",
     )
     labels = ["beyond chance", "not distinguished from chance"]
@@ -98,8 +100,8 @@ def classes_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Pic
             axes.bar(np.arange(len(rows)), [row.change for row in rows], color=colours, width=0.8)
             axes.axhline(0.0, color="#333333", linewidth=0.6)
             _percent_axes(axes, None)
-            if len(rows) <= 30:
-                axes.set_xticks(np.arange(len(rows)), [str(row.label) for row in rows], fontsize=5)
+            if len(rows) <= 12:
+                axes.set_xticks(np.arange(len(rows)), [str(row.label) for row in rows], fontsize=6)
             else:
                 axes.set_xticks([])
             if index % _COLUMNS == 0:
@@ -130,6 +132,7 @@ def _percent_axes(axes: Any, limits: tuple[float, float] | None) -> None:
     if limits is not None:
         axes.set_xlim(*limits)
         axes.set_ylim(*limits)
+        axes.set_xticks(np.linspace(0.0, 0.8, 5))
         axes.xaxis.set_major_formatter(text)
 
 
