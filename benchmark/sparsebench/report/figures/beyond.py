@@ -46,7 +46,7 @@ def write_figures(folder: Path, names: tuple[str, str], found: Sequence[TaskMeas
     for picture in (reliability_figure(names, found), classes_figure(names, found)):
         if picture is None:
             continue
-        for name, data in picture.files(("png", "pdf")):
+        for name, data in picture.files():
             path = folder / name
             try:
                 files.write_bytes(path, data)
