@@ -13,7 +13,7 @@ from .softmax import checked, log_softmax, rows
 
 BOUNDS = (0.01, 100.0)
 """The least and greatest temperature: where all predictions are right, ever lower ones fit ever better."""
-_STEPS, _TOLERANCE = 60, 1e-10
+_STEPS, _TOLERANCE = 60, 1e-7
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -94,10 +94,10 @@ def _slopes(values: npt.NDArray[np.floating], truth: npt.NDArray[np.integer], be
     for part in rows(values):
         z = values[part].astype(np.float64)
         z -= z[np.arange(len(z)), truth[part], None]  # relative to the label's, so that large logits don't cancel
-        p = np.exp(log_softmax(values[part], beta))
-        mean = np.einsum("nk,nk->n", p, z)
+        weighted = np.exp(log_softmax(values[part], beta)) * z
+        mean = weighted.sum(axis=1)
         first += float(mean.sum())
-        second += float((np.einsum("nk,nk,nk->n", p, z, z) - mean**2).sum())
+        second += float((np.einsum("nk,nk->n", weighted, z) - mean**2).sum())
     return first / len(values), second / len(values)
 
 
