@@ -190,7 +190,9 @@ def test_text_and_figures(results, tmp_path, capsys):
     for words in ("same prediction", "noise heads A", "replicates B", "ECE", "Brier", "exemplars", "over heads"):
         assert words in text
     names = sorted(path.name for path in out.iterdir())
-    assert names == [f"{name}.{kind}" for name in ("classes", "reliability") for kind in ("pdf", "png", "tex", "txt")]
+    assert names == [
+        f"{name}.{suffix}" for name in ("classes", "reliability") for suffix in ("pdf", "png", "tex", "txt")
+    ]
     assert all(str(out / name) in text for name in names)
 
 

@@ -201,9 +201,10 @@ def read_candidates(
         raise ResultsError(f"{str(results)!r} has no finished run of this kind", "see `sparsebench status`")
     runs = runs.assign(how=runs[list(_HOW)].astype(str).agg(" ".join, axis=1).str.replace("  ", " "))
     wanted = tuple(sorted(set(runs["task"])))
-    ran = runs.groupby(["entry", "how"])["task"].nunique()
-    names = tuple((str(entry), str(way)) for (entry, way), count in ran.items() if count == len(wanted))
-    left_out = tuple(f"{entry} ({way})" for (entry, way), count in ran.items() if count < len(wanted))
+    ran = runs.groupby(["entry", "how"])["task"].nunique().reset_index()
+    counted = [(str(entry), str(way), count) for entry, way, count in ran.itertuples(index=False, name=None)]
+    names = tuple((entry, way) for entry, way, count in counted if count == len(wanted))
+    left_out = tuple(f"{entry} ({way})" for entry, way, count in counted if count < len(wanted))
     if not names:
         raise ResultsError(f"no checkpoint ran all of {', '.join(wanted)}", "choose tasks with --task")
     kept = [once_per_seed(runs[(runs["entry"] == entry) & (runs["how"] == way)]) for entry, way in names]

@@ -24,7 +24,9 @@ _COLUMNS, _PAGE, _COLUMN = 3, 7.0, 3.5
 
 
 def write_figures(folder: Path, names: tuple[str, str], found: Sequence[TaskMeasures]) -> Iterator[Path]:
-    """Write ``reliability`` (where logits were kept) and ``classes`` as PNG and PDF; yield each file once written.
+    """Write the figures ``reliability`` (where logits were kept) and ``classes``; yield each file once written.
+
+    Each is written as PNG and PDF, with its caption beside as text and as a LaTeX figure.
 
     Parameters
     ----------
