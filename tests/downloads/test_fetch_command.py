@@ -172,13 +172,14 @@ class FakeDownload:
     """A data set that is not here until it is downloaded: then the digits task's."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from sparsebench.runs import prefetch
-
         self.here, self.calls = False, 0
+        monkeypatch.setattr(
+            "sparsebench.runs.prefetch.registered", lambda task: None
+        )  # no data set, but an embedded task
         real = datasets.open_task
-        monkeypatch.setattr(prefetch, "can_download", lambda task: task.id == "digits")
-        monkeypatch.setattr(prefetch, "download_task", self.download)
-        monkeypatch.setattr(prefetch, "open_task", lambda task, *a: real(task, *a) if self.here else self.missing())
+        monkeypatch.setattr(datasets, "can_download", lambda task: task.id == "digits")
+        monkeypatch.setattr(datasets, "download_task", self.download)
+        monkeypatch.setattr(datasets, "open_task", lambda task, *a: real(task, *a) if self.here else self.missing())
 
     def download(self, task: object, folder: Path) -> None:
         self.here, self.folder = True, folder

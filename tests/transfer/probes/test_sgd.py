@@ -153,7 +153,6 @@ def test_progress_counts_epochs():
     assert seen[-1] == (4, 4)
 
 
-def test_the_table_finds_the_probe_and_names_the_nearest():
-    assert probes.get("sgd") is sgd.fit_seeds
+def test_the_nearest_probe_is_named():
     with pytest.raises(UnknownNameError, match="did you mean sgd"):
         probes.get("sdg")
