@@ -175,7 +175,7 @@ class FakeDownload:
         self.here, self.calls = False, 0
         monkeypatch.setattr(
             "sparsebench.runs.prefetch.registered", lambda task: None
-        )  # no data set, but an embedded task
+        )
         real = datasets.open_task
         monkeypatch.setattr(datasets, "can_download", lambda task: task.id == "digits")
         monkeypatch.setattr(datasets, "download_task", self.download)
