@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sparsebench.cli import main
 from sparsebench.extensions import KINDS
 
 DRAWING = {"matplotlib", "sklearn"}
@@ -107,20 +108,22 @@ def test_no_embedded_task_needs_one(tmp_path: Path) -> None:
     assert not modules & (LIBRARIES | DRAWING)
 
 
-def test_with_nothing_to_do_nothing_heavy_is_imported(tmp_path: Path, pruned_resnet18: Path) -> None:
+def test_with_nothing_to_do_nothing_heavy_is_imported(
+    tmp_path: Path, pruned_resnet18: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is known of checkpoints, data and tables is enough: of embedded ones at once, of files from then on."""
     (tmp_path / "own.pth").write_bytes(pruned_resnet18.read_bytes())
     command = "run --checkpoint mini.acdc_s90 --task digits --mode linear --probe ridge --no-reference"
-    run(tmp_path, command)
-    ((status, messages, modules),) = run(tmp_path, command)
+    own = "run --checkpoint own.pth --arch resnet18 --task digits --mode full --dry-run"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPARSEBENCH_CACHE", str(tmp_path / "cache"))
+    for first in (command, own):
+        assert main(first.split()) == 0
+    again, other_seed, own_again = run(tmp_path, command, f"{command} --dry-run --seed 7", own)
+    status, messages, modules = again
     assert status == 0, messages
     assert "0 to do" in messages
     assert not modules & (TENSORS | ARRAYS | DRAWING | {"numpy", "PIL", "requests", "rich"})
-    ((status, messages, modules),) = run(tmp_path, f"{command} --dry-run --seed 7")
-    assert status == 0, messages
-    assert not modules & TENSORS
-    own = "run --checkpoint own.pth --arch resnet18 --task digits --mode full --dry-run"
-    run(tmp_path, own)
-    ((status, messages, modules),) = run(tmp_path, own)
-    assert status == 0, messages
-    assert not modules & TENSORS
+    for status, messages, modules in (other_seed, own_again):
+        assert status == 0, messages
+        assert not modules & TENSORS

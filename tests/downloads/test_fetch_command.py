@@ -173,9 +173,7 @@ class FakeDownload:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.here, self.calls = False, 0
-        monkeypatch.setattr(
-            "sparsebench.runs.prefetch.registered", lambda task: None
-        )
+        monkeypatch.setattr("sparsebench.runs.prefetch.registered", lambda task: None)
         real = datasets.open_task
         monkeypatch.setattr(datasets, "can_download", lambda task: task.id == "digits")
         monkeypatch.setattr(datasets, "download_task", self.download)
