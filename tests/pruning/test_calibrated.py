@@ -201,7 +201,7 @@ NETWORKS: dict[str, tuple[dict[str, object], str]] = {
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (SparseGPT, "resnet18"),
+        pytest.param(SparseGPT, "resnet18", marks=pytest.mark.slow),
         (SparseGPT, "mobilenetv3_small_050"),
         (Wanda, "vit_tiny_patch16_224"),
         pytest.param(Wanda, "resnet18", marks=pytest.mark.slow),

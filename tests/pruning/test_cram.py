@@ -95,6 +95,7 @@ def _lost(method: PruningMethod, seed: int) -> tuple[float, float]:
     return whole, accuracy()
 
 
+@pytest.mark.slow
 def test_a_cram_network_loses_less_when_pruned_at_once_than_a_dense_one() -> None:
     cram = [_lost(CrAM(0.9), seed) for seed in range(3)]
     dense = [_lost(Dense(0.0), seed) for seed in range(3)]

@@ -112,6 +112,7 @@ def test_the_schedule_is_gmps_and_what_is_pruned_stays_pruned(kind: type[OBS]) -
                 assert not bool((mask & ~history[step - 1].masks[name]).any())
 
 
+@pytest.mark.slow
 def test_the_second_order_step_raises_the_loss_less_than_magnitude() -> None:
     rises = []
     for kind in (WoodFisher, MFAC):

@@ -162,7 +162,8 @@ def test_acdc_leaves_a_loadable_sparse_file_a_log_and_a_dense_twin(upstream: Ups
 
 
 @pytest.mark.parametrize(
-    ("method", "epochs"), [("magnitude", 0), pytest.param("lth", 3, marks=pytest.mark.slow), ("cram", 2)]
+    ("method", "epochs"),
+    [("magnitude", 0), pytest.param("lth", 3, marks=pytest.mark.slow), pytest.param("cram", 2, marks=pytest.mark.slow)],
 )
 def test_one_training_leaves_a_file_for_each_sparsity_that_says_what_it_is(
     method: str, epochs: int, upstream: UpstreamData, dense: Path, tmp_path: Path
@@ -237,7 +238,7 @@ RESUMED: dict[str, dict[str, Any]] = {
 }
 """Choices with which each method has something to remember after the first of two epochs."""
 
-ALWAYS = {"acdc", "rigl"}
+ALWAYS = {"acdc"}
 """Those that are not left to the slow tests: of masks, a twin and its masks; of connections, which go and come."""
 
 
@@ -278,6 +279,7 @@ def test_an_interrupted_training_goes_on_to_the_same_files(
     assert untimed(parts.log) == untimed(whole.log)
 
 
+@pytest.mark.slow
 def test_the_recipes_seed_decides_and_the_callers_generator_is_left_alone(
     upstream: UpstreamData, tmp_path: Path
 ) -> None:
@@ -292,6 +294,7 @@ def test_the_recipes_seed_decides_and_the_callers_generator_is_left_alone(
     assert 0.2 < float((first == second).float().mean()) < 0.9
 
 
+@pytest.mark.slow
 def test_images_decoded_on_demand_train_the_same_network(
     upstream: UpstreamData, upstream_file: Path, dense: Path, tmp_path: Path
 ) -> None:
@@ -395,7 +398,9 @@ def test_methods_from_dense_weights_need_them(method: str, upstream: UpstreamDat
     assert names(tmp_path) == set()
 
 
-@pytest.mark.parametrize("method", ["gmp", "woodfisher", pytest.param("mfac", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["gmp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("woodfisher", "mfac"))]
+)
 def test_methods_from_dense_weights_use_them(method: str, upstream: UpstreamData, dense: Path, tmp_path: Path) -> None:
     settings = {} if method == "gmp" else QUICK | {"damp": 1.0}
     made = train(
@@ -557,6 +562,7 @@ def test_a_file_in_the_way_is_refused_before_any_training(there: str, upstream: 
     assert (tmp_path / f"{there}.safetensors").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_bf16_trains(upstream: UpstreamData, tmp_path: Path) -> None:
     results = [
         train(upstream, tmp_path / name / "a.safetensors", epochs=3, hardware=Hardware(precision=name))

@@ -89,7 +89,7 @@ def test_wrapped_layers_keep_masks_and_logits(tmp_path: Path, published: str) ->
     assert backbone.preprocess.interpolation == ("bicubic" if "rigl" in published else "bilinear")
 
 
-@pytest.mark.parametrize("published", [large("resnet50_rigl"), "resnet50_str", "mobilenet_amc", "mobilenet_str"])
+@pytest.mark.parametrize("published", [large("resnet50_rigl"), large("resnet50_str"), "mobilenet_amc", "mobilenet_str"])
 def test_plain_files_are_recognised_and_their_masks_inferred(tmp_path: Path, published: str) -> None:
     state = random_state(f"{published}.plain", seed=3)
     sparsify(state, 0.8)
