@@ -21,11 +21,16 @@ every = pytest.mark.parametrize("number", interruption.SIGNALS)
 
 @pytest.fixture(autouse=True)
 def as_they_were() -> Iterator[None]:
+    ignored = [number for number in interruption.SIGNALS if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:  # as a shell leaves some for what it runs in the background
+        signal.signal(number, signal.SIG_DFL)
     before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
     interruption.clear()
     yield
     assert {number: signal.getsignal(number) for number in interruption.SIGNALS} == before
     assert not interruption.stop_requested()
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def send(number: int) -> None:
