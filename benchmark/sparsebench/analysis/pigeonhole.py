@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .components import Levels
-from .intervals import IMAGES, REPLICATES, SEEDS, TASKS, Interval
+from .intervals import Interval
 from .panels import Array, Design, Panel
 
 _AT_ONCE = 50  # draws of which the images' weights are in memory together
@@ -66,16 +66,6 @@ def percentile_interval(values: Array, value: float, scope: tuple[str, ...], con
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(values, [tail, 1.0 - tail])
     return Interval(value, float(low), float(high), scope)
-
-
-def bootstrap_scope(panels: Sequence[Panel], names: Sequence[str], random_tasks: bool = False) -> tuple[str, ...]:
-    """Return what draws of :func:`bootstrap` cover: factors that have several levels in all models."""
-    levels = [panel.models[name].levels for panel in panels for name in names]
-    scope = [SEEDS] if all(len(own) > 1 for own in levels) else []
-    scope.append(IMAGES)
-    if all(len({replicate for replicate, _ in own}) > 1 for own in levels):
-        scope.append(REPLICATES)
-    return (*scope, TASKS) if random_tasks else tuple(scope)
 
 
 def _errors(

@@ -34,11 +34,6 @@ class Linearised:
     gradients: tuple[dict[str, Array], ...]
     perfect: tuple[str, ...] = ()
 
-    def combined(self, weights: Array) -> Linearised:
-        """Return linear combinations of the statistics, for weights of shape (q, p)."""
-        gradients = tuple({name: weights @ g for name, g in task.items()} for task in self.gradients)
-        return Linearised(weights @ self.values, weights @ self.by_task, self.panels, gradients, self.perfect)
-
 
 def relative_error_increases(panels: Sequence[Panel], references: Mapping[str, str]) -> Linearised:
     r"""Return the mean relative error increase of entries, each against its reference.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.metrics import Sample, mean
 from ..registry import load_tasks
 from ..schema import MODES, UNDERFIT
-from .contents import by_content
+from .contents import LABELS, by_content
 from .intervals import INTERVAL_COLUMNS, Entry, Kept, Run, group_intervals, sample_of
 
 if TYPE_CHECKING:
@@ -30,20 +30,6 @@ if TYPE_CHECKING:
 
 GROUP: tuple[str, ...] = ("suite", "arch", "mode", "probe", "protocol")
 """Columns of a group; a checkpoint is a line in each group that it ran in."""
-
-LABELS: tuple[str, ...] = (
-    "method",
-    "variant",
-    "sparsity",
-    "sparsity_measured",
-    "sparsity_scope",
-    "distribution",
-    "nm",
-    "reference",
-    "twin_of",
-    "upstream_top1",
-)
-"""What is known about a checkpoint and repeated on its line."""
 
 CELL_COLUMNS: tuple[str, ...] = (*GROUP, "checkpoint", "task", "metric", "mean", "sd", "n", "n_failed")
 

@@ -19,10 +19,20 @@ if TYPE_CHECKING:
 
 _NETWORK = ("arch", "weights_sha256", "mask_sha256")
 _CELL = ("checkpoint", "task", "mode", "probe", "protocol")
-_LABELS = (
-    "method", "variant", "sparsity", "sparsity_measured", "sparsity_scope", "distribution", "nm", "reference",
-    "twin_of", "replicate", "upstream_top1",
-)  # fmt: skip
+LABELS: tuple[str, ...] = (
+    "method",
+    "variant",
+    "sparsity",
+    "sparsity_measured",
+    "sparsity_scope",
+    "distribution",
+    "nm",
+    "reference",
+    "twin_of",
+    "upstream_top1",
+)
+"""What is known about a checkpoint and repeated on its line."""
+
 _ENDING = 4
 
 
@@ -51,7 +61,7 @@ def by_content(runs: pd.DataFrame, registry: Registry) -> pd.DataFrame:
     network = _content(runs, _NETWORK, "checkpoint")
     given = _text(runs["checkpoint"])
     runs["checkpoint"] = _named(runs, "checkpoint", network, {})
-    for label in _LABELS:  # one network has one description: the newest
+    for label in (*LABELS, "replicate"):  # one network has one description: the newest
         runs[label] = _newest(runs, label, network)
     renamed = dict(zip(given, _newest(runs, "checkpoint", given), strict=True))
     for link in ("reference", "twin_of"):  # to what the newest network of that name is called

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from ..registry import Registry
 from ..schema import Checkpoint, Group, InputError, ResultsError, RunRecord, Task, nearest
 from ..store import Store
 from ..store.plans import read_plans
+
+T = TypeVar("T", Checkpoint, Task)
 
 _SHOWN = 5
 
@@ -54,30 +58,27 @@ def _unknown(store: Store, run: str) -> InputError:
 
 
 def checkpoints_of(record: RunRecord, store: Store, registry: Registry) -> Iterator[Checkpoint]:
-    """Yield the entries that a run's checkpoint may be: the registered one, and those of the plans that it was in.
+    """Return the entries that a run's checkpoint may be: the registered one, and those of the plans that it was in.
 
     A name may have changed its meaning since: whoever loads one compares its hashes with the run's.
     """
-    seen = []
-    if record.spec.checkpoint in registry.checkpoints:
-        seen.append(registry.checkpoints[record.spec.checkpoint])
-        yield seen[0]
-    for group in _groups(record, store):
-        if group.checkpoint not in seen:
-            seen.append(group.checkpoint)
-            yield group.checkpoint
+    registered = registry.checkpoints.get(record.spec.checkpoint)
+    return _distinct(registered, (group.checkpoint for group in _groups(record, store)))
 
 
 def tasks_of(record: RunRecord, store: Store, registry: Registry) -> Iterator[Task]:
-    """Yield the tasks that a run's task may be, likewise."""
-    seen = []
-    if record.spec.task in registry.tasks:
-        seen.append(registry.tasks[record.spec.task])
-        yield seen[0]
-    for group in _groups(record, store):
-        if group.task not in seen:
-            seen.append(group.task)
-            yield group.task
+    """Return the tasks that a run's task may be, likewise."""
+    registered = registry.tasks.get(record.spec.task)
+    return _distinct(registered, (group.task for group in _groups(record, store)))
+
+
+def _distinct(registered: T | None, planned: Iterable[T]) -> Iterator[T]:
+    """Yield what is registered, if anything is, then what plans have, each once; plans are read only when needed."""
+    seen: list[T] = []
+    for one in chain([] if registered is None else [registered], planned):
+        if one not in seen:
+            seen.append(one)
+            yield one
 
 
 def results_folder(results: str | Path) -> Store:
