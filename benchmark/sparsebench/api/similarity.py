@@ -94,7 +94,7 @@ def similarity(
     networks = {name: _load(name, registry, offline) for name in (*names, *filter(None, beside))}
     from ..datasets import open_task
 
-    found = []
+    found: list[Similarity] = []
     for name in tasks:
         (task,) = select_tasks([name], registry, registry.suite("mini"), root)
         test = open_task(task, root, None).test

@@ -98,7 +98,7 @@ def populations(
         return Populations(confusions=confusions)
     several = all(len({replicate for replicate, _ in own}) > 1 for own in levels)
     found = [
-        Exemplar(ids[place], int(labels[place]), _modal(first[:, place]), _modal(second[:, place]))
+        Exemplar(ids[int(place)], int(labels[place]), _modal(first[:, place]), _modal(second[:, place]))
         for place in np.flatnonzero(exemplars(first, second))
     ]
     noise = _noise(second, levels[1], several)
