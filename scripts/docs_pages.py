@@ -68,8 +68,8 @@ def yaml_files() -> str:
         "# YAML files\n",
         "Every field of the files that you can write. An unknown field is an error that names the file, the line and"
         " the nearest known field.\n",
-        "**Completion in an editor.** `sparsebench schema checkpoint > checkpoint.json` writes a JSON schema. Name it in"
-        " the first line of a YAML file. Editors with a YAML language server then complete and check its fields:\n",
+        "**Completion in an editor.** `sparsebench schema checkpoint > checkpoint.json` writes a JSON schema. Name it"
+        " in the first line of a YAML file. Editors with a YAML language server then complete and check its fields:\n",
         "```yaml\n# yaml-language-server: $schema=checkpoint.json\n```\n",
     ]
     for kind in KINDS:

@@ -21,6 +21,7 @@ from sparsebench.pruning.methods import get_method
 PAGES = sorted((documents.DOCS / "how-to").glob("add-*.md"), key=lambda page: (page.stem == "add-column", page.stem))
 FILES = {name: code for page in PAGES for name, code in documents.files(page).items()}
 COMMANDS = [command for page in PAGES for command in documents.commands(page)]
+SMALL = {"run": ["--limit", "40"], "prune": ["--batch-size", "8"]}
 PLURALS = {
     "arrays.py": "formats",
     "backwards.py": "executors",
@@ -75,7 +76,7 @@ def test_commands_run_one_after_the_other(folder: Path, capsys: pytest.CaptureFi
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
     for command in COMMANDS:
         words = shlex.split(command)[1:]
-        assert main([*words, "--limit", "40"] if words[0] == "run" else words) == 0, command
+        assert main([*words, *SMALL.get(words[0], [])]) == 0, command
     records = sparsebench.results("runs")
     assert set(records["status"]) == {"ok"}
     probes = set(records["probe"])
