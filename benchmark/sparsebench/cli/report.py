@@ -34,7 +34,11 @@ def main(arguments: argparse.Namespace) -> int:
     for name in more:
         extensions.get("columns", name)
     table = selected(read_results(arguments.results), arguments)
-    registry = load_tasks(arguments.tasks_dir) if page_file(arguments) is None else load_registry(arguments.registry, arguments.tasks_dir)
+    registry = (
+        load_tasks(arguments.tasks_dir)
+        if page_file(arguments) is None
+        else load_registry(arguments.registry, arguments.tasks_dir)
+    )
     predictions = classes_reader(arguments.results)
     comparison = None
     if arguments.compare:

@@ -7,9 +7,12 @@ import hashlib
 import numpy as np
 import pandas as pd
 
-from sparsebench.report.page import Layer, Network
+from sparsebench.registry import Registry
+from sparsebench.report.aggregate import aggregate
+from sparsebench.report.page import Layer, Network, Sources, page_html
 from sparsebench.store import tidy
 
+NASTY = "<script>alert('x')</script>\"&"
 METHODS = ("acdc", "gmp", "rigl", "str", "woodfisher", "mfac", "cram", "magnitude", "lth")
 TASKS = ("aircraft", "birdsnap", "caltech101", "caltech256", "cars", "cifar10", "cifar100", "dtd", "flowers102",
          "food101", "pets", "sun397")  # fmt: skip
@@ -44,7 +47,8 @@ def many(checkpoints: int = 200, tasks: tuple[str, ...] = TASKS, seeds: int = 3)
                             "upstream_top1": quality, "task": task, "mode": mode, "probe": probe, "protocol": protocol,
                             "seed": seed, "metric": "top1", "accuracy": accuracy, "top1": accuracy, "n_test": 5000,
                             "n_train": 3000, "n_classes": 100, "device": "cpu", "precision": "fp32", "engine": "torch",
-                            "threads": 1, "numerics": "e46be135", "weights_sha256": sha(name), "mask_sha256": sha(name + "m"),
+                            "threads": 1, "numerics": "e46be135", "weights_sha256": sha(name),
+                            "mask_sha256": sha(name + "m"),
                             "started": "2026-01-01T00:00:00+00:00",
                         }
                     )  # fmt: skip
@@ -54,10 +58,22 @@ def many(checkpoints: int = 200, tasks: tuple[str, ...] = TASKS, seeds: int = 3)
 def networks(frame: pd.DataFrame, layers: int = 53) -> dict[tuple[str, str], Network]:
     """Return made-up layers of every network of a table."""
     found = {}
-    for weights, mask, sparsity in frame[["weights_sha256", "mask_sha256", "sparsity"]].drop_duplicates().itertuples(index=False):
+    for weights, mask, sparsity in (
+        frame[["weights_sha256", "mask_sha256", "sparsity"]].drop_duplicates().itertuples(index=False)
+    ):
         own = tuple(
-            Layer(f"layer{at // 13 + 1}.{at % 13}.conv2.weight", 36864 * (1 + at // 13), int(sparsity * 36864 * (1 + at // 13)))
+            Layer(
+                f"layer{at // 13 + 1}.{at % 13}.conv2.weight",
+                36864 * (1 + at // 13),
+                int(sparsity * 36864 * (1 + at // 13)),
+            )
             for at in range(layers)
         )
         found[weights, mask] = Network(own, int(4e7 * (1 - sparsity) + 3e6))
     return found
+
+
+def make(frame: pd.DataFrame, registry: Registry | None = None, **more: object) -> str:
+    """Return the page of a tidy table."""
+    registry = registry or Registry()
+    return page_html(Sources(frame, aggregate(frame, registry), registry, **{"networks": networks(frame)} | more))

@@ -1,4 +1,4 @@
-"""Boards: the entries of one group (mode, probe, protocol, suite, architecture) with their ranks, intervals and charts."""
+"""Boards: the entries of one group (mode, probe, protocol, suite, architecture) with ranks, intervals and charts."""
 
 from __future__ import annotations
 
@@ -264,7 +264,9 @@ def _plots(
     def marks(values: Sequence[float | None]) -> list[charts.Mark]:
         own = zip(lines, rows, values, strict=True)
         return [
-            charts.Mark(row.at, value, 100 * line["mean_accuracy"], row.key, row.marker, looks[row_name].series, row.hollow)
+            charts.Mark(
+                row.at, value, 100 * line["mean_accuracy"], row.key, row.marker, looks[row_name].series, row.hollow
+            )
             for line, row, value in own
             if value is not None and not math.isnan(line["mean_accuracy"])
             for row_name in [line["checkpoint"]]

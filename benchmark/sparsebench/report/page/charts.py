@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
-from .svg import Scale, element, join, mark_path, number, polyline, short
+from .svg import Scale, element, mark_path, number, polyline, short
 
 WIDTH, HEIGHT = 460.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 14.0, 44.0
@@ -76,7 +77,7 @@ def scatter(name: str, marks: Sequence[Mark], x: Axis, y_title: str, *, better: 
                 parts.append(
                     element("path", class_=f"line {key}", data_series=series, d=polyline(place for place, _ in own))
                 )
-    front = pareto([place for place in places], better)
+    front = pareto(places, better)
     parts.append(element("path", class_="front", data_better=better, d=_steps([places[at] for at in front], better)))
     drawn = sorted(zip(places, marks, strict=True), key=lambda item: item[1].row, reverse=True)
     for (px, py), mark in drawn:
@@ -111,7 +112,7 @@ def _steps(points: Sequence[tuple[float, float]], better: str) -> str:
     if not points:
         return "M0 0"
     path = [points[0]]
-    for (_, before), (x, y) in zip(points, points[1:], strict=False):
+    for (_, before), (x, y) in pairwise(points):
         path += [(x, before), (x, y)]
     return polyline(path)
 
@@ -131,11 +132,7 @@ def _grid(x: Axis, y: Scale, y_title: str) -> list[Markup]:
     parts.append(element("path", class_="base", d=f"M{number(left)} {number(bottom)}H{number(right)}"))
     parts.append(element("text", x.title, class_="title mid", x=(left + right) / 2, y=HEIGHT - 6))
     middle = (_TOP + bottom) / 2
-    parts.append(
-        element(
-            "text", y_title, class_="title mid", transform=f"translate(11 {number(middle)}) rotate(-90)"
-        )
-    )
+    parts.append(element("text", y_title, class_="title mid", transform=f"translate(11 {number(middle)}) rotate(-90)"))
     return parts
 
 
@@ -191,33 +188,40 @@ class IntervalBars:
     @staticmethod
     def _svg(parts: Sequence[Markup], height: float) -> Markup:
         size = f"0 0 {number(BAR)} {number(height)}"
-        return element("svg", *parts, viewBox=size, width=number(BAR), height=number(height), class_="bar", aria_hidden="true")
+        return element(
+            "svg", *parts, viewBox=size, width=number(BAR), height=number(height), class_="bar", aria_hidden="true"
+        )
 
 
-def layer_bars(name: str, layers: Sequence[tuple[str, float, str]]) -> Markup:
-    """Return a bar per layer of (name, sparsity, text shown on hovering), first to last."""
-    width, height, left, bottom = 720.0, 150.0, 38.0, 22.0
-    step = (width - left) / max(1, len(layers))
+def layer_bars(name: str, layers: Sequence[float]) -> Markup:
+    """Return a bar per layer with its sparsity, first to last."""
+    height, left, bottom = 150.0, 48.0, 22.0
+    step = min(26.0, 760.0 / max(1, len(layers)))
+    width = left + max(step * len(layers), 90.0)
     gap = min(2.0, step * 0.2)
     base = height - bottom
     parts = []
     for share in (0.0, 0.5, 1.0):
         at = 8 + (base - 8) * (1 - share)
-        parts.append(element("path", class_="grid" if share else "base", d=f"M{number(left)} {number(at)}H{number(width)}"))
-        parts.append(element("text", f"{100 * share:.0f} %", class_="tick end", x=left - 6, y=at + 4))
-    for at, (_, sparsity, text) in enumerate(layers):
-        tall = (base - 8) * sparsity
-        x = left + at * step
         parts.append(
-            element(
-                "path",
-                class_="layer",
-                data_tip=text,
-                d=f"M{number(x + gap / 2)} {number(base)}v-{number(max(tall, 0.8))}h{number(step - gap)}v{number(max(tall, 0.8))}z",
-            )
+            element("path", class_="grid" if share else "base", d=f"M{number(left)} {number(at)}H{number(width)}")
         )
+        parts.append(element("text", f"{100 * share:.0f} %", class_="tick end", x=left - 6, y=at + 4))
+    bars = ""
+    for at, sparsity in enumerate(layers):
+        tall = number(max((base - 8) * sparsity, 0.8))
+        bars += f"M{number(left + at * step + gap / 2)} {number(base)}v-{tall}h{number(step - gap)}v{tall}z"
+    parts.append(element("path", class_="layer", d=bars))
+    parts.append(
+        element(
+            "path",
+            class_="sense",
+            d=f"M{number(left)} 8H{number(left + step * len(layers))}V{number(base)}H{number(left)}z",
+        )
+    )
     parts.append(element("text", "input", class_="tick start", x=left, y=height - 5))
     parts.append(element("text", "output", class_="tick end", x=width, y=height - 5))
     return element(
-        "svg", *parts, viewBox=f"0 0 {number(width)} {number(height)}", role="img", aria_label=name, class_="layers"
-    )
+        "svg", *parts, viewBox=f"0 0 {number(width)} {number(height)}", role="img", aria_label=name, class_="layers",
+        style=f"max-width:{number(width)}px", data_left=number(left), data_step=f"{step:.3f}",
+    )  # fmt: skip

@@ -53,7 +53,9 @@ def win_rates_of(part: Aggregate) -> WinRates | None:
     errors = np.array([[1.0 - cell.mean for cell in own if cell is not None] for own in cells])
     rates = 100.0 * win_rates(errors)
     return WinRates(
-        [name for _, name in chosen], [at for at, _ in chosen], np.where(np.isnan(rates), 255, np.rint(rates)).astype(np.uint8)
+        [name for _, name in chosen],
+        [at for at, _ in chosen],
+        np.where(np.isnan(rates), 255, np.rint(rates)).astype(np.uint8),
     )
 
 
@@ -76,8 +78,8 @@ def matrix_svg(name: str, found: WinRates) -> Markup:
         ]
     parts.append(element("rect", class_="frame", x=left, y=0.0, width=side, height=side))
     return element(
-        "svg", *parts, viewBox=f"0 0 {number(left + side)} {number(side)}", role="img", aria_label=name, class_="matrix",
-        style=f"max-width:{number(left + side)}px", data_left=number(left), data_cell=f"{cell:.4f}",
+        "svg", *parts, viewBox=f"0 0 {number(left + side)} {number(side)}", role="img", aria_label=name,
+        class_="matrix", style=f"max-width:{number(left + side)}px", data_left=number(left), data_cell=f"{cell:.4f}",
     )  # fmt: skip
 
 

@@ -41,8 +41,15 @@ def page_html(sources: Sources) -> str:
     }
     script = _file("page.js")
     style = _file("page.css") + palette.css()
-    return _environment().get_template("page.html").render(
-        values, script=Markup(script), style=Markup(style), policy=_policy(script)  # noqa: S704 (our own files)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            values,
+            script=Markup(script),  # noqa: S704 (our own file)
+            style=Markup(style),  # noqa: S704 (our own file, and hexadecimal colours)
+            policy=_policy(script),
+        )
     )
 
 

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from ...registry.names import method_title
 from ...schema import Checkpoint
-from ..agreement import Row as Agreement
 from ..aggregate import GROUP
+from ..agreement import Row as Agreement
 from . import charts, texts
 from .boards import Board
 from .confused import Confused, Pair
@@ -35,6 +35,14 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A name with the part of the page that is about it."""
+
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True)
 class Result:
     """An entry on a task: its mean, its single runs, the reference's mean, and how both agree."""
 
@@ -46,7 +54,7 @@ class Result:
     difference: str
     agreement: str
     exemplars: str
-    numerics: list[str]
+    numerics: tuple[Link, ...]
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,20 @@ class Results:
     pairs: list[Pair]
 
     @property
+    def numerics(self) -> tuple[Link, ...]:
+        """The numerics of all results, where they are the same for each; else none."""
+        found = {result.numerics for result in self.results}
+        return found.pop() if len(found) == 1 else ()
+
+    @property
     def has_agreement(self) -> bool:
         """Whether predictions were kept, so that agreement is known."""
         return any(result.agreement for result in self.results)
+
+    @property
+    def has_exemplars(self) -> bool:
+        """Whether there are several runs, so that exemplars are known."""
+        return any(result.exemplars for result in self.results)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +115,7 @@ def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
         tuple(row[name] for name in (*GROUP, "checkpoint", "task")): row["mean"]
         for row in sources.statistics.cells.to_dict("records")
     }
-    lines = {
-        tuple(line[name] for name in (*GROUP, "checkpoint")): line for line in sources.statistics.lines
-    }
+    lines = {tuple(line[name] for name in (*GROUP, "checkpoint")): line for line in sources.statistics.lines}
     found = []
     for name, own in runs.items():
         groups = [tuple(key) for key in own[list(GROUP)].drop_duplicates().itertuples(index=False, name=None)]
@@ -154,7 +171,9 @@ def _facts(line: Mapping[str, Any], own: pd.DataFrame, entry: Checkpoint | None)
         Fact("Sparsity, nominal", f"{100 * line['sparsity']:.4g} %" if not math.isnan(line["sparsity"]) else ""),
         Fact(
             "Sparsity, measured",
-            "" if measured == texts.NOTHING else f"{measured} % {scope.get(line['sparsity_scope'], 'of all parameters')}",
+            ""
+            if measured == texts.NOTHING
+            else f"{measured} % {scope.get(line['sparsity_scope'], 'of all parameters')}",
         ),
         Fact("Distribution", texts.text(line["nm"]) or texts.text(line["distribution"])),
         Fact("Compared with", reference, texts.anchor("c", reference) if reference else ""),
@@ -189,11 +208,8 @@ def _layers(name: str, network: Network | None) -> Markup:
     """Return the chart of sparsity by layer."""
     if network is None or not network.layers:
         return Markup("")
-    bars = [
-        (layer.name, layer.sparsity, f"{texts.text(layer.name)}: {100 * layer.sparsity:.2f} % of {layer.weights:,}")
-        for layer in network.layers
-    ]
-    return charts.layer_bars(f"Sparsity by layer of {texts.text(name)}, from input to output", bars)
+    name = f"Sparsity by layer of {texts.text(name)}, from input to output"
+    return charts.layer_bars(name, [layer.sparsity for layer in network.layers])
 
 
 def _results(
@@ -226,7 +242,10 @@ def _results(
                 difference=texts.change(mean - other, 2).text,
                 agreement=_agreement(agrees),
                 exemplars=str(agrees.found.exemplars) if agrees is not None and agrees.found.exemplars_over else "",
-                numerics=sorted(set(runs["numerics"].dropna())),
+                numerics=tuple(
+                    Link(texts.text(value), texts.anchor("n", value))
+                    for value in sorted(set(runs["numerics"].dropna()))
+                ),
             )
         )
     error = row.error.text + (f" ({row.interval})" if row.interval else "")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..aggregate import Aggregate, entries_of, counted_once
+from ..aggregate import Aggregate, counted_once, entries_of
 from ..agreement import Row, agreement_rows
 from ..contents import by_content, without_warnings
 

@@ -1,4 +1,4 @@
-"""Small pieces of SVG: elements, marks, axes. Text is escaped, numbers are short, and colours are classes of the style sheet."""
+"""Small pieces of SVG: elements, marks, axes. Text is escaped, numbers are short, colours are classes."""
 
 from __future__ import annotations
 

@@ -54,7 +54,9 @@ def tasks_of(sources: Sources, boards: Sequence[Board]) -> list[TaskSection]:
             title=_title(sources, task),
             facts=_facts(sources, task),
             notes=_notes(sources, task),
-            boards=[_on_board(board, board.tasks.index(shown), shown, lines) for board in boards if shown in board.tasks],
+            boards=[
+                _on_board(board, board.tasks.index(shown), shown, lines) for board in boards if shown in board.tasks
+            ],
         )
         for shown, task in sorted(names.items())
     ]

@@ -160,9 +160,8 @@ function describe(mark, chart) {
     const head = all('thead th', board).find(cell => cell.dataset.sort === key);
     const field = head && row.cells[head.cellIndex];
     if (field && field.dataset.v) lines.push([head.textContent, field.textContent]);
+    if (key === 'error' && row.querySelector('.ci').textContent) lines.push(['95 % interval', row.querySelector('.ci').textContent]);
   }
-  const interval = row.querySelector('.ci').textContent;
-  if (interval) lines.push(['95 % interval', interval]);
   return {title: row.querySelector('th').dataset.v, sub: row.querySelector('.method').textContent, lines, link: row.querySelector('a').hash};
 }
 
@@ -188,15 +187,22 @@ function hide() {
   for (const mark of all('.mark.on')) mark.classList.remove('on');
 }
 
+const inside = (svg, event) => new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+
+function layer(svg, event) {
+  const at = Math.floor((inside(svg, event).x - Number(svg.dataset.left)) / Number(svg.dataset.step));
+  const row = all('tbody tr', svg.closest('.entry').querySelector('.inner'))[at];
+  if (!row) return null;
+  const [name, weights, share] = [...row.cells].map(cell => cell.textContent);
+  return {title: name, lines: [['Weights', weights], ['Held at zero, %', share]]};
+}
+
 const rates = new WeakMap();
 function pair(svg, event) {
   const box = svg.closest('.matrixbox');
   if (!rates.has(box)) rates.set(box, Uint8Array.from(atob(box.dataset.rates), c => c.charCodeAt(0)));
   const rows = box.dataset.rows.split(' ');
-  const at = svg.createSVGPoint();
-  at.x = event.clientX;
-  at.y = event.clientY;
-  const point = at.matrixTransform(svg.getScreenCTM().inverse());
+  const point = inside(svg, event);
   const column = Math.floor((point.x - Number(svg.dataset.left)) / Number(svg.dataset.cell));
   const line = Math.floor(point.y / Number(svg.dataset.cell));
   if (column < 0 || line < 0 || column >= rows.length || line >= rows.length || column === line) return null;
@@ -211,8 +217,8 @@ document.addEventListener('pointermove', event => {
   const mark = target && target.closest('.plot .mark');
   const chart = mark && mark.closest('.chart');
   const matrix = target && target.closest('.matrix');
-  const told = target && target.closest('[data-tip]');
-  const content = chart ? describe(mark, chart) : matrix ? pair(matrix, event) : told ? {title: told.dataset.tip} : null;
+  const layers = target && target.closest('.layers');
+  const content = chart ? describe(mark, chart) : matrix ? pair(matrix, event) : layers ? layer(layers, event) : null;
   if (content) show(content, event.clientX, event.clientY);
   else if (!(document.activeElement && document.activeElement.matches('.chart'))) hide();
 });
