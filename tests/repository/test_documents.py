@@ -85,11 +85,12 @@ def test_one_web_address_everywhere() -> None:
 def photos(folder: Path) -> None:
     """Write noise in two tints."""
     rng = np.random.default_rng(0)
-    for label, tint in (("cat", 40), ("dog", 120)):
-        (folder / label).mkdir(parents=True)
-        for i in range(150):
-            pixels = np.clip(rng.normal(tint, 40, (32, 32, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / label / f"{i}.png")
+    for split, count in (("train", 70), ("val", 20)):
+        for label, tint in (("cat", 40), ("dog", 120)):
+            (folder / split / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = np.clip(rng.normal(tint, 90, (32, 32, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / label / f"{i}.png")
 
 
 @pytest.mark.slow
