@@ -71,6 +71,11 @@ def test_links_out_of_the_documents_lead_to_the_repository() -> None:
     assert page == f"{there}/blob/main/results/mini/README.md"
 
 
+def test_roles_of_docstrings_are_taken_off() -> None:
+    html = "see :class:<code>.Request</code> and :func:<code>~a.b.load</code>, not <code>x.y</code>"
+    assert docs_site.on_page_content(html) == "see <code>Request</code> and <code>load</code>, not <code>x.y</code>"
+
+
 def test_one_web_address_everywhere() -> None:
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
