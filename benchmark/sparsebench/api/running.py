@@ -219,12 +219,12 @@ def run(
     progress: bool | None = None,
     **options: Unpack[RunKeywords],
 ) -> pd.DataFrame:
-    """Run every selected cell that has not run yet, and return the records of all of them.
+    """Run what is selected and has no record yet, and return one row per selected run.
 
     Parameters
     ----------
     method, variant, replicate, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
-        What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
+        What to run. An omitted one means every value that the suite defines. A ``probe`` alone means linear mode.
     set : mapping or str or sequence of str, optional
         Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``, or texts ``"lr=0.01"``.
     suite : str
@@ -234,7 +234,7 @@ def run(
     microbatch : int, optional
         Full mode: images of a training batch that are computed at once; a part of the protocol.
     limit : int, optional
-        At most so many images of each split, for a quick look; the tasks' names then say so.
+        At most this many images of each split, for a quick look; it is added to the tasks' names.
     format : str or path
         The format of checkpoint files: a name of ``sparsebench list formats``, or a Python file that declares one.
     reference : bool
