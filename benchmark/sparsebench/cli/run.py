@@ -181,6 +181,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         microbatch=getattr(arguments, "microbatch", None),
         format=getattr(arguments, "format", "auto"),
         limit=getattr(arguments, "limit", None),
+        shifts=getattr(arguments, "shift", ()),
         settings=parse_settings(getattr(arguments, "set", ())),
         references=not getattr(arguments, "no_reference", True),
     )

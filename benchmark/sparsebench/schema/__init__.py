@@ -25,11 +25,11 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
+from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
 from .run import (
     Failure,
     FewShotScore,
-    FurtherTest,
     Group,
     MaskProof,
     Numerics,
@@ -57,6 +57,7 @@ __all__ = [
     "Failure",
     "FewShotScore",
     "FileSource",
+    "FurtherSet",
     "FurtherTest",
     "Grid",
     "Group",
@@ -70,6 +71,7 @@ __all__ = [
     "Mode",
     "Numerics",
     "PlanFile",
+    "PlannedSet",
     "Preprocess",
     "Protocol",
     "RegistryError",
