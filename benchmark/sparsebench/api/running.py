@@ -101,7 +101,8 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     if request.where.check is not None:
         extensions.load(request.where.check)(request.executor_settings, len(todo.runs))
     finished = {record.run_id for record in records if record.status == "ok"}
-    done_otherwise = sum(run.run_id in finished and statuses.get(run.record_key) != "ok" for run in todo.runs)
+    as_asked = {record.record_key for record in records if record.status == "ok"}
+    done_otherwise = sum(run.run_id in finished and run.record_key not in as_asked for run in todo.runs)
     return Prepared(request, plan, todo, done_otherwise)
 
 

@@ -17,10 +17,12 @@ from ..registry.patterns import known_only
 from ..report import bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..report.aggregate import aggregate
 from ..report.leaderboard import leaderboard_of
+from ..report.write import Further
 from ..schema import InputError
 from ..store import read_results
 from ..store.classes import classes_reader
 from ..store.frame import PUBLISHED
+from ..store.further import further_frame, further_reader
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,7 +43,17 @@ def main(arguments: argparse.Namespace) -> int:
     bench = None if folder is None else read_bench(folder)
     say = None if arguments.json else _print
     files = write_report(
-        table, arguments.out, comparison, say, bench, registry, more, predictions, arguments.width, arguments.format
+        table,
+        arguments.out,
+        comparison,
+        say,
+        bench,
+        registry,
+        more,
+        predictions,
+        arguments.width,
+        arguments.format,
+        Further(further_frame(arguments.results), further_reader(arguments.results)),
     )
     if arguments.json:
         board = leaderboard_of(aggregate(table, registry, predictions), more)
