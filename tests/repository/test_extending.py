@@ -22,6 +22,7 @@ PLURALS = {
     "arrays.py": "formats",
     "backwards.py": "executors",
     "centroid.py": "probes",
+    "dead_rows.py": "corruptions",
     "scripted.py": "engines",
     "share_better.py": "columns",
 }

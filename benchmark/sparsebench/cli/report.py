@@ -16,13 +16,12 @@ from ..registry.names import method_id
 from ..registry.patterns import known_only
 from ..report import bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..report.aggregate import aggregate
+from ..report.further import Further
 from ..report.leaderboard import leaderboard_of
-from ..report.write import Further
 from ..schema import InputError
 from ..store import read_results
 from ..store.classes import classes_reader
 from ..store.frame import PUBLISHED
-from ..store.further import further_frame, further_reader
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -53,7 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
         predictions,
         arguments.width,
         arguments.format,
-        Further(further_frame(arguments.results), further_reader(arguments.results)),
+        Further.of(arguments.results),
     )
     if arguments.json:
         board = leaderboard_of(aggregate(table, registry, predictions), more)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,10 @@ from . import tables
 from .aggregate import Aggregate, aggregate
 from .agreement import agreement_csv, agreement_rows, agreement_tables
 from .comparison import comparison_csv, comparison_tables
-from .fewshot import fewshot_csv, fewshot_rows, fewshot_tables
-from .figures.curves import severity_figures, shots_figures
 from .figures.over_sparsity import figures_of
+from .further import Further, write_shift, write_shots
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
-from .shift import shift_cells, shift_csv, shift_lines, shift_tables
 from .speed import speed_csv, speed_tables
 
 if TYPE_CHECKING:
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 
     from ..registry import Registry
     from ..store.classes import Reader
-    from ..store.further import Kept
-    from .figures.canvas import Picture
 
 Part = Callable[[], Iterable[Path]]
 """Writes a part of a report, and gives each file as it is written."""
@@ -97,8 +92,8 @@ def write_report(
     failures: dict[str, Exception] = {}
     agreement = ("the agreement with references", lambda: _agreement(frame, out, registry, predictions))
     parts = _parts(frame, statistics, out, bench, columns, width, formats)
-    shift = ("the further test sets", lambda: _shift(frame, out, further, registry, width, formats))
-    shots = ("few images per class", lambda: _shots(frame, out, width, formats))
+    shift = ("the further test sets", lambda: write_shift(frame, out, further, registry, width, formats))
+    shots = ("few images per class", lambda: write_shots(frame, out, width, formats))
     for name, part in [*parts, *_comparison(comparison, out), agreement, shift, shots]:
         try:
             for path in part():
@@ -162,47 +157,6 @@ def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predic
             ("agreement.md", tables.markdown(agreement_tables(rows))),
         ):
             files.write_text(out / name, text)
-            yield out / name
-
-
-@dataclass(frozen=True)
-class Further:
-    """What runs scored and predicted on further test sets: see :mod:`sparsebench.store.further`."""
-
-    table: pd.DataFrame
-    kept: Kept | None = None
-
-
-def _shift(
-    frame: pd.DataFrame,
-    out: Path,
-    further: Further | None,
-    registry: Registry | None,
-    width: float | None,
-    formats: Sequence[str],
-) -> Iterator[Path]:
-    """Write how well checkpoints do on further test sets, where any were scored."""
-    cells = [] if further is None else shift_cells(frame, further.table)
-    if further is not None and cells:
-        lines = shift_lines(cells, further.kept, registry)
-        texts = {"shift.csv": shift_csv(cells), "shift.md": tables.markdown(shift_tables(lines))}
-        yield from _files(out, texts, severity_figures(cells, width), formats)
-
-
-def _shots(frame: pd.DataFrame, out: Path, width: float | None, formats: Sequence[str]) -> Iterator[Path]:
-    """Write how well checkpoints do with few images per class, where that was tried."""
-    if rows := fewshot_rows(frame):
-        texts = {"fewshot.csv": fewshot_csv(rows), "fewshot.md": tables.markdown(fewshot_tables(rows))}
-        yield from _files(out, texts, shots_figures(rows, width), formats)
-
-
-def _files(out: Path, texts: Mapping[str, str], pictures: Iterable[Picture], formats: Sequence[str]) -> Iterator[Path]:
-    for name, text in texts.items():
-        files.write_text(out / name, text)
-        yield out / name
-    for picture in pictures:
-        for name, data in picture.files(formats):
-            files.write_bytes(out / name, data)
             yield out / name
 
 
