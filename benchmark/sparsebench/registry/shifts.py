@@ -43,7 +43,7 @@ def select_sets(texts: Sequence[str], tasks: Sequence[Task]) -> dict[str, dict[s
             continue
         if name == DECLARED:
             raise InputError(
-                f"--shift {text}: none of the tasks names a test set", "docs/shift.md says how a task does"
+                f"--shift {text}: none of the tasks names a test set", "docs/how-to/shift.md says how a task does"
             )
         own = {test: (source, True) for test, source in _corruptions(text, name, severities, tasks)}
         for task in tasks:

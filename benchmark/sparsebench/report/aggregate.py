@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.metrics import Sample, mean
 from ..registry import load_tasks
-from ..schema import MODES, UNDERFIT
+from ..schema import MODES, UNDERFIT, VERDICTS
 from .contents import LABELS, by_content
 from .intervals import INTERVAL_COLUMNS, Entry, Kept, Run, group_intervals, sample_of
 
@@ -51,6 +51,7 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
     "missing",
     "underfit",
     "reference_ran",
+    "verdict",
     "note",
 )
 
@@ -244,9 +245,13 @@ def _integers(series: pd.Series) -> list[int | None]:
 
 
 def _labels(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return what is known about a checkpoint: of each column the value that its latest run knows."""
+    """Return what is known about a checkpoint: of each column the value that its latest run knows.
+
+    ``verdict`` is the least that is known of any of its finished runs that are from bundles.
+    """
     latest = rows.sort_values(["started", "run_id"], na_position="first")
-    values = {}
+    verdicts = rows.loc[rows["status"] == "ok", "verdict"].dropna()
+    values: dict[str, Any] = {"verdict": min(verdicts, key=VERDICTS.index, default="")}
     for name in LABELS:
         known = latest[name].dropna()
         values[name] = known.iloc[-1] if len(known) else (math.nan if name in _NUMBERS else "")

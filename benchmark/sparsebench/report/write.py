@@ -18,6 +18,8 @@ from .further import Further, write_shift, write_shots
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
 from .speed import speed_csv, speed_tables
+from .variance import variance_csv, variance_tables
+from .win_rates import win_rate_tables, win_rates_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +48,10 @@ def write_report(
 
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
     ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
-    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
+    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``;
+    ``critical_difference-*`` (mean ranks) and ``win_rates-*``, the latter with ``win_rates.csv`` and ``.md``; where
+    predictions were kept, ``variance*`` (by source, with ``variance.csv`` and ``.md``), and where an entry has several
+    upstream trainings, ``upstream_trainings*`` (what more of them would show). Beside each
     figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
     predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
     with their references. Where runs were scored on further test sets, ``shift.csv``, ``shift.md`` and the figures
@@ -143,9 +148,28 @@ def _parts(
     yield _text(out / "methods.csv", lambda: methods_csv(statistics))
     yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, bench)))
     yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, bench)))
+    yield "win rates", lambda: _csv_and_tables(out / "win_rates", statistics, win_rates_csv, win_rate_tables)
+    yield "variances", lambda: _csv_and_tables(out / "variance", statistics, variance_csv, variance_tables)
     if bench is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
+
+
+def _csv_and_tables(
+    stem: Path,
+    statistics: Aggregate,
+    csv: Callable[[Aggregate], str],
+    make: Callable[[Aggregate], list[tables.Table]],
+) -> Iterator[Path]:
+    """Write a CSV file and its tables as Markdown, if there is any table."""
+    found = make(statistics)
+    if found:
+        for path, text in (
+            (stem.with_suffix(".csv"), csv(statistics)),
+            (stem.with_suffix(".md"), tables.markdown(found)),
+        ):
+            files.write_text(path, text)
+            yield path
 
 
 def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predictions: Reader | None) -> Iterator[Path]:

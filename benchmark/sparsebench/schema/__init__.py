@@ -28,17 +28,20 @@ from .errors import (
 from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
 from .run import (
+    VERDICTS,
     Failure,
     FewShotScore,
     Group,
     MaskProof,
     Numerics,
+    Origin,
     PlanFile,
     RunRecord,
     RunSpec,
     Scores,
     Status,
     Trial,
+    Verdict,
 )
 from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
@@ -46,6 +49,7 @@ __all__ = [
     "MODES",
     "SCHEMA_VERSION",
     "UNDERFIT",
+    "VERDICTS",
     "Augment",
     "Checkpoint",
     "CheckpointError",
@@ -70,6 +74,7 @@ __all__ = [
     "MissingDataError",
     "Mode",
     "Numerics",
+    "Origin",
     "PlanFile",
     "PlannedSet",
     "Preprocess",
@@ -91,6 +96,7 @@ __all__ = [
     "Trial",
     "UnknownNameError",
     "Upstream",
+    "Verdict",
     "canonical_json",
     "digest",
     "nearest",

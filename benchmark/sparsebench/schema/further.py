@@ -24,16 +24,16 @@ class FurtherSet(Strict):
     ``severity`` from 1 to 5. One that is ``on_request`` is scored where ``--shift`` names it; others with each new run.
     """
 
-    title: str | None = None
-    loader: str | None = None
-    root: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
-    corruption: str | None = None
-    severity: int | None = Field(strict=True, default=None, ge=1, le=5)
-    on_request: StrictBool = False
-    licence: str | None = None
-    source: str | None = None
-    notes: str | None = None
+    title: str | None = Field(default=None, description="what differs from the task's own images")
+    loader: str | None = Field(default=None, description="what reads the images; by default the task's own loader")
+    root: str | None = Field(default=None, description="folder of the images: below --data DIR, else beside this file")
+    options: dict[str, Any] = Field(default_factory=dict, description="the loader's own arguments")
+    corruption: str | None = Field(default=None, description="what is done to the task's own test images")
+    severity: int | None = Field(strict=True, default=None, ge=1, le=5, description="how strong the corruption is")
+    on_request: StrictBool = Field(default=False, description="score it only where --shift names it")
+    licence: str | None = Field(default=None, description="licence of the images, as far as it is stated")
+    source: str | None = Field(default=None, description="where the images are from")
+    notes: str | None = Field(default=None, description="anything a reader should know")
 
     @model_validator(mode="after")
     def _one_kind(self) -> FurtherSet:
