@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,17 +16,20 @@ from ..models.entries import select_checkpoints
 from ..models.facts import Facts, load_facts
 from ..registry import Registry
 from ..registry.selection import Selection, select_modes, select_tasks, task_protocols
+from ..registry.shifts import select_sets
 from ..schema import (
     Checkpoint,
     Group,
     InputError,
     Mode,
     Numerics,
+    PlannedSet,
     Protocol,
     RunSpec,
     Suite,
     Task,
 )
+from .further import planned_sets
 from .prefetch import Missing, Prefetch
 
 if TYPE_CHECKING:
@@ -156,13 +159,20 @@ def make_plan(
     protocols = {
         (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
     }
+    sets = select_sets(selection.shifts, tasks)
+    if selection.shifts:
+        _need_heads(protocols.values())
     if selection.limit is not None:
+        sets = {task.with_limit(selection.limit).id: sets[task.id] for task in tasks}
         limits = {task.id: task.with_limit(selection.limit) for task in tasks}
         tasks = list(limits.values())
         protocols = {(mode, limits[name].id): own for (mode, name), own in protocols.items()}
     checkpoints = select_checkpoints(selection, registry, suite, places.cache_dir)
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data
+    further = {
+        data.task.id: planned_sets(data, sets[data.task.id], places.data_dir, places.cache_dir) for data in opened
+    }
     known: list[tuple[Checkpoint, Facts]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
@@ -179,7 +189,7 @@ def make_plan(
         known.append((checkpoint, facts))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(checkpoint, backbone, mode, numerics, notify)
-    context = _Context(suite, computed, tuple(selection.seeds))
+    context = _Context(suite, computed, tuple(selection.seeds), further)
     groups = [
         _group(context, protocol, *loaded, data)
         for mode in modes
@@ -235,6 +245,7 @@ class _Context:
     suite: Suite
     numerics: dict[tuple[str, Mode], Numerics]
     seeds: tuple[int, ...]
+    further: dict[str, tuple[PlannedSet, ...]]
 
 
 def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts: Facts, data: KnownTask) -> Group:
@@ -247,7 +258,22 @@ def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts:
     transform = resolve_transform(facts.preprocess, task, protocol)
     first = _first_spec(context, checkpoint, facts, data, protocol, transform.sha256)
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in _seeds(context, protocol))
-    return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
+    further = context.further[task.id] if _has_head(protocol) else ()
+    return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs, tests=further)
+
+
+def _has_head(protocol: Protocol) -> bool:
+    return protocol.probe is None or extensions.get("probes", protocol.probe).keeps_head
+
+
+def _need_heads(protocols: Iterable[Sequence[Protocol]]) -> None:
+    """Raise where further test sets are asked for and what is trained can't score them."""
+    for protocol in {one.name: one for several in protocols for one in several}.values():
+        if not _has_head(protocol):
+            raise InputError(
+                f"--shift needs a trained head, and the probe {protocol.probe} keeps none",
+                "leave --shift out, or use another probe, such as sgd or lbfgs",
+            )
 
 
 def _seeds(context: _Context, protocol: Protocol) -> tuple[int, ...]:

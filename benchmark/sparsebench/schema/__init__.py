@@ -25,12 +25,12 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
+from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
 from .run import (
     VERDICTS,
     Failure,
     FewShotScore,
-    FurtherTest,
     Group,
     MaskProof,
     Numerics,
@@ -61,6 +61,7 @@ __all__ = [
     "Failure",
     "FewShotScore",
     "FileSource",
+    "FurtherSet",
     "FurtherTest",
     "Grid",
     "Group",
@@ -75,6 +76,7 @@ __all__ = [
     "Numerics",
     "Origin",
     "PlanFile",
+    "PlannedSet",
     "Preprocess",
     "Protocol",
     "RegistryError",

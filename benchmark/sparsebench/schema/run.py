@@ -9,6 +9,7 @@ from pydantic import Field, computed_field, field_validator, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
+from .further import FurtherTest, PlannedSet, by_name
 from .probe import Convergence
 from .task import RECORDED, Metric, Mode, Protocol, Task
 
@@ -106,7 +107,8 @@ class RunSpec(Lenient):
 class Group(Lenient):
     """The runs that share a checkpoint, a task and a mode: one load, one extraction, one record per run.
 
-    A group is all that a worker needs: it carries the registry entries themselves, so no registry is read again.
+    ``tests`` are the further test sets that its runs are scored on. A group is all that a worker needs: it carries the
+    registry entries themselves, so no registry is read again.
     """
 
     checkpoint: Checkpoint
@@ -114,6 +116,7 @@ class Group(Lenient):
     mode: Mode
     protocol: Protocol
     runs: tuple[RunSpec, ...]
+    tests: tuple[PlannedSet, ...] = ()
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -211,21 +214,6 @@ class Scores(Lenient):
         return _gathered(data, "chosen", "chosen_")
 
 
-class FurtherTest(Lenient):
-    """What a run scored on a further test set, with the same trained head or network.
-
-    ``fingerprint`` is the set's content: with the run id it identifies the result. Accuracies are fractions.
-    """
-
-    name: str
-    fingerprint: str
-    top1: float
-    mean_per_class: float
-    n_test: int
-    predictions: str | None = None
-    predictions_sha256: str | None = None
-
-
 class MaskProof(Lenient):
     """Count of masked weights and of those among them that are not zero (which must be 0).
 
@@ -255,8 +243,8 @@ class Origin(Lenient):
 class RunRecord(Lenient):
     """What one run leaves on disk.
 
-    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the
-    seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
+    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets by name. ``stages`` are
+    the seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
     runs of a group share counts for the run that did it, but fits that served several runs for each of them equally, as
     in ``seconds``. ``origin`` is that of a record from a bundle; None where it was run here.
     """
@@ -265,7 +253,7 @@ class RunRecord(Lenient):
     status: Status
     spec: RunSpec
     scores: Scores | None = None
-    tests: tuple[FurtherTest, ...] = ()
+    tests: dict[str, FurtherTest] = Field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
     mask_proof: MaskProof | None = None
     failure: Failure | None = None
@@ -280,6 +268,11 @@ class RunRecord(Lenient):
     started: str
     environment: dict[str, str] = Field(default_factory=dict)
     origin: Origin | None = None
+
+    @field_validator("tests", mode="before")
+    @classmethod
+    def _tests_by_name(cls, value: Any) -> Any:
+        return by_name(value)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

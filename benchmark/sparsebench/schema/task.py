@@ -22,6 +22,7 @@ from pydantic import (
 from .base import Strict
 from .checkpoint import Sha256
 from .errors import nearest
+from .further import FurtherSet, check_names
 
 Mode = Literal["linear", "full"]
 Metric = Literal["top1", "mean_per_class"]
@@ -158,8 +159,8 @@ class Task(Strict):
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
     ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
-    run. ``clusters`` says which test images come from one source. ``limit`` is how many images of each split are used,
-    after these checks; all without one.
+    run. ``clusters`` says which test images come from one source. ``tests`` are further test sets of the same classes,
+    by name. ``limit`` is how many images of each split are used, after these checks; all without one.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="its name; by default that of the file")
@@ -191,6 +192,9 @@ class Task(Strict):
     overrides: dict[Mode, dict[str, Any]] = Field(
         default_factory=dict, description="settings of the protocol that this task replaces, by mode"
     )
+    tests: dict[str, FurtherSet] = Field(
+        default_factory=dict, description="further test sets of the same classes, by name"
+    )
     licence: str | None = Field(default=None, description="licence of the images, as far as it is stated")
     source: str | None = Field(default=None, description="where the images are from")
     notes: str | None = Field(default=None, description="anything a reader should know")
@@ -203,6 +207,13 @@ class Task(Strict):
     def without_limit(self) -> Task:
         """Return the task that :meth:`with_limit` was called of."""
         return self.model_copy(update={"id": self.id.removesuffix(f"{_LIMIT}{self.limit}"), "limit": None})
+
+    @field_validator("tests")
+    @classmethod
+    def _names_of_tests(cls, value: dict[str, FurtherSet]) -> dict[str, FurtherSet]:
+        if value:
+            check_names(value)
+        return value
 
     @field_validator("overrides")
     @classmethod

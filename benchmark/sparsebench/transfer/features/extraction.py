@@ -122,7 +122,7 @@ def extract(
         transform,
         batch_size,
         decoder=numerics.decoder,
-        decoder_version=_decoder(split, numerics),
+        decoder_version=decoder_of(split, numerics),
         cache_dir=cache_dir,
         workers=workers,
     )
@@ -184,7 +184,7 @@ def cache_key(
         "split": split.sha256,
         "samples": digest(list(split.hashes)),
         "transform": transform.sha256,
-        "decoder": _decoder(split, numerics),
+        "decoder": decoder_of(split, numerics),
         "device_class": device_class(device_of(numerics)),
         "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder", "processes"}),
         "engine": signature(numerics.engine),
@@ -194,7 +194,7 @@ def cache_key(
     }
 
 
-def _decoder(split: Split, numerics: Numerics) -> str:
+def decoder_of(split: Split, numerics: Numerics) -> str:
     """Return what images are decoded and resized with; images that aren't files are as they are."""
     pillow = f"pillow {version('pillow')}"
     fast = numerics.decoder == "fast" and split.file is not None
