@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -149,6 +151,12 @@ def test_commands(results, tmp_path, capsys):
     assert (document["verdict"], document["problems"]) == ("rescored", [])
     assert main(["merge", str(out), "--results", str(tmp_path / "runs")]) == 0
     assert "6 runs added, 0 there already, 0 in conflict" in capsys.readouterr().out
+
+
+def test_verifying_needs_no_torch(honest):
+    program = "import sys; from sparsebench.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, "verify", str(honest)], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
 
 
 @pytest.mark.slow

@@ -27,6 +27,9 @@ Distribution = Literal["dense", "global", "uniform", "erk", "nm", "learned", "pe
 ``block`` prunes whole tiles; of an ``unknown`` one nothing was published.
 """
 
+SPARSITY_TOLERANCE = 0.02
+"""Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
+
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
