@@ -33,7 +33,8 @@ class Split:
     file : callable, optional
         ``file(i)`` is the path of image ``i``, where images are files.
     rendered : str, optional
-        What renders images when they are asked for, and its version, where they are made so.
+        What renders images when they are asked for, and its version, where they are made so; or ``table``, where they
+        are decoded out of tables.
     """
 
     ids: tuple[str, ...]

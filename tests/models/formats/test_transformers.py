@@ -223,11 +223,17 @@ def test_folders_need_no_architecture(tmp_path: Path) -> None:
     state: State = {}
     for name, value in network.state_dict().items():
         for ours, theirs in (
-            ("blocks.", "vit.encoder.layer."), ("attn.proj", "attention.output.dense"),
-            ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"), ("norm1", "layernorm_before"), ("norm2", "layernorm_after"),
-            ("cls_token", "vit.embeddings.cls_token"), ("pos_embed", "vit.embeddings.position_embeddings"),
-            ("patch_embed.proj", "vit.embeddings.patch_embeddings.projection"), ("head.", "classifier."),
-        ):  # fmt: skip
+            ("blocks.", "vit.encoder.layer."),
+            ("attn.proj", "attention.output.dense"),
+            ("mlp.fc1", "intermediate.dense"),
+            ("mlp.fc2", "output.dense"),
+            ("norm1", "layernorm_before"),
+            ("norm2", "layernorm_after"),
+            ("cls_token", "vit.embeddings.cls_token"),
+            ("pos_embed", "vit.embeddings.position_embeddings"),
+            ("patch_embed.proj", "vit.embeddings.patch_embeddings.projection"),
+            ("head.", "classifier."),
+        ):
             name = name.replace(ours, theirs)
         name = f"vit.layernorm{name.removeprefix('norm')}" if name.startswith("norm.") else name
         if ".attn.qkv" in name:
