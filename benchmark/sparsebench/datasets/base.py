@@ -33,7 +33,8 @@ class Split:
     file : callable, optional
         ``file(i)`` is the path of image ``i``, where images are files.
     rendered : str, optional
-        What renders images when they are asked for, and its version, where they are made so.
+        What renders images when they are asked for, and its version, where they are made so; or ``table``, where they
+        are decoded out of tables.
     alter : callable, optional
         ``alter(i, crop)`` changes the crop of image ``i`` of ``source``, uint8 (S, S, 3): the split's images are those,
         changed after they were resized and cropped.

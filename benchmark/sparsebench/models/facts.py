@@ -41,7 +41,7 @@ _LABELS = {
     "id", "variant", "reference", "twin_of", "replicate", "upstream", "training", "licence", "source", "notes", "file",
     "base",
 }  # fmt: skip
-_SINGLE = frozenset({".pth", ".pt", ".safetensors", ".bin"})  # endings of checkpoints that are one file
+_SINGLE = frozenset({".pth", ".pt", ".safetensors", ".bin", ".onnx"})  # endings of checkpoints that are one file
 _KIND = "facts"
 
 
