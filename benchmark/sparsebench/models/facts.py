@@ -30,7 +30,7 @@ from ..schema.base import Lenient
 if TYPE_CHECKING:
     from .backbone import Backbone
 
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 """Raised when a change of what reads, checks or counts a checkpoint can change a fact; older ones are not used then."""
 
 EMBEDDED = "weights/facts.json"
@@ -49,6 +49,7 @@ class Facts(Lenient):
     """What a plan needs to know of a checkpoint; see :class:`.backbone.BackboneInfo` for what each is.
 
     ``many_unheld`` says that more weights of a sparse checkpoint are zero without a mask than chance leaves.
+    ``classes`` and ``head_sha256`` are the head's, None where the file has none.
     """
 
     arch: str
@@ -60,6 +61,8 @@ class Facts(Lenient):
     many_unheld: bool
     packed_bytes: int
     preprocess: Preprocess
+    classes: int | None = None
+    head_sha256: str | None = None
 
     @classmethod
     def of(cls, backbone: Backbone) -> Facts:
@@ -77,6 +80,8 @@ class Facts(Lenient):
             many_unheld=info.checkpoint.method != "dense" and info.sparsity.unheld_fraction >= DENSE_BELOW,
             packed_bytes=info.packed_bytes,
             preprocess=backbone.preprocess,
+            classes=info.num_classes,
+            head_sha256=info.head_sha256,
         )
 
 

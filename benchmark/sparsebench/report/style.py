@@ -104,7 +104,7 @@ def group_title(group: dict[str, str]) -> str:
     return " · ".join(part for part in parts if part)
 
 
-_MODE_TITLES: Final = {"linear": "Linear: frozen features", "full": "Full finetuning"}
+_MODE_TITLES: Final = {"linear": "Linear: frozen features", "full": "Full finetuning", "upstream": "Own task"}
 
 
 def panel_title(group: dict[str, str], groups: list[dict[str, str]]) -> str:

@@ -20,6 +20,7 @@ from ..transfer.finetune import EpochReport, TrainingState
 from ..transfer.full import run_full
 from ..transfer.linear import LinearRuns
 from ..transfer.outcome import Inputs, Outcome
+from ..transfer.upstream import run_upstream
 from .logs import RunLogs
 from .plan import Overwrite, PredictionKind
 
@@ -31,12 +32,12 @@ class RunOptions:
     """Where a run reads and writes, what else it leaves, and which records it leaves as they are.
 
     ``since`` is the date of the command's plan file, in nanoseconds by the clock of the results' file system: a record
-    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds`` is
-    how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often a
-    finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted classes
-    alone, ``save_heads`` whether a probe's trained classifier is; ``retries`` and ``retry_seconds`` say how often, and
-    after how long, a run is tried again that the disk or the network failed; ``logger`` is one of
-    :data:`sparsebench.runs.logs.LOGGERS`.
+    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds``
+    is how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often
+    a finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted
+    classes alone (None: the classes in mode ``upstream``, logits in the others), ``save_heads`` whether a probe's
+    trained classifier is; ``retries`` and ``retry_seconds`` say how often, and after how long, a run is tried again
+    that the disk or the network failed; ``logger`` is one of :data:`sparsebench.runs.logs.LOGGERS`.
     """
 
     results: Path
@@ -44,7 +45,7 @@ class RunOptions:
     cache_dir: Path | None = None
     save_weights: bool = False
     save_heads: bool = True
-    predictions: PredictionKind = "logits"
+    predictions: PredictionKind | None = None
     workers: int | None = None
     overwrite: Overwrite = "failed"
     since: int | None = None
@@ -104,16 +105,27 @@ class Session:
                 resume=kept.resume,
                 observe=kept.observe,
             )
+        elif spec.mode == "upstream":
+            outcome = run_upstream(
+                inputs,
+                spec,
+                keep_logits=options.predictions == "logits",
+                cache_dir=options.cache_dir,
+                progress=progress,
+                workers=options.workers,
+            )
         else:
             self._linear = self._linear or LinearRuns(protocol, self.group.label, options.cache_dir, options.workers)
             outcome = self._linear.run(inputs, spec, [run.seed for run in self._together], progress)
         return self._keep(spec, inputs, outcome)
 
     def _load(self, spec: RunSpec) -> Inputs:
-        backbone = load_entry(self.group.checkpoint)
+        backbone = load_entry(self.group.checkpoint, head=self.group.mode == "upstream")
         data = open_task(self.group.task, self.options.data_dir, self.options.cache_dir)
         transform = resolve_transform(backbone.preprocess, data.task, self.group.protocol)
+        own_head = backbone.info.head_sha256 if spec.mode == "upstream" else None
         for what, now, planned in (
+            ("checkpoint's head", own_head, spec.head_sha256),
             ("checkpoint", backbone.info.weights_sha256, spec.weights_sha256),
             ("checkpoint's mask", backbone.info.mask_sha256, spec.mask_sha256),
             ("data set", data.split_sha256, spec.split_sha256),
@@ -142,7 +154,7 @@ class Session:
         predictions = outcome.predictions
         return replace(
             outcome,
-            predictions=predictions if options.predictions == "logits" else predictions.without_logits(),
+            predictions=predictions.without_logits() if options.predictions == "classes" else predictions,
             tensors=None,
             weights_file=file if full else None,
             head_file=None if full else file,

@@ -40,12 +40,14 @@ from .run import (
     Status,
     Trial,
 )
-from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
+from .task import MODES, TRAINED, UPSTREAM, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
     "SCHEMA_VERSION",
+    "TRAINED",
     "UNDERFIT",
+    "UPSTREAM",
     "Augment",
     "Checkpoint",
     "CheckpointError",

@@ -79,6 +79,8 @@ class Estimator:
         per_image, epochs = self._flops_of(spec.arch), int(spec.protocol.get("epochs") or 1)
         if spec.mode == "linear":
             return images * (per_image + _HEAD * epochs)
+        if spec.mode == "upstream":
+            return images * per_image
         grid = spec.protocol.get("grid") or {}
         trainings = 1 + len(grid.get("lr", ())) * len(grid.get("weight_decay", ()))
         return images * per_image * (1 + 3 * epochs * trainings)

@@ -113,16 +113,17 @@ def extract(
         if entry is not None:
             return Features(entry.array, split.labels, split.ids, entry.seconds, cached=True)
     started = time.perf_counter()
-    images = evaluation_views(
+    rows = outputs(
+        backbone,
         split,
         transform,
-        batch_size,
-        decoder=numerics.decoder,
-        decoder_version=_decoder(split, numerics),
+        numerics,
+        columns=shape[1],
         cache_dir=cache_dir,
+        batch_size=batch_size,
+        progress=progress,
         workers=workers,
     )
-    rows = _forward(backbone, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
     if cache_dir is None:
         x = _in_memory(rows, shape)
         return Features(x, split.labels, split.ids, time.perf_counter() - started, cached=False)
@@ -134,6 +135,40 @@ def extract(
         if held is None:
             held = np.array(stream.written()) if mapped is None else mapped
     return Features(held, split.labels, split.ids, seconds, cached=False)
+
+
+def outputs(
+    backbone: Backbone,
+    split: Split,
+    transform: Transform,
+    numerics: Numerics,
+    *,
+    columns: int,
+    cache_dir: Path | None,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+    workers: int | None = 0,
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield what a network gives for a split's images, batch by batch: features, or logits where it has its head.
+
+    The parameters are those of :func:`extract`; ``columns`` is how many numbers it gives per image. Decoded crops are
+    cached, its output isn't.
+
+    Raises
+    ------
+    RunError
+        If a number isn't finite, or there are more or fewer per image.
+    """
+    images = evaluation_views(
+        split,
+        transform,
+        batch_size,
+        decoder=numerics.decoder,
+        decoder_version=_decoder(split, numerics),
+        cache_dir=cache_dir,
+        workers=workers,
+    )
+    return _forward(backbone, columns, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
 
 
 def _collected(
@@ -197,14 +232,18 @@ def _decoder(split: Split, numerics: Numerics) -> str:
 
 
 def _forward(
-    backbone: Backbone, batches: Iterable[Tensor], transform: Transform, numerics: Numerics, report: Throttle
+    backbone: Backbone,
+    columns: int,
+    batches: Iterable[Tensor],
+    transform: Transform,
+    numerics: Numerics,
+    report: Throttle,
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Run the backbone over batches of uint8 images and yield their features, each batch's checked."""
+    """Run the network over batches of uint8 images and yield its output, each batch's checked."""
     import torch
 
     from ...engines.context import device_of
 
-    dimension = backbone.info.feature_dim
     device = device_of(numerics)
     run = None
     for images in batches:
@@ -217,23 +256,24 @@ def _forward(
                 run = prepare(backbone.module, numerics, tuple(batch.shape))
         with stage("backbone"):
             features = run(batch).cpu()
-        if features.shape != (len(images), dimension):
+        what = "logits" if backbone.has_head else "features"
+        if features.shape != (len(images), columns):
             raise RunError(
-                f"{backbone.info.arch} gave features of shape {tuple(features.shape)} for {len(images)} images, "
-                f"not ({len(images)}, {dimension})",
+                f"{backbone.info.arch} gave {what} of shape {tuple(features.shape)} for {len(images)} images, "
+                f"not ({len(images)}, {columns})",
                 "the backbone must pool its output to one vector per image",
             )
         found: npt.NDArray[np.float32] = features.numpy()
-        _require_finite(found, backbone.info.arch)
+        _require_finite(found, what, backbone.info.arch)
         yield found
         interruption.check()
         report.advance(len(images))
 
 
-def _require_finite(x: npt.NDArray[np.float32], arch: str) -> None:
+def _require_finite(x: npt.NDArray[np.float32], what: str, arch: str) -> None:
     bad = int(np.count_nonzero(~np.isfinite(x)))
     if bad:
         raise RunError(
-            f"{bad} of {x.size} features of {arch} are not finite",
+            f"{bad} of {x.size} {what} of {arch} are not finite",
             "check the checkpoint for NaN or huge weights (`sparsebench inspect`), or use --precision fp32",
         )
