@@ -101,10 +101,10 @@ def group_title(group: dict[str, str]) -> str:
     parts = [group["mode"], group["probe"], group["protocol"]]
     parts += [f"suite {group['suite']}"] if group["suite"] else []
     parts += [f"arch {group['arch']}"] if group["arch"] else []
-    return " · ".join(part for part in parts if part)
+    return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
-_MODE_TITLES: Final = {"linear": "Linear: frozen features", "full": "Full finetuning", "upstream": "Own task"}
+_MODE_TITLES: Final = {"linear": "Linear: frozen features", "full": "Full finetuning"}
 
 
 def panel_title(group: dict[str, str], groups: list[dict[str, str]]) -> str:

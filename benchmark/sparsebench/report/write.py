@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common import files
+from ..registry import load_tasks
 from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
 from .agreement import agreement_csv, agreement_rows, agreement_tables
 from .comparison import comparison_csv, comparison_tables
+from .contents import by_content
 from .figures.over_sparsity import figures_of
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
+from .own_task import own_task_csv, own_task_rows, own_task_tables
 from .speed import speed_csv, speed_tables
 
 if TYPE_CHECKING:
@@ -47,7 +50,8 @@ def write_report(
     ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
     figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
     predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
-    with their references.
+    with their references. ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was
+    published.
 
     Parameters
     ----------
@@ -87,7 +91,7 @@ def write_report(
     failures: dict[str, Exception] = {}
     agreement = ("the agreement with references", lambda: _agreement(frame, out, registry, predictions))
     parts = _parts(frame, statistics, out, bench, columns, width, formats)
-    for name, part in [*parts, *_comparison(comparison, out), agreement]:
+    for name, part in [*parts, *_comparison(comparison, out), agreement, *_own_tasks(frame, out, registry)]:
         try:
             for path in part():
                 written.append(path)
@@ -151,6 +155,15 @@ def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predic
         ):
             files.write_text(out / name, text)
             yield out / name
+
+
+def _own_tasks(frame: pd.DataFrame, out: Path, registry: Registry | None) -> Iterator[tuple[str, Part]]:
+    """Yield the parts on the checkpoints' own tasks, if any was run there."""
+    registry = registry or load_tasks()
+    rows = own_task_rows(by_content(frame, registry), registry)
+    if rows:
+        yield _text(out / "upstream.csv", lambda: own_task_csv(rows))
+        yield _text(out / "upstream.md", lambda: tables.markdown(own_task_tables(rows)))
 
 
 def _comparison(table: pd.DataFrame | None, out: Path) -> Iterator[tuple[str, Part]]:

@@ -89,6 +89,19 @@ def own_tasks_of(
     return {checkpoint.id: list(tasks) for checkpoint in checkpoints}
 
 
+def own_task(entry: Checkpoint, registry: Registry, name: str | None) -> Task:
+    """Return the task that a checkpoint's own head is tested on: the one named, or that of its upstream data set.
+
+    Raises
+    ------
+    InputError
+        If it was trained on something else, or nothing is known to test it on.
+    """
+    known = [task for task in registry.tasks.values() if task.upstream]
+    tasks = known if name is None else [registry.task(name)]
+    return own_tasks_of(tasks, [entry], registry, named=name is not None)[entry.id][0]
+
+
 def _assert_own(checkpoint: Checkpoint, task: Task, elsewhere: dict[str, str]) -> None:
     """Refuse a checkpoint of another own task's data, or of another number of classes, as far as its entry says."""
     upstream = checkpoint.upstream

@@ -93,7 +93,7 @@ def score_head(
     predicted = np.empty(n, dtype=np.int64)
     logits = np.empty((n, classes), dtype=np.float16) if keep_logits else None
     options = {"cache_dir": cache_dir, "batch_size": BATCH, "progress": progress, "workers": workers}
-    for batch in outputs(backbone, split, transform, numerics, columns=classes, **options):
+    for batch in outputs(backbone, split, transform, numerics, gives=("logits", classes), **options):
         rows = slice(row, row + len(batch))
         predicted[rows] = batch.argmax(axis=1)
         right5 += int(in_top(batch, split.labels[rows], TOP).sum())

@@ -118,7 +118,7 @@ def extract(
         split,
         transform,
         numerics,
-        columns=shape[1],
+        gives=("features", shape[1]),
         cache_dir=cache_dir,
         batch_size=batch_size,
         progress=progress,
@@ -143,7 +143,7 @@ def outputs(
     transform: Transform,
     numerics: Numerics,
     *,
-    columns: int,
+    gives: tuple[str, int],
     cache_dir: Path | None,
     batch_size: int = 256,
     progress: Progress | None = None,
@@ -151,8 +151,8 @@ def outputs(
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Yield what a network gives for a split's images, batch by batch: features, or logits where it has its head.
 
-    The parameters are those of :func:`extract`; ``columns`` is how many numbers it gives per image. Decoded crops are
-    cached, its output isn't.
+    The parameters are those of :func:`extract`; ``gives`` is what the network gives, and how many numbers per image.
+    Decoded crops are cached, its output isn't.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def outputs(
         cache_dir=cache_dir,
         workers=workers,
     )
-    return _forward(backbone, columns, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
+    return _forward(backbone, gives, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
 
 
 def _collected(
@@ -233,7 +233,7 @@ def _decoder(split: Split, numerics: Numerics) -> str:
 
 def _forward(
     backbone: Backbone,
-    columns: int,
+    gives: tuple[str, int],
     batches: Iterable[Tensor],
     transform: Transform,
     numerics: Numerics,
@@ -244,6 +244,7 @@ def _forward(
 
     from ...engines.context import device_of
 
+    what, columns = gives
     device = device_of(numerics)
     run = None
     for images in batches:
@@ -256,7 +257,6 @@ def _forward(
                 run = prepare(backbone.module, numerics, tuple(batch.shape))
         with stage("backbone"):
             features = run(batch).cpu()
-        what = "logits" if backbone.has_head else "features"
         if features.shape != (len(images), columns):
             raise RunError(
                 f"{backbone.info.arch} gave {what} of shape {tuple(features.shape)} for {len(images)} images, "
