@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.claims import Agreement, agreement_of, binomial_interval
 from ..schema import Task
+from .contents import by_content
 from .style import percent, signed_percent
 from .tables import NOTHING, Field, Table
 
@@ -71,20 +72,19 @@ COLUMNS: tuple[str, ...] = tuple(OwnTask.__dataclass_fields__)
 """The columns of ``upstream.csv``."""
 
 
-def own_task_rows(runs: pd.DataFrame, registry: Registry, keys: Collection[str] | None = None) -> list[OwnTask]:
+def own_task_rows(frame: pd.DataFrame, registry: Registry, keys: Collection[str] | None = None) -> list[OwnTask]:
     """Return a row per checkpoint and own task, sorted by task, sparsity and checkpoint.
 
     Parameters
     ----------
-    runs : DataFrame
-        A tidy table whose names agree with contents (:func:`.contents.by_content`). Of several runs that differ in how
-        they were computed the newest counts.
+    frame : DataFrame
+        A tidy results table. Of several runs that differ in how they were computed the newest counts.
     registry : Registry
         The tasks.
     keys : collection of str, optional
         The record keys of the runs that are wanted.
     """
-    own = runs[(runs["mode"] == MODE) & (runs["status"] == "ok") & runs["top1"].notna()]
+    own = by_content(frame[(frame["mode"] == MODE) & (frame["status"] == "ok") & frame["top1"].notna()], registry)
     if keys is not None:
         own = own[own["record_key"].isin(keys)]
     own = own.sort_values("started", kind="stable").drop_duplicates(["checkpoint", "task"], keep="last")

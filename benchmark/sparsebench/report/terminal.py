@@ -100,7 +100,7 @@ def closing_rows(
 def _own(frame: pd.DataFrame, keys: Collection[str] | None, registry: Registry | None) -> list[OwnTask]:
     """Return the runs on the checkpoints' own tasks that were asked for."""
     registry = registry or load_tasks()
-    return own_task_rows(by_content(frame, registry), registry, keys)
+    return own_task_rows(frame, registry, keys)
 
 
 def _asked(

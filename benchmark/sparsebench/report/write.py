@@ -14,7 +14,6 @@ from . import tables
 from .aggregate import Aggregate, aggregate
 from .agreement import agreement_csv, agreement_rows, agreement_tables
 from .comparison import comparison_csv, comparison_tables
-from .contents import by_content
 from .figures.over_sparsity import figures_of
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
@@ -160,7 +159,7 @@ def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predic
 def _own_tasks(frame: pd.DataFrame, out: Path, registry: Registry | None) -> Iterator[tuple[str, Part]]:
     """Yield the parts on the checkpoints' own tasks, if any was run there."""
     registry = registry or load_tasks()
-    rows = own_task_rows(by_content(frame, registry), registry)
+    rows = own_task_rows(frame, registry)
     if rows:
         yield _text(out / "upstream.csv", lambda: own_task_csv(rows))
         yield _text(out / "upstream.md", lambda: tables.markdown(own_task_tables(rows)))

@@ -33,15 +33,19 @@ def tasks_by_mode(
             f"task {own[0].id!r} has no images to learn from: it tests checkpoints' own heads", "add --mode upstream"
         )
     if others and not trained:
-        raise InputError(
-            f"task {others[0].id!r} is no checkpoint's own: mode upstream tests what a checkpoint was trained on",
-            f"choose of {', '.join(_own_tasks(registry))} (--task imagenet --data DIR), or write a task file with"
-            " 'upstream: [DATASET]'",
-        )
+        raise _no_own_task(others[0].id, registry)
     if trained and not others:
         raise InputError(f"there is no task for mode {trained[0]}", "name one with --task")
     tested = own or list(_own_tasks(registry).values())
     return {mode: others if mode in TRAINED else tested for mode in modes}, bool(own)
+
+
+def _no_own_task(name: str, registry: Registry) -> InputError:
+    return InputError(
+        f"task {name!r} is no checkpoint's own: mode upstream tests what a checkpoint was trained on",
+        f"choose of {', '.join(_own_tasks(registry))} (--task imagenet --data DIR), or write a task file with"
+        " 'upstream: [DATASET]'",
+    )
 
 
 def _own_tasks(registry: Registry) -> dict[str, Task]:
@@ -99,6 +103,8 @@ def own_task(entry: Checkpoint, registry: Registry, name: str | None) -> Task:
     """
     known = [task for task in registry.tasks.values() if task.upstream]
     tasks = known if name is None else [registry.task(name)]
+    if name is not None and not tasks[0].upstream:
+        raise _no_own_task(name, registry)
     return own_tasks_of(tasks, [entry], registry, named=name is not None)[entry.id][0]
 
 

@@ -1,4 +1,4 @@
-"""Whether the accuracy that was published for a checkpoint holds, by its own head on its own task; no record is kept."""
+"""Whether the accuracy published for a checkpoint holds, by its own head on its own task; no record is kept."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...caching import read_document, write_document
 from ...common.progress import notify
-from ...schema import DatasetError
+from ...schema import DatasetError, MissingDataError
 from ..images.decode import decode_bytes, is_image
 
 if TYPE_CHECKING:
@@ -47,11 +47,16 @@ def read_archives(folder: Path, cache_dir: Path | None) -> Images:
         If an archive is damaged, or they don't fit together.
     """
     archive, devkit = (folder / name for name in ARCHIVES)
+    for path in (archive, devkit):
+        if not path.is_file():
+            raise MissingDataError(
+                f"{path}: the archive is missing", hint="both archives are needed: images, and their classes"
+            )
     wnids = _classes(devkit)
     found = _index(archive, cache_dir)
     if len(found) != len(wnids):
         raise DatasetError(
-            f"{archive}: {len(found):,} images, but {devkit.name} has {len(wnids):,} classes", hint=_AGAIN
+            f"{archive}: {len(found):,} images, but {devkit.name} has the classes of {len(wnids):,}", hint=_AGAIN
         )
 
     def load(i: int) -> Image.Image:

@@ -53,7 +53,7 @@ def holds_images(place: Path) -> bool:
         return place.suffix.lower() == ".npz"
     if not place.is_dir():
         return False
-    if any((place / name).is_file() for name in (*_LISTS, *ARCHIVES)):
+    if _list_of(place) is not None or any((place / name).is_file() for name in ARCHIVES):
         return True
     return any(
         wordnet_id(entry.name) for folder in (place / "val", place) if folder.is_dir() for entry in _inside(folder)
@@ -78,16 +78,20 @@ def read_place(place: Path, cache_dir: Path | None) -> Labelled:
     if place.is_file():
         return _from_npz(place)
     val = place / "val"
-    for folder in (place, val):
-        for name, between in _LISTS.items():
-            if (folder / name).is_file():
-                return _listed(place, folder, name, between, cache_dir)
+    path = _list_of(place)
+    if path is not None:
+        return _listed(place, path, cache_dir)
     if val.is_dir() and any(wordnet_id(entry.name) for entry in _inside(val)):
         return _from_folder(val, cache_dir)
-    if all((place / name).is_file() for name in ARCHIVES):
+    if any((place / name).is_file() for name in ARCHIVES):
         names, wnids, hashes, load = read_archives(place, cache_dir)
         return Labelled(place, names, wnids, hashes, load)
     return _from_folder(place, cache_dir)
+
+
+def _list_of(place: Path) -> Path | None:
+    paths = [folder / name for folder in (place, place / "val") for name in _LISTS]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -122,10 +126,9 @@ def _from_folder(folder: Path, cache_dir: Path | None) -> Labelled:
     return _from_files(folder, folder, [(name, wordnet_id(label), label) for name, label in found], cache_dir)
 
 
-def _listed(place: Path, folder: Path, list_name: str, between: str, cache_dir: Path | None) -> Labelled:
+def _listed(place: Path, path: Path, cache_dir: Path | None) -> Labelled:
     """Read the images that a list gives the WordNet ids of; a name may lack its ending."""
-    path = folder / list_name
-    rows = []
+    between, rows = _LISTS[path.name], []
     for number, line in enumerate(read_lines(path), start=1):
         name, _, rest = line.partition(between)
         wnid = wordnet_id(rest)
