@@ -49,9 +49,7 @@ def read_archives(folder: Path, cache_dir: Path | None) -> Images:
     archive, devkit = (folder / name for name in ARCHIVES)
     for path in (archive, devkit):
         if not path.is_file():
-            raise MissingDataError(
-                f"{path}: the archive is missing", hint="both archives are needed: images, and their classes"
-            )
+            raise MissingDataError(f"{path}: the archive is missing", hint="images and their classes are two archives")
     wnids = _classes(devkit)
     found = _index(archive, cache_dir)
     if len(found) != len(wnids):
