@@ -72,7 +72,8 @@ class Estimator:
         """Return the seconds of a group."""
         sizes = group.task.sizes or {}
         trained = sizes.get("trainval") or sizes.get("train", 0) + sizes.get("val", 0)
-        return _START_SECONDS + sum(self.run(spec, (trained + sizes.get("test", 0)) or None) for spec in group.runs)
+        tested = sizes.get("test", group.task.published_images or 0)
+        return _START_SECONDS + sum(self.run(spec, (trained + tested) or None) for spec in group.runs)
 
     def _work(self, spec: RunSpec, images: int) -> float:
         """Return about the multiply-adds of a run: training is three passes per epoch, a linear run extracts once."""
