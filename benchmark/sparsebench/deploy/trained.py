@@ -121,6 +121,11 @@ def kept_file(record: RunRecord, root: Path) -> Path:
         If there is none; the hint says how to keep it.
     """
     spec = record.spec
+    if spec.mode == "upstream":
+        raise InputError(
+            f"the run {record.record_key} trained nothing: it tests the checkpoint's own head",
+            "export a run in mode linear or full",
+        )
     full = spec.mode == "full"
     file = record.weights_file if full else record.head_file
     if file is None and not full and spec.probe not in ("sgd", "lbfgs", "ridge"):

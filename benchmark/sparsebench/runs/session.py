@@ -26,6 +26,7 @@ from ..transfer.full import run_full
 from ..transfer.further import Scorer
 from ..transfer.linear import LinearRuns
 from ..transfer.outcome import Further, Inputs, Outcome
+from ..transfer.upstream import run_upstream
 from .claiming import lacking
 from .kept import kept_file, read_kept
 from .logs import RunLogs
@@ -39,12 +40,12 @@ class RunOptions:
     """Where a run reads and writes, what else it leaves, and which records it leaves as they are.
 
     ``since`` is the date of the command's plan file, in nanoseconds by the clock of the results' file system: a record
-    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds`` is
-    how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often a
-    finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted classes
-    alone, ``save_heads`` whether a probe's trained classifier is; ``retries`` and ``retry_seconds`` say how often, and
-    after how long, a run is tried again that the disk or the network failed; ``logger`` is one of
-    :data:`sparsebench.runs.logs.LOGGERS`.
+    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds``
+    is how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often
+    a finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted
+    classes alone (None: the classes in mode ``upstream``, logits in the others), ``save_heads`` whether a probe's
+    trained classifier is; ``retries`` and ``retry_seconds`` say how often, and after how long, a run is tried again
+    that the disk or the network failed; ``logger`` is one of :data:`sparsebench.runs.logs.LOGGERS`.
     """
 
     results: Path
@@ -52,7 +53,7 @@ class RunOptions:
     cache_dir: Path | None = None
     save_weights: bool = False
     save_heads: bool = True
-    predictions: PredictionKind = "logits"
+    predictions: PredictionKind | None = None
     workers: int | None = None
     overwrite: Overwrite = "failed"
     since: int | None = None
@@ -81,19 +82,19 @@ class Loaded:
 
     def __init__(self) -> None:
         self.engine = KeptEngine()
-        self._checkpoint: Checkpoint | None = None
+        self._of: tuple[Checkpoint, bool] | None = None
         self._backbone: Backbone | None = None
 
-    def backbone(self, checkpoint: Checkpoint) -> Backbone:
-        """Return a checkpoint's backbone, or raise :class:`CheckpointError`."""
-        if self._backbone is None or checkpoint != self._checkpoint:
+    def backbone(self, checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
+        """Return a checkpoint's backbone, perhaps with its head, or raise :class:`CheckpointError`."""
+        if self._backbone is None or self._of != (checkpoint, head):
             self.forget()  # before the next one is read: two may not fit into memory
-            self._backbone, self._checkpoint = load_entry(checkpoint), checkpoint
+            self._backbone, self._of = load_entry(checkpoint, head=head), (checkpoint, head)
         return self._backbone
 
     def forget(self) -> None:
         """Let go of all of it."""
-        self._backbone = self._checkpoint = None
+        self._backbone = self._of = None
         self.engine.clear()
 
 
@@ -137,6 +138,15 @@ class Session:
                 workers=options.workers,
                 resume=kept.resume,
                 observe=kept.observe,
+            )
+        elif spec.mode == "upstream":
+            outcome = run_upstream(
+                inputs,
+                spec,
+                keep_logits=options.predictions == "logits",
+                cache_dir=options.cache_dir,
+                progress=progress,
+                workers=options.workers,
             )
         else:
             self._linear = self._linear or LinearRuns(protocol, self.group.label, options.cache_dir, options.workers)
@@ -197,15 +207,17 @@ class Session:
 
     def _trimmed(self, found: Sequence[Further]) -> tuple[Further, ...]:
         """Return results with as much of their predictions as the options say."""
-        if self.options.predictions == "logits":
+        if self.options.predictions != "classes":
             return tuple(found)
         return tuple(replace(one, predictions=one.predictions.without_logits()) for one in found)
 
     def _load(self, spec: RunSpec) -> Inputs:
-        backbone = self.loaded.backbone(self.group.checkpoint)
+        backbone = self.loaded.backbone(self.group.checkpoint, head=self.group.mode == "upstream")
         data = open_task(self.group.task, self.options.data_dir, self.options.cache_dir)
         transform = resolve_transform(backbone.preprocess, data.task, self.group.protocol)
+        own_head = backbone.info.head_sha256 if spec.mode == "upstream" else None
         for what, now, planned in (
+            ("checkpoint's head", own_head, spec.head_sha256),
             ("checkpoint", backbone.info.weights_sha256, spec.weights_sha256),
             ("checkpoint's mask", backbone.info.mask_sha256, spec.mask_sha256),
             ("data set", data.split_sha256, spec.split_sha256),
@@ -234,7 +246,7 @@ class Session:
         predictions = outcome.predictions
         return replace(
             outcome,
-            predictions=predictions if options.predictions == "logits" else predictions.without_logits(),
+            predictions=predictions.without_logits() if options.predictions == "classes" else predictions,
             further=self._trimmed(outcome.further),
             tensors=None,
             weights_file=file if full else None,

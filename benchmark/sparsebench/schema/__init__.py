@@ -43,12 +43,14 @@ from .run import (
     Trial,
     Verdict,
 )
-from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
+from .task import MODES, TRAINED, UPSTREAM, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
     "SCHEMA_VERSION",
+    "TRAINED",
     "UNDERFIT",
+    "UPSTREAM",
     "VERDICTS",
     "Augment",
     "Checkpoint",

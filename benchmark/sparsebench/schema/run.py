@@ -187,15 +187,17 @@ class FewShotScore(Lenient):
 class Scores(Lenient):
     """What a run measured; accuracies are fractions.
 
-    Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
-    alone, and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1
-    had them as ``chosen_lr`` and so on, which are still read.
-    A few-shot probe's accuracies are the means over the draws of most images per class; ``few_shot`` has them all.
+    Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train alone,
+    and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1 had
+    them as ``chosen_lr`` and so on, which are still read. ``top5`` is mode ``upstream``'s: the label is among the
+    five largest logits. A few-shot probe's accuracies are the means over the draws of most images per class;
+    ``few_shot`` has them all.
     ``convergence`` is known of linear heads under cross-entropy (``sgd`` and ``lbfgs``).
     """
 
     top1: float
     mean_per_class: float
+    top5: float | None = None
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     best_test: float | None = None

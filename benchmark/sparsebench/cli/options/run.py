@@ -98,8 +98,7 @@ def _add_kept(command: argparse.ArgumentParser) -> None:
     kept.add_argument(
         "--predictions",
         choices=("logits", "classes"),
-        default="logits",
-        help="of each test image: logits and class, or the class alone (default: logits)",
+        help="of each test image: logits and class, or the class alone (default: logits; classes in mode upstream)",
     )
     kept.add_argument("--logger", metavar="NAME", help="log trainings to tensorboard or wandb, too")
 

@@ -95,6 +95,28 @@ def _decoded(source: Path | io.BytesIO, name: Path | str) -> Image.Image:
         raise _explain(name, error) from error
 
 
+def decode_bytes(data: bytes, name: str) -> Image.Image:
+    """Decode an image file's bytes to RGB.
+
+    Raises
+    ------
+    DatasetError
+        If they can't be decoded; the message names ``name``.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            return to_rgb(image)
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise undecodable(name, error) from error
+
+
+def undecodable(name: str, error: Exception) -> DatasetError:
+    """Return the error that says which image can't be decoded, and why."""
+    reason = "not an image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
+    return DatasetError(f"{name} can't be decoded: {reason}", "replace or remove the image")
+
+
 def read_pixels(path: Path) -> Picture:
     """Decode an image file to uint8 pixels, shape (3, H, W), JPEGs with torchvision's decoder.
 
