@@ -235,7 +235,7 @@ def a_verdict_of_ones_own(c):
 @case("value", "further test sets")
 def further_test_sets(c):
     extra = {"name": "x", "fingerprint": SHA, "top1": 1.0, "mean_per_class": 1.0, "n_test": 9}
-    c.change(c.key(), lambda r: r.update(tests=[extra]))
+    c.change(c.key(), lambda r: r.update(tests={"x": extra}))
 
 
 @case("value", "is no name")

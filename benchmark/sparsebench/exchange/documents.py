@@ -39,8 +39,11 @@ def read_json(data: bytes, where: str) -> dict[str, Any]:
 def difference(given: Any, known: Any, path: str = "") -> str | None:
     """Return where a document first differs from what it was read as, in words; None where all of it was understood.
 
-    Fields that ``given`` lacks have been filled in, and are no difference; a field that ``known`` lacks is one.
+    Fields that ``given`` lacks have been filled in, and are no difference; a field that ``known`` lacks is one. An
+    empty list and an empty mapping are alike: fields have changed from one to the other.
     """
+    if given in ([], {}) and known in ([], {}):
+        return None
     if isinstance(given, dict) and isinstance(known, dict):
         for key, value in given.items():
             here = f"{path}.{key}" if path else str(key)

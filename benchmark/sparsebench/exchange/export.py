@@ -125,7 +125,7 @@ def _carried(record: RunRecord, store: Store, logits: bool) -> tuple[RunRecord, 
         failure = failure.model_copy(update={"traceback": "", "message": cleaned(failure.message)})
     changes: dict[str, Any] = {
         "failure": failure,
-        "tests": (),
+        "tests": {},
         "weights_file": None,
         "head_file": None,
         "predictions": None,
