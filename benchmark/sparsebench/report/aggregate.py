@@ -157,7 +157,7 @@ def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
 
     runs = runs.copy()
     runs[list(GROUP)] = runs[list(GROUP)].astype("string").fillna("")
-    runs = _once_per_seed(runs)
+    runs = counted_once(runs)
     runs["entry"] = entries_of(runs)
     table = _cells(runs)
     labels = {_key(key): _labels(rows) for key, rows in runs.groupby([*GROUP, "entry"], sort=True)}
@@ -193,7 +193,7 @@ def entries_of(runs: pd.DataFrame) -> list[str]:
 _NUMERICS = ("device", "precision", "engine", "threads", "numerics")
 
 
-def _once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
+def counted_once(runs: pd.DataFrame) -> pd.DataFrame:
     """Return each seed of a cell once: a finished run before a failed one, then the commonest numerics."""
     if runs.empty:
         return runs.assign(way="")

@@ -58,7 +58,7 @@ def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFr
     values = {name: _value_of(name) for name in _OURS} | {name.partition("@")[0]: _value_of(name) for name in more}
     names = list(values)
     rows = []
-    groups = sorted(statistics.groups(), key=lambda item: _group_order(item[0]))
+    groups = sorted(statistics.groups(), key=lambda item: group_order(item[0]))
     for _, part in groups:
         for line in part.lines:
             row = {name: value(line, part) for name, value in values.items()}
@@ -123,7 +123,8 @@ def _any(values: pd.Series) -> bool:
     return bool((values.notna() & (values != "")).any())
 
 
-def _group_order(group: dict[str, str]) -> tuple[int, list[str]]:
+def group_order(group: dict[str, str]) -> tuple[int, list[str]]:
+    """Return what groups are sorted by: mode, protocol, probe, suite, architecture."""
     return mode_order(group["mode"]), [group[name] for name in ("protocol", "probe", "suite", "arch")]
 
 

@@ -9,7 +9,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "read the results": ("report", "compare", "analyze", "recommend"),
     "exchange results": ("export-results", "verify", "merge"),
     "use what was trained": ("export-model", "predict"),
-    "see what there is": ("list", "inspect", "fetch", "doctor"),
+    "see what there is": ("list", "inspect", "fetch", "doctor", "schema"),
     "make and measure checkpoints": ("prune", "bench"),
     "results of older versions": ("migrate",),
 }
