@@ -27,7 +27,7 @@ def command_line() -> str:
     (choices,) = (a.choices for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
     parts = [
         "# Command line\n",
-        "`sparsebench COMMAND --help` prints the same in a terminal; `sparsebench --version` prints the version.\n",
+        "`sparsebench COMMAND --help` shows the same in a terminal. `--version` shows the version.\n",
     ]
     for title, names in GROUPS.items():
         parts.append(
@@ -82,10 +82,11 @@ def yaml_files() -> str:
         what = TITLES[kind].removeprefix("sparsebench: ")
         parts.append(f"This is {cell(what)}. JSON schema: [`{kind}.json`](schemas/{kind}.json).\n")
         if "additionalProperties" in schema and isinstance(schema["additionalProperties"], dict):
-            parts.append("The file maps names to entries. The fields of an entry:\n")
+            parts.append("The file maps names to entries.\n")
         for name, model in models.items():
             if len(models) > 1:
                 parts.append(f"### {kind}: {name}\n")
+                parts.append(cell(model.get("description", "").partition("\n\n")[0]) + "\n")
             parts.append(_fields(model, kind))
     return "\n".join(parts)
 
@@ -95,7 +96,7 @@ def _models(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
     definitions = dict(schema.get("$defs", {}))
     entry = schema.get("additionalProperties")
     own = entry["$ref"].rpartition("/")[2] if isinstance(entry, dict) else None
-    yield (own, definitions.pop(own)) if own else ("the file", schema)
+    yield ("an entry", definitions.pop(own)) if own else ("the file", schema)
     yield from definitions.items()
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
 
+_ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc):<code>[.~]*(?:\w+\.)*")
 _LINK = re.compile(r"(\]\(|(?:src|href)=\")([^)\s\"#:]+)(?=[)#\"])")
 
 
@@ -41,6 +42,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
     """Lead links that leave the folder of the documents to the repository's address."""
     folder = posixpath.dirname(f"docs/{page.file.src_uri}")
     return _LINK.sub(lambda match: match.group(1) + repository_link(match.group(2), folder, config.repo_url), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Take off what Sphinx would read before a name in a docstring: ``:class:`` and the like."""
+    return _ROLE.sub("<code>", html)
 
 
 def repository_link(target: str, folder: str, repository: str | None) -> str:

@@ -26,6 +26,7 @@ PLURALS = {
     "arrays.py": "formats",
     "backwards.py": "executors",
     "centroid.py": "probes",
+    "dead_rows.py": "corruptions",
     "noisy.py": "methods",
     "scripted.py": "engines",
     "share_better.py": "columns",

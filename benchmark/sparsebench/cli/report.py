@@ -18,6 +18,7 @@ from ..registry.names import method_id
 from ..registry.patterns import known_only
 from ..report import bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..report.aggregate import aggregate
+from ..report.further import Further
 from ..report.leaderboard import leaderboard_of
 from ..report.page import Layer, Network
 from ..schema import InputError
@@ -30,15 +31,13 @@ PAGE = "report.html"
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the comparison, if one was asked for; write the report and print each file as it is written."""
+    page = page_file(arguments)
     more = [extensions.resolve("columns", name) for name in arguments.column]
     for name in more:
         extensions.get("columns", name)
     table = selected(read_results(arguments.results), arguments)
-    registry = (
-        load_tasks(arguments.tasks_dir)
-        if page_file(arguments) is None
-        else load_registry(arguments.registry, arguments.tasks_dir)
-    )
+    more_files = (arguments.registry, arguments.tasks_dir)
+    registry = load_tasks(arguments.tasks_dir) if page is None else load_registry(*more_files)
     predictions = classes_reader(arguments.results)
     comparison = None
     if arguments.compare:
@@ -49,10 +48,10 @@ def main(arguments: argparse.Namespace) -> int:
     folder = arguments.bench or beside
     bench = None if folder is None else read_bench(folder)
     say = None if arguments.json else _print
-    page = page_file(arguments)
     files = write_report(
         table, arguments.out, comparison, say, bench, registry, more, predictions, arguments.width, arguments.format,
         page, *(({}, {}) if page is None else (networks(), environments(arguments.results))),
+        further=Further.of(arguments.results),
     )  # fmt: skip
     if arguments.json:
         board = leaderboard_of(aggregate(table, registry, predictions), more)
@@ -66,10 +65,19 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def page_file(arguments: argparse.Namespace) -> Path | None:
-    """Return the file of the page, if one is asked for."""
+    """Return the file of the page, if one is asked for.
+
+    Raises
+    ------
+    InputError
+        If it is a folder.
+    """
     if arguments.html is None and not arguments.open:
         return None
-    return arguments.html if arguments.html not in (None, Path()) else arguments.out / PAGE
+    page: Path = arguments.html if arguments.html not in (None, Path()) else arguments.out / PAGE
+    if page.is_dir():
+        raise InputError(f"--html: {str(page)!r} is a folder", f"name a file in it, such as {str(page / PAGE)!r}")
+    return page
 
 
 def networks() -> dict[tuple[str, str], Network]:

@@ -1,10 +1,11 @@
 """Runs to cells (mean and spread over seeds), and cells to one line per checkpoint: means, relative error, ranks.
 
 Only like is averaged with like: a *group* is what shares suite, architecture, mode, probe and protocol. Failed runs are
-counted but not averaged. Checkpoints, tasks and protocols are distinguished by content (:mod:`.contents`); a suite is
-looked up in the registry. Where runs of a group were computed in several ways (device, precision, engine, threads),
-each seed of a cell counts once, computed in the group's commonest way where there is one, and a cell that mixes ways
-says so. Replicates of one upstream training are one entry, whose name is that of replicate 0.
+counted but not averaged. Runs in mode ``upstream`` aren't transfer: :mod:`.own_task` has them. Checkpoints, tasks and
+protocols are distinguished by content (:mod:`.contents`); a suite is looked up in the registry. Where runs of a group
+were computed in several ways (device, precision, engine, threads), each seed of a cell counts once, computed in the
+group's commonest way where there is one, and a cell that mixes ways says so. Replicates of one upstream training are
+one entry, whose name is that of replicate 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.metrics import Sample, mean
 from ..registry import load_tasks
 from ..schema import MODES, UNDERFIT, VERDICTS
-from .contents import LABELS, by_content
+from .contents import LABELS, by_content, transfer_only
 from .intervals import INTERVAL_COLUMNS, Entry, Kept, Run, group_intervals, sample_of
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
     """Return the statistics of runs whose names agree with their contents; see :func:`aggregate`."""
     import pandas as pd
 
-    runs = runs.copy()
+    runs = transfer_only(runs).copy()
     runs[list(GROUP)] = runs[list(GROUP)].astype("string").fillna("")
     runs = counted_once(runs)
     runs["entry"] = entries_of(runs)

@@ -101,7 +101,7 @@ def group_title(group: dict[str, str]) -> str:
     parts = [group["mode"], group["probe"], group["protocol"]]
     parts += [f"suite {group['suite']}"] if group["suite"] else []
     parts += [f"arch {group['arch']}"] if group["arch"] else []
-    return " · ".join(part for part in parts if part)
+    return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
 _PROBE_TITLES: Final = {"sgd": "SGD", "lbfgs": "L-BFGS", "knn": "k-NN"}

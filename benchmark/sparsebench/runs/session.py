@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import save
 
 from ..common.files import write_bytes
-from ..common.progress import Progress
+from ..common.progress import Progress, part
 from ..common.retry import CHECKPOINT_SECONDS, RETRIES, RETRY_SECONDS
 from ..common.timings import stage
 from ..datasets import open_task
+from ..datasets.base import Split
+from ..datasets.further import fingerprint_of, open_further
 from ..datasets.images.transforms import resolve_transform
 from ..engines.kept import KeptEngine
 from ..models.backbone import Backbone
 from ..models.loading import load_entry
-from ..schema import Checkpoint, Group, RunError, RunSpec, canonical_json
+from ..schema import Checkpoint, Group, PlannedSet, RunError, RunRecord, RunSpec, canonical_json
 from ..store import LEASE_SECONDS, Store
 from ..transfer.finetune import EpochReport, TrainingState
 from ..transfer.full import run_full
+from ..transfer.further import Scorer
 from ..transfer.linear import LinearRuns
-from ..transfer.outcome import Inputs, Outcome
+from ..transfer.outcome import Further, Inputs, Outcome
+from ..transfer.upstream import run_upstream
+from .claiming import lacking
+from .kept import kept_file, read_kept
 from .logs import RunLogs
 from .plan import Overwrite, PredictionKind
 
@@ -33,12 +40,12 @@ class RunOptions:
     """Where a run reads and writes, what else it leaves, and which records it leaves as they are.
 
     ``since`` is the date of the command's plan file, in nanoseconds by the clock of the results' file system: a record
-    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds`` is
-    how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often a
-    finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted classes
-    alone, ``save_heads`` whether a probe's trained classifier is; ``retries`` and ``retry_seconds`` say how often, and
-    after how long, a run is tried again that the disk or the network failed; ``logger`` is one of
-    :data:`sparsebench.runs.logs.LOGGERS`.
+    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds``
+    is how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often
+    a finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted
+    classes alone (None: the classes in mode ``upstream``, logits in the others), ``save_heads`` whether a probe's
+    trained classifier is; ``retries`` and ``retry_seconds`` say how often, and after how long, a run is tried again
+    that the disk or the network failed; ``logger`` is one of :data:`sparsebench.runs.logs.LOGGERS`.
     """
 
     results: Path
@@ -46,7 +53,7 @@ class RunOptions:
     cache_dir: Path | None = None
     save_weights: bool = False
     save_heads: bool = True
-    predictions: PredictionKind = "logits"
+    predictions: PredictionKind | None = None
     workers: int | None = None
     overwrite: Overwrite = "failed"
     since: int | None = None
@@ -75,19 +82,19 @@ class Loaded:
 
     def __init__(self) -> None:
         self.engine = KeptEngine()
-        self._checkpoint: Checkpoint | None = None
+        self._of: tuple[Checkpoint, bool] | None = None
         self._backbone: Backbone | None = None
 
-    def backbone(self, checkpoint: Checkpoint) -> Backbone:
-        """Return a checkpoint's backbone, or raise :class:`CheckpointError`."""
-        if self._backbone is None or checkpoint != self._checkpoint:
+    def backbone(self, checkpoint: Checkpoint, *, head: bool = False) -> Backbone:
+        """Return a checkpoint's backbone, perhaps with its head, or raise :class:`CheckpointError`."""
+        if self._backbone is None or self._of != (checkpoint, head):
             self.forget()  # before the next one is read: two may not fit into memory
-            self._backbone, self._checkpoint = load_entry(checkpoint), checkpoint
+            self._backbone, self._of = load_entry(checkpoint, head=head), (checkpoint, head)
         return self._backbone
 
     def forget(self) -> None:
         """Let go of all of it."""
-        self._backbone = self._checkpoint = None
+        self._backbone = self._of = None
         self.engine.clear()
 
 
@@ -100,6 +107,7 @@ class Session:
         self.store = Store(options.results)
         self._inputs: Inputs | None = None
         self._linear: LinearRuns | None = None
+        self._splits: dict[str, Split] = {}  # of further test sets, by fingerprint
 
     def take(self, runs: tuple[RunSpec, ...]) -> None:
         """Note which runs of the group are done next in this process: a probe may fit their seeds together."""
@@ -108,6 +116,7 @@ class Session:
     def forget(self) -> None:
         """Load anew what is shared, when it is next needed: what it was read from has failed."""
         self._inputs = None
+        self._splits.clear()
         self.loaded.forget()
         if self._linear is not None:
             self._linear.forget()
@@ -118,6 +127,8 @@ class Session:
             with stage("load"):
                 self._inputs = self._load(spec)
         inputs, protocol, options = self._inputs, self.group.protocol, self.options
+        if self.group.tests:
+            whole, progress = progress, part(progress, 0.0, 0.7)
         if spec.mode == "full":
             outcome = run_full(
                 inputs,
@@ -128,16 +139,85 @@ class Session:
                 resume=kept.resume,
                 observe=kept.observe,
             )
+        elif spec.mode == "upstream":
+            outcome = run_upstream(
+                inputs,
+                spec,
+                keep_logits=options.predictions == "logits",
+                cache_dir=options.cache_dir,
+                progress=progress,
+                workers=options.workers,
+            )
         else:
             self._linear = self._linear or LinearRuns(protocol, self.group.label, options.cache_dir, options.workers)
             outcome = self._linear.run(inputs, spec, [run.seed for run in self._together], progress)
+        if self.group.tests:
+            found = self._scorer(inputs, self.group.tests).run(spec, outcome.tensors, part(whole, 0.7, 1.0))
+            outcome = replace(outcome, further=found)
         return self._keep(spec, inputs, outcome)
 
+    def finished(self, spec: RunSpec) -> RunRecord | None:
+        """Return a run's finished record if further test sets can be scored by what it kept, and nothing else is to do.
+
+        Raises
+        ------
+        ResultsError
+            If the record is of a newer schema than this version reads.
+        """
+        if self.options.overwrite == "always" or not self.group.tests:
+            return None
+        found = self.store.find(spec)
+        if (
+            found is None
+            or not lacking(found.record, self.group.tests)
+            or kept_file(found.record, self.store.root) is None
+        ):
+            return None
+        return found.record
+
+    def score_again(self, record: RunRecord, progress: Progress) -> tuple[Further, ...]:
+        """Score a finished run on the test sets that it lacks, by the head or network that it kept."""
+        spec = record.spec
+        if self._inputs is None:
+            with stage("load"):
+                self._inputs = self._load(spec)
+        path = kept_file(record, self.store.root)
+        if path is None:
+            raise RunError(f"the head or network of {record.record_key} is gone", "run again")
+        tensors, _ = read_kept(path, record)
+        found = self._scorer(self._inputs, lacking(record, self.group.tests)).run(spec, tensors, progress)
+        return self._trimmed(found)
+
+    def _scorer(self, inputs: Inputs, tests: Sequence[PlannedSet]) -> Scorer:
+        sets = [(planned, self._split(inputs, planned)) for planned in tests]
+        return Scorer(inputs, sets, self.options.cache_dir, self.options.workers)
+
+    def _split(self, inputs: Inputs, planned: PlannedSet) -> Split:
+        """Return the images of a further test set, which must be those of the plan."""
+        if planned.fingerprint not in self._splits:
+            options, data = self.options, inputs.data
+            split = open_further(data, planned.name, planned.source, options.data_dir, options.cache_dir)
+            if fingerprint_of(data.split_sha256, planned.source, split) != planned.fingerprint:
+                raise RunError(
+                    f"the test set {planned.name!r} of {self.group.label} has changed since the plan was made",
+                    "run again",
+                )
+            self._splits[planned.fingerprint] = split
+        return self._splits[planned.fingerprint]
+
+    def _trimmed(self, found: Sequence[Further]) -> tuple[Further, ...]:
+        """Return results with as much of their predictions as the options say."""
+        if self.options.predictions != "classes":
+            return tuple(found)
+        return tuple(replace(one, predictions=one.predictions.without_logits()) for one in found)
+
     def _load(self, spec: RunSpec) -> Inputs:
-        backbone = self.loaded.backbone(self.group.checkpoint)
+        backbone = self.loaded.backbone(self.group.checkpoint, head=self.group.mode == "upstream")
         data = open_task(self.group.task, self.options.data_dir, self.options.cache_dir)
         transform = resolve_transform(backbone.preprocess, data.task, self.group.protocol)
+        own_head = backbone.info.head_sha256 if spec.mode == "upstream" else None
         for what, now, planned in (
+            ("checkpoint's head", own_head, spec.head_sha256),
             ("checkpoint", backbone.info.weights_sha256, spec.weights_sha256),
             ("checkpoint's mask", backbone.info.mask_sha256, spec.mask_sha256),
             ("data set", data.split_sha256, spec.split_sha256),
@@ -166,7 +246,8 @@ class Session:
         predictions = outcome.predictions
         return replace(
             outcome,
-            predictions=predictions if options.predictions == "logits" else predictions.without_logits(),
+            predictions=predictions.without_logits() if options.predictions == "classes" else predictions,
+            further=self._trimmed(outcome.further),
             tensors=None,
             weights_file=file if full else None,
             head_file=None if full else file,

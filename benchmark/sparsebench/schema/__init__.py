@@ -25,12 +25,12 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
+from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
 from .run import (
     VERDICTS,
     Failure,
     FewShotScore,
-    FurtherTest,
     Group,
     MaskProof,
     Numerics,
@@ -43,12 +43,14 @@ from .run import (
     Trial,
     Verdict,
 )
-from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
+from .task import MODES, TRAINED, UPSTREAM, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
     "SCHEMA_VERSION",
+    "TRAINED",
     "UNDERFIT",
+    "UPSTREAM",
     "VERDICTS",
     "Augment",
     "Checkpoint",
@@ -61,6 +63,7 @@ __all__ = [
     "Failure",
     "FewShotScore",
     "FileSource",
+    "FurtherSet",
     "FurtherTest",
     "Grid",
     "Group",
@@ -75,6 +78,7 @@ __all__ = [
     "Numerics",
     "Origin",
     "PlanFile",
+    "PlannedSet",
     "Preprocess",
     "Protocol",
     "RegistryError",

@@ -9,6 +9,7 @@ from pydantic import Field, computed_field, field_validator, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
+from .further import FurtherTest, PlannedSet, by_name
 from .probe import Convergence
 from .task import RECORDED, Metric, Mode, Protocol, Task
 
@@ -106,7 +107,8 @@ class RunSpec(Lenient):
 class Group(Lenient):
     """The runs that share a checkpoint, a task and a mode: one load, one extraction, one record per run.
 
-    A group is all that a worker needs: it carries the registry entries themselves, so no registry is read again.
+    ``tests`` are the further test sets that its runs are scored on. A group is all that a worker needs: it carries the
+    registry entries themselves, so no registry is read again.
     """
 
     checkpoint: Checkpoint
@@ -114,6 +116,7 @@ class Group(Lenient):
     mode: Mode
     protocol: Protocol
     runs: tuple[RunSpec, ...]
+    tests: tuple[PlannedSet, ...] = ()
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -184,15 +187,17 @@ class FewShotScore(Lenient):
 class Scores(Lenient):
     """What a run measured; accuracies are fractions.
 
-    Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train
-    alone, and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1
-    had them as ``chosen_lr`` and so on, which are still read.
-    A few-shot probe's accuracies are the means over the draws of most images per class; ``few_shot`` has them all.
+    Where the protocol chooses, ``val_top1`` and ``val_mean_per_class`` are the chosen point's, trained on train alone,
+    and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1 had
+    them as ``chosen_lr`` and so on, which are still read. ``top5`` is mode ``upstream``'s: the label is among the
+    five largest logits. A few-shot probe's accuracies are the means over the draws of most images per class;
+    ``few_shot`` has them all.
     ``convergence`` is known of linear heads under cross-entropy (``sgd`` and ``lbfgs``).
     """
 
     top1: float
     mean_per_class: float
+    top5: float | None = None
     val_top1: float | None = None
     val_mean_per_class: float | None = None
     best_test: float | None = None
@@ -209,21 +214,6 @@ class Scores(Lenient):
     @classmethod
     def _from_schema_1(cls, data: Any) -> Any:
         return _gathered(data, "chosen", "chosen_")
-
-
-class FurtherTest(Lenient):
-    """What a run scored on a further test set, with the same trained head or network.
-
-    ``fingerprint`` is the set's content: with the run id it identifies the result. Accuracies are fractions.
-    """
-
-    name: str
-    fingerprint: str
-    top1: float
-    mean_per_class: float
-    n_test: int
-    predictions: str | None = None
-    predictions_sha256: str | None = None
 
 
 class MaskProof(Lenient):
@@ -255,8 +245,8 @@ class Origin(Lenient):
 class RunRecord(Lenient):
     """What one run leaves on disk.
 
-    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the
-    seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
+    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets by name. ``stages`` are
+    the seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
     runs of a group share counts for the run that did it, but fits that served several runs for each of them equally, as
     in ``seconds``. ``origin`` is that of a record from a bundle; None where it was run here.
     """
@@ -265,7 +255,7 @@ class RunRecord(Lenient):
     status: Status
     spec: RunSpec
     scores: Scores | None = None
-    tests: tuple[FurtherTest, ...] = ()
+    tests: dict[str, FurtherTest] = Field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
     mask_proof: MaskProof | None = None
     failure: Failure | None = None
@@ -280,6 +270,11 @@ class RunRecord(Lenient):
     started: str
     environment: dict[str, str] = Field(default_factory=dict)
     origin: Origin | None = None
+
+    @field_validator("tests", mode="before")
+    @classmethod
+    def _tests_by_name(cls, value: Any) -> Any:
+        return by_name(value)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

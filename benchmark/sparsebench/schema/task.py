@@ -22,15 +22,18 @@ from pydantic import (
 from .base import Strict
 from .checkpoint import Sha256
 from .errors import nearest
+from .further import FurtherSet, check_names
 
-Mode = Literal["linear", "full"]
+Mode = Literal["linear", "full", "upstream"]
 Metric = Literal["top1", "mean_per_class"]
 Rate = Annotated[float, Field(strict=True, ge=0)]
 PositiveRate = Annotated[float, Field(strict=True, gt=0)]
 Number = Annotated[float, Field(strict=True)]
 Natural = Annotated[int, Field(strict=True, ge=0)]
 Count = Annotated[int, Field(strict=True, gt=0)]
-MODES: tuple[Mode, ...] = ("linear", "full")
+MODES: tuple[Mode, ...] = ("linear", "full", "upstream")
+TRAINED: tuple[Mode, ...] = ("linear", "full")
+"""The modes that train something on a task; ``upstream`` tests a checkpoint's own head on its own task."""
 
 _SGD_FIELDS = (
     "optimizer", "lr", "momentum", "nesterov", "weight_decay", "batch_size", "epochs", "milestones", "gamma",
@@ -158,8 +161,12 @@ class Task(Strict):
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
     ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
-    run. ``clusters`` says which test images come from one source. ``limit`` is how many images of each split are used,
-    after these checks; all without one.
+    run. ``clusters`` says which test images come from one source. ``tests`` are further test sets of the same classes,
+    by name. ``limit`` is how many images of each split are used, after these checks; all without one.
+
+    ``upstream`` names the upstream data sets (see :class:`.checkpoint.Upstream`) whose networks this is the own task
+    of, the one that published accuracies are about first. Such a task has test images alone, is run in mode
+    ``upstream`` alone, and ``published_images`` is how many its published test set has.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="its name; by default that of the file")
@@ -191,10 +198,20 @@ class Task(Strict):
     overrides: dict[Mode, dict[str, Any]] = Field(
         default_factory=dict, description="settings of the protocol that this task replaces, by mode"
     )
+    tests: dict[str, FurtherSet] = Field(
+        default_factory=dict, description="further test sets of the same classes, by name"
+    )
     licence: str | None = Field(default=None, description="licence of the images, as far as it is stated")
     source: str | None = Field(default=None, description="where the images are from")
     notes: str | None = Field(default=None, description="anything a reader should know")
     limit: int | None = Field(strict=True, default=None, gt=0, description="use at most this many images of each split")
+    upstream: tuple[str, ...] = Field(
+        default=(),
+        description="upstream data sets whose networks this is the own task of; then it has test images alone",
+    )
+    published_images: int | None = Field(
+        strict=True, default=None, gt=0, description="number of images of the published test set"
+    )
 
     def with_limit(self, limit: int) -> Task:
         """Return the task with at most so many images of each split, under a name that says so."""
@@ -203,6 +220,13 @@ class Task(Strict):
     def without_limit(self) -> Task:
         """Return the task that :meth:`with_limit` was called of."""
         return self.model_copy(update={"id": self.id.removesuffix(f"{_LIMIT}{self.limit}"), "limit": None})
+
+    @field_validator("tests")
+    @classmethod
+    def _names_of_tests(cls, value: dict[str, FurtherSet]) -> dict[str, FurtherSet]:
+        if value:
+            check_names(value)
+        return value
 
     @field_validator("overrides")
     @classmethod
@@ -214,6 +238,8 @@ class Task(Strict):
 
 def _check_overrides(mode: Mode, overrides: dict[str, Any]) -> None:
     """Raise a ValueError for an override that no protocol of the mode has, or of a value that SGD's can't take."""
+    if mode not in TRAINED:
+        raise ValueError(f"{mode} mode trains nothing: it has no settings")
     own = settings_of("sgd" if mode == "linear" else None)
     others = _settings_of_any_probe() if mode == "linear" else set()
     for name in overrides:
@@ -377,6 +403,11 @@ class Protocol(Strict):
 
     @model_validator(mode="after")
     def _fields_of_its_probe(self) -> Protocol:
+        if self.mode not in TRAINED:
+            for name, field in type(self).model_fields.items():
+                if name not in ("name", "mode", "source") and getattr(self, name) != field.default:
+                    raise ValueError(f"{self.mode} mode trains nothing: it has no {name!r}")
+            return self
         if _trains(self.probe):
             for name in ("lr", "epochs"):
                 if getattr(self, name) <= 0:
@@ -405,6 +436,8 @@ class Protocol(Strict):
         microbatch that takes the whole batch changes nothing. Where something is chosen on validation, or the best
         epoch on test is recorded, ``select_by`` is the metric that it is chosen by.
         """
+        if self.mode not in TRAINED:
+            return {}
         unset = {name for name in _OPTIONAL if getattr(self, name) is None}
         if self.microbatch is not None and self.microbatch >= self.batch_size:
             unset.add("microbatch")
@@ -436,6 +469,10 @@ class Protocol(Strict):
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of a 0-based epoch."""
         return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
+
+
+UPSTREAM = Protocol(name="upstream", mode="upstream")
+"""The protocol of mode ``upstream``: there is nothing to set."""
 
 
 class SuiteMode(Strict):
@@ -472,6 +509,14 @@ class Suite(Strict):
         default=(), description="ids of the checkpoints that it selects; by default all of its architectures"
     )
     modes: dict[Mode, SuiteMode] = Field(description="protocol and seeds by mode")
+
+    @field_validator("modes")
+    @classmethod
+    def _trained(cls, value: dict[Mode, SuiteMode]) -> dict[Mode, SuiteMode]:
+        for mode in value:
+            if mode not in TRAINED:
+                raise ValueError(f"{mode!r} is no mode of a suite: it tests checkpoints on their own tasks")
+        return value
 
     def protocol_of(self, mode: Mode, *, own_task: bool) -> str:
         """Return the name of the protocol that the suite's own tasks, or others, are run with in a mode."""

@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "accuracy": "number",  # the task's metric on test: the headline
     "top1": "number",
     "mean_per_class": "number",
+    "top5": "number",  # in mode upstream
     "val_accuracy": "number",  # the task's metric on validation, where the protocol holds data out
     "best_test": "number",
     "chosen": "text",  # the hyperparameters that were chosen on validation: lr=0.01 weight_decay=0.0005
@@ -97,6 +98,7 @@ FRACTIONS: tuple[str, ...] = (
     "accuracy",
     "top1",
     "mean_per_class",
+    "top5",
     "val_accuracy",
     "best_test",
     "few_shot_1",

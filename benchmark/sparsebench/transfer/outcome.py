@@ -10,7 +10,7 @@ from ..datasets import TaskData
 from ..datasets.images.transforms import Transform
 from ..engines.kept import KeptEngine
 from ..models.backbone import Backbone
-from ..schema import MaskProof, Scores, Trial
+from ..schema import FurtherTest, MaskProof, Scores, Trial
 from ..store import Predictions
 
 if TYPE_CHECKING:
@@ -28,6 +28,14 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Further:
+    """What a run scored and predicted on a further test set."""
+
+    test: FurtherTest
+    predictions: Predictions
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run gives.
 
@@ -35,6 +43,8 @@ class Outcome:
     ----------
     scores, predictions, mask_proof, trials
         As in the run's record.
+    further : tuple of Further
+        What it gives on further test sets.
     feature_seconds, features_cached
         Linear mode: how long the features took, and whether all were cached.
     shared_seconds : float
@@ -49,6 +59,7 @@ class Outcome:
     predictions: Predictions
     mask_proof: MaskProof | None = None
     trials: tuple[Trial, ...] = ()
+    further: tuple[Further, ...] = ()
     feature_seconds: float | None = None
     features_cached: bool | None = None
     shared_seconds: float = 0.0

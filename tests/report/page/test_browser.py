@@ -111,7 +111,8 @@ def test_columns_sort_both_ways_and_say_so(open_tab) -> None:
     assert tab.page.get_attribute(f"{head} >> nth=0", "aria-sort") == "ascending"
     assert tab.page.evaluate(values) == found[::-1]
     tab.page.click(".board th[data-sort=name] button >> nth=0")
-    assert tab.names() == sorted(tab.names())
+    numbers = [int(name.rpartition("_v")[2].partition("_")[0]) for name in tab.names() if ".gmp_" in name]
+    assert numbers == [1, 10]  # as people count
 
 
 def test_an_address_gives_the_same_view_again(open_tab) -> None:
@@ -138,15 +139,15 @@ def test_a_link_to_a_checkpoint_opens_its_section(open_tab) -> None:
 
 def test_hovering_says_what_a_mark_a_layer_and_a_pair_is(open_tab) -> None:
     tab = open_tab()
-    mark = tab.page.locator(".board .plot .mark").last
+    mark = tab.page.locator(".board .plot").first.locator(".mark").last
     mark.hover(force=True)
     row = mark.get_attribute("data-row")
     name = tab.page.get_attribute(f".board tr[data-row='{row}'] th", "data-v")
     assert name in tab.page.inner_text("#tip")
     assert "Mean accuracy" in tab.page.inner_text("#tip")
     tab.page.click(".wins summary >> nth=0")
-    box = tab.page.locator(".matrix").first.bounding_box()
-    tab.page.mouse.move(box["x"] + box["width"] - 8, box["y"] + 8)
+    matrix = tab.page.locator(".matrix").first
+    matrix.hover(position={"x": matrix.bounding_box()["width"] - 8, "y": 8})
     assert "more accurate than" in tab.page.inner_text("#tip")
     tab.page.evaluate("location.hash = '#c-resnet50.dense'")
     tab.page.locator("[id='c-resnet50.dense'] .layers").hover(position={"x": 60, "y": 50})

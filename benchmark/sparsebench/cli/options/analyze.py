@@ -26,7 +26,18 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     what.add_argument("--json", action="store_true", help="print JSON; numbers are fractions, counts or nats")
     what.add_argument(
-        "--figures", type=path, metavar="DIR", help="write reliability diagrams and changes by class there"
+        "--figures",
+        type=path,
+        metavar="DIR",
+        help="write reliability diagrams, changes by class, confusion, and the images of exemplars there",
+    )
+    what.add_argument(
+        "--cka",
+        action="store_true",
+        help="compare the features, too, stage by stage (linear CKA); needs both checkpoints and the images",
+    )
+    what.add_argument(
+        "--data", dest="data_dir", type=path, metavar="DIR", help="where data sets live (default: $SPARSEBENCH_DATA)"
     )
     closer = command.add_argument_group("more selectors (needed where the results have several)")
     several(

@@ -77,7 +77,8 @@ def add_selection(
             help="a registered task, a folder of images, or a task file" if suite else "a task's id",
         )
     if runs:
-        several(first, "--mode", metavar="NAME", help="linear (frozen features) or full (finetuning)")
+        modes = "linear (frozen features), full (finetuning) or upstream (the checkpoint's own head on its own task)"
+        several(first, "--mode", metavar="NAME", help=modes)
     if suite:
         first.add_argument(
             "--suite",

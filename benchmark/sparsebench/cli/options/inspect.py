@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .common import add_command, add_format, add_json, add_offline, add_own_files
+from .common import add_command, add_device, add_format, add_json, add_offline, add_own_files
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -16,4 +16,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_format(what)
     add_json(what)
     add_offline(what)
+    claim = command.add_argument_group("whether its published accuracy holds")
+    claim.add_argument(
+        "--verify", action="store_true", help="test its own head on its own task, whose images lie in --data"
+    )
+    claim.add_argument(
+        "--task", metavar="ID", help="that task, where the checkpoint doesn't say what it was trained on"
+    )
+    add_device(claim)
     add_own_files(command)

@@ -46,6 +46,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="change settings of the mode that --mode or --probe names, such as lr=0.01",
     )
     closer.add_argument("--limit", type=positive, metavar="N", help="at most N images of each split, for a quick look")
+    several(
+        closer,
+        "--shift",
+        metavar="NAME[:SEVERITY]",
+        help="further test images, also for finished runs: corruptions, fog:3, a test set of the tasks, or tests (all)",
+    )
     _add_way(command)
     own = add_own_files(command)
     add_format(own)
@@ -92,8 +98,7 @@ def _add_kept(command: argparse.ArgumentParser) -> None:
     kept.add_argument(
         "--predictions",
         choices=("logits", "classes"),
-        default="logits",
-        help="of each test image: logits and class, or the class alone (default: logits)",
+        help="of each test image: logits and class, or the class alone (default: logits; classes in mode upstream)",
     )
     kept.add_argument("--logger", metavar="NAME", help="log trainings to tensorboard or wandb, too")
 

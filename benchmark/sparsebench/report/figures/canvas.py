@@ -116,11 +116,12 @@ class Layout:
     panel_height: float
     legend_rows: int
     below: float = _BELOW
+    gap: float = _GAP_Y
 
     @property
     def height(self) -> float:
         """Height of the whole figure."""
-        panels = self.rows * self.panel_height + (self.rows - 1) * _GAP_Y
+        panels = self.rows * self.panel_height + (self.rows - 1) * self.gap
         return _TOP + panels + self.below + self.legend_height + 0.06
 
     @property
@@ -144,6 +145,8 @@ class Canvas:
         The legend's entries, to reserve their space.
     left, right, below : float
         Inches left and right of the panels, and below them.
+    gap : tuple of float
+        Inches between panels, horizontally and vertically.
     """
 
     def __init__(
@@ -156,16 +159,17 @@ class Canvas:
         left: float = _LEFT,
         right: float = _RIGHT,
         below: float = _BELOW,
+        gap: tuple[float, float] = (_GAP_X, _GAP_Y),
     ) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self._left = left
+        self._left, self._gap = left, gap
         self.legend_columns = _legend_columns(labels, width)
         rows = math.ceil(panels / columns)
         legend_rows = math.ceil(len(labels) / self.legend_columns) if labels else 0
-        self.layout = Layout(width, rows, columns, panel_height, legend_rows, below)
-        self._panel_width = (width - left - right - (columns - 1) * _GAP_X) / columns
+        self.layout = Layout(width, rows, columns, panel_height, legend_rows, below, gap[1])
+        self._panel_width = (width - left - right - (columns - 1) * gap[0]) / columns
         self.figure = Figure(figsize=(width, self.layout.height))
         FigureCanvasAgg(self.figure)
         self.axes = [self._panel(i) for i in range(panels)]
@@ -202,8 +206,8 @@ class Canvas:
     def _panel(self, index: int) -> Any:
         row, column = divmod(index, self.layout.columns)
         width = self._panel_width
-        left = self._left + column * (width + _GAP_X)
-        top = _TOP + row * (self.layout.panel_height + _GAP_Y)
+        left = self._left + column * (width + self._gap[0])
+        top = _TOP + row * (self.layout.panel_height + self._gap[1])
         bottom = self.layout.height - top - self.layout.panel_height
         x, y = self.layout.width, self.layout.height
         return self.figure.add_axes((left / x, bottom / y, width / x, self.layout.panel_height / y))

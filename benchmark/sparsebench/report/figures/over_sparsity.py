@@ -75,7 +75,7 @@ def _drawn(statistics: Aggregate, scale: float) -> Iterator[Picture | None]:
 
 
 def relative_error_figure(statistics: Aggregate, name: str = "relative_error", scale: float = 1.0) -> Picture | None:
-    """Draw the mean relative error increase over sparsity, a panel a group, with 95 % intervals.
+    """Draw the mean relative error increase over sparsity, one panel per group, with 95 % intervals.
 
     The dense reference is the zero line; dense twins are hollow markers at sparsity 0, N:M patterns are stars. Entries
     that lack a task or a reference are left out; None if nothing remains.
@@ -117,7 +117,7 @@ def _scopes(statistics: Aggregate) -> str:
 
 
 def accuracy_figure(statistics: Aggregate, name: str = "accuracy", scale: float = 1.0) -> Picture | None:
-    """Draw the accuracy over sparsity, a panel a task, of one group; None if it has no sparse entry.
+    """Draw the accuracy over sparsity, one panel per task, of one group; None if it has no sparse entry.
 
     Bars are the standard deviation over seeds; the dashed line is the dense reference.
     """

@@ -24,7 +24,7 @@ _WIDTH, _PAGE = 3.5, 7.0  # inches
 
 
 def upstream_figure(statistics: Aggregate, name: str = "upstream", scale: float = 1.0) -> Picture | None:
-    """Draw mean transfer accuracy over upstream top-1, a panel a group; None if fewer than two entries are known."""
+    """Draw mean transfer accuracy over upstream top-1, by group; None if fewer than two entries are known."""
     groups = [group for group, part in statistics.groups() if len(_known(part)) > 1]
     parts = [_only_known(part) for _, part in statistics.groups() if len(_known(part)) > 1]
     if not groups:
@@ -48,7 +48,7 @@ def upstream_figure(statistics: Aggregate, name: str = "upstream", scale: float 
 
 
 def upstream_by_task(statistics: Aggregate, name: str = "upstream_by_task", scale: float = 1.0) -> Picture | None:
-    """Draw accuracy over upstream top-1, a panel a task, of one group; None if fewer than two entries are known."""
+    """Draw accuracy over upstream top-1, one panel per task, of one group; None if fewer than two entries are known."""
     if len(_known(statistics)) < 2:
         return None
     statistics = _only_known(statistics)

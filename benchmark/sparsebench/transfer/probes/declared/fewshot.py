@@ -37,5 +37,6 @@ FEWSHOT = Probe(
     fit="sparsebench.transfer.probes.fewshot:fit_seeds",
     settings=FewShotSettings,
     protocol="fewshot-linear",
+    keeps_head=False,
     place=5,
 )

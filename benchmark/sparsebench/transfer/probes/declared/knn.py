@@ -47,5 +47,6 @@ KNN = Probe(
     settings=KNNSettings,
     protocol="knn-linear",
     seeded=False,
+    keeps_head=False,
     place=4,
 )

