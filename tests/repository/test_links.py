@@ -13,6 +13,8 @@ GENERATED = {"reference/cli.md", "reference/yaml.md"}
 PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "LICENSES.md",
     *sorted((ROOT / "results").glob("*/README.md")),
     *sorted(DOCS.rglob("*.md")),
 ]
