@@ -58,7 +58,7 @@ class RunKeywords(Computing, total=False):
     overwrite: Overwrite
     save_weights: bool
     save_heads: bool
-    predictions: PredictionKind
+    predictions: PredictionKind | None
     workers: int | None
     checkpoint_seconds: float
     retries: int

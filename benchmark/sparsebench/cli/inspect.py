@@ -5,26 +5,58 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import extensions
+from ..schema import InputError
 from .listing import columns
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+    from ..runs.verifying import Verification
+    from ..schema import Checkpoint, Task
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print a checkpoint's description, as text or JSON."""
+    """Print a checkpoint's description, as text or JSON; 1 if its published accuracy was tested and doesn't hold."""
     from ..models.entries import find_entry
     from ..registry import load_registry
     from ..runs.prefetch import fetch_missing
 
     registry = load_registry(arguments.registry, arguments.tasks_dir, arguments.data)
     entry = find_entry(arguments.checkpoint, registry, arguments.arch, extensions.resolve("formats", arguments.format))
+    task = _own_task(entry, registry, arguments)
     fetch_missing(entry, offline=arguments.offline)
     from ..models.describe import describe  # it loads torch, which a wrong name doesn't need
 
     document = describe(entry)
+    verification = None if task is None else _verified(entry, task, arguments)
+    if verification is not None:
+        document["verification"] = verification.to_json()
     print(json.dumps(document, indent=2) if arguments.json else render(document))
-    return 0
+    return int(verification is not None and verification.contradicts)
+
+
+def _own_task(entry: Checkpoint, registry: Registry, arguments: argparse.Namespace) -> Task | None:
+    """Return the task that the checkpoint's head is tested on; None where that isn't asked for."""
+    if not arguments.verify:
+        if arguments.task is not None:
+            raise InputError("--task is what --verify tests on", "add --verify")
+        return None
+    from ..runs.own_tasks import own_task
+
+    return own_task(entry, registry, arguments.task)
+
+
+def _verified(entry: Checkpoint, task: Task, arguments: argparse.Namespace) -> Verification:
+    from ..common.paths import cache_dir, datasets_dir
+    from ..runs.verifying import verify
+    from ..schema import Numerics
+    from .display import Bar
+
+    numerics = Numerics(device=arguments.device, threads=arguments.threads)
+    with Bar("testing the head", total=1) as bar:
+        return verify(entry, task, arguments.data or datasets_dir(), cache_dir(), numerics, bar.update)
 
 
 def render(document: dict[str, Any]) -> str:
@@ -41,6 +73,7 @@ def render(document: dict[str, Any]) -> str:
             document["reference"] or (document["twin_of"] and f"dense twin of {document['twin_of']}") or "none",
         ],
         ["upstream", _upstream(upstream)],
+        *([["verified", document["verification"]["verdict"]]] if "verification" in document else []),
         ["file", f"{document['file']} (format {document['format']})"],
         ["sha256", document["sha256"]],
         ["size", _size(document)],

@@ -120,7 +120,7 @@ def _tasks(registry: Registry, arguments: argparse.Namespace) -> Entries:
                 "suites": [s.id for s in registry.suites.values() if t.id in s.tasks],
                 "classes": t.classes,
                 "trainval": both or None,
-                "test": sizes.get("test"),
+                "test": sizes.get("test", t.published_images),
                 "metric": t.metric,
                 "loader": t.loader,
                 "title": t.title,

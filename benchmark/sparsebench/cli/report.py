@@ -18,6 +18,7 @@ from ..registry.names import method_id
 from ..registry.patterns import known_only
 from ..report import bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..report.aggregate import aggregate
+from ..report.further import Further
 from ..report.leaderboard import leaderboard_of
 from ..report.page import Layer, Network
 from ..schema import InputError
@@ -50,6 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
     files = write_report(
         table, arguments.out, comparison, say, bench, registry, more, predictions, arguments.width, arguments.format,
         page, *(({}, {}) if page is None else (networks(), environments(arguments.results))),
+        further=Further.of(arguments.results),
     )  # fmt: skip
     if arguments.json:
         board = leaderboard_of(aggregate(table, registry, predictions), more)

@@ -55,7 +55,8 @@ def _assert_counts(data: TaskData) -> None:
     task = data.task
     found = {str(name): len(split) for name, split in data.splits.items()}
     assert_numbers(task, len(data.classes), found | {"trainval": found["train"] + found["val"]})
-    for name, split in (("train", data.train), ("test", data.test)):
+    needed = (("test", data.test),) if task.upstream else (("train", data.train), ("test", data.test))
+    for name, split in needed:
         if len(split) == 0:
             raise DatasetError(
                 f"task {task.id!r}: no {name} images", hint="a task needs images to learn from and to test"

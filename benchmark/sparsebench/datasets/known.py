@@ -16,16 +16,17 @@ EMBEDDED = frozenset({"digits", "glyphs", "textures"})
 
 @dataclass(frozen=True)
 class KnownTask:
-    """A task, the fingerprint of its data, and how many validation images it has."""
+    """A task, the fingerprint of its data, and how many validation images and classes it has."""
 
     task: Task
     split_sha256: str
     n_val: int
+    n_classes: int
 
     @classmethod
     def of(cls, data: TaskData) -> KnownTask:
         """Return what is known of data that has been opened."""
-        return cls(data.task, data.split_sha256, len(data.val))
+        return cls(data.task, data.split_sha256, len(data.val), len(data.classes))
 
 
 def registered(task: Task) -> KnownTask | None:
@@ -37,8 +38,9 @@ def registered(task: Task) -> KnownTask | None:
         task.loader not in EMBEDDED
         or task.limit is not None
         or task.split_sha256 is None
+        or task.classes is None
         or "val" not in (task.sizes or {})
     ):
         return None
     assert task.sizes is not None  # noqa: S101 - it holds val
-    return KnownTask(task, task.split_sha256, task.sizes["val"])
+    return KnownTask(task, task.split_sha256, task.sizes["val"], task.classes)

@@ -24,6 +24,8 @@ LOADERS: dict[str, tuple[str, str]] = {
     "textures": ("sources.embedded.textures", "open_textures"),
     "imagefolder": ("sources.imagefolder", "open_imagefolder"),
     "torchvision": ("sources.torchvision_sets", "open_torchvision"),
+    "hub": ("sources.hub", "open_hub"),
+    "wordnet": ("sources.wordnet", "open_wordnet"),
     **dict.fromkeys(LAYOUTS, ("sources.published", "open_published")),
 }
 """What a task's ``loader`` may be: the module here and its function, imported when first used."""

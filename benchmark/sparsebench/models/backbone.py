@@ -18,11 +18,12 @@ class BackboneInfo:
     """What is known about a loaded backbone.
 
     ``weights_sha256`` and ``mask_sha256`` are content hashes of the backbone alone (without the head): whatever the
-    file is called, equal backbones have equal hashes. ``mask_source`` is ``file`` (the file's own masks), ``zeros``
-    (where weights are zero), ``file+zeros`` (some layers have the one, some the other) or ``none`` (dense).
-    ``files`` are all that were read: the checkpoint's own, first, and the one that it derives from or completes.
-    ``packed_bytes`` is the backbone's size by :func:`sparsebench.models.sparsity.packed_bytes`. ``weights_taken`` names
-    the set of weights where the file has several, and ``prefix_removed`` what was taken out of its tensors' names.
+    file is called, equal backbones have equal hashes. ``head_sha256`` is the head's, None where there is none.
+    ``mask_source`` is ``file`` (the file's own masks), ``zeros`` (where weights are zero), ``file+zeros`` (some
+    layers have the one, some the other) or ``none`` (dense). ``files`` are all that were read: the checkpoint's
+    own, first, and the one that it derives from or completes. ``packed_bytes`` is the backbone's size by
+    :func:`sparsebench.models.sparsity.packed_bytes`. ``weights_taken`` names the set of weights where the file has
+    several, and ``prefix_removed`` what was taken out of its tensors' names.
     """
 
     checkpoint: Checkpoint
@@ -37,6 +38,7 @@ class BackboneInfo:
     unused_keys: tuple[str, ...]
     weights_sha256: str
     mask_sha256: str
+    head_sha256: str | None
     sparsity: SparsityReport
     packed_bytes: int
     files: tuple[Path, ...]

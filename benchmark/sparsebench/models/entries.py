@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """Stands for the format that a file is recognised as."""
 
-FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors"})
+FILE_SUFFIXES = frozenset({".pth", ".pt", ".ckpt", ".tar", ".gz", ".index", ".bin", ".safetensors", ".onnx"})
 """Endings of checkpoint files; with one of them a name that is not registered is meant as a path."""
 
 

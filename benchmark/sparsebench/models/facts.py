@@ -30,7 +30,7 @@ from ..schema.base import Lenient
 if TYPE_CHECKING:
     from .backbone import Backbone
 
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 """Raised when a change of what reads, checks or counts a checkpoint can change a fact; older ones are not used then."""
 
 EMBEDDED = "weights/facts.json"
@@ -41,7 +41,7 @@ _LABELS = {
     "id", "variant", "reference", "twin_of", "replicate", "upstream", "training", "licence", "source", "notes", "file",
     "base",
 }  # fmt: skip
-_SINGLE = frozenset({".pth", ".pt", ".safetensors", ".bin"})  # endings of checkpoints that are one file
+_SINGLE = frozenset({".pth", ".pt", ".safetensors", ".bin", ".onnx"})  # endings of checkpoints that are one file
 _KIND = "facts"
 
 
@@ -58,6 +58,7 @@ class Facts(Lenient):
 
     ``many_unheld`` says that more weights of a sparse checkpoint are zero without a mask than chance leaves.
     ``layers`` are the prunable ones, from input to output; none in facts that an older version kept.
+    ``classes`` and ``head_sha256`` are the head's, None where the file has none.
     """
 
     arch: str
@@ -70,6 +71,8 @@ class Facts(Lenient):
     packed_bytes: int
     preprocess: Preprocess
     layers: tuple[LayerFact, ...] = ()
+    classes: int | None = None
+    head_sha256: str | None = None
 
     @classmethod
     def of(cls, backbone: Backbone) -> Facts:
@@ -90,6 +93,8 @@ class Facts(Lenient):
             layers=tuple(
                 LayerFact(name=layer.name, weights=layer.weights, held=layer.held) for layer in info.sparsity.layers
             ),
+            classes=info.num_classes,
+            head_sha256=info.head_sha256,
         )
 
 

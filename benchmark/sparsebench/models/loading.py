@@ -60,6 +60,8 @@ def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
         found = masks_of(fitted, checkpoint.exempt, path)
     report = hold(fitted, found, checkpoint.exempt)
     check(checkpoint, model, report, fitted.head_names)
+    own_head = {name: value for name, value in model.state_dict().items() if name in fitted.head_keys}
+    head_sha256 = None if fitted.classes is None else state_sha256(own_head)
     if fitted.classes is not None and not head:
         backbones.remove_head(model, fitted.architecture)
         found = found.only(dict(model.named_parameters()))
@@ -79,6 +81,7 @@ def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
         unused_keys=raw.unused,
         weights_sha256=state_sha256(body),
         mask_sha256=masks.sha256(body_masks),
+        head_sha256=head_sha256,
         sparsity=report,
         packed_bytes=sparsity.packed_bytes(body, body_masks),
         files=tuple(files),

@@ -11,6 +11,8 @@ from typing import Any
 from .. import extensions
 from ..schema import (
     MODES,
+    TRAINED,
+    UPSTREAM,
     DatasetError,
     InputError,
     Mode,
@@ -34,7 +36,8 @@ class Selection:
     the probe of the suite's protocol. ``replicates`` are numbers of upstream trainings, or ``all``: by default 0.
     ``settings`` change the protocol of the one mode that is run (see
     :mod:`.protocols`); ``microbatch`` changes full mode's. ``format`` is that of checkpoint files, ``limit`` how many
-    images of each split are used. With ``references``, the checkpoints that the selected ones are compared with are
+    images of each split are used. ``shifts`` are further test sets: corruptions, or names that tasks give theirs (see
+    :mod:`.shifts`). With ``references``, the checkpoints that the selected ones are compared with are
     selected, too.
     """
 
@@ -53,21 +56,24 @@ class Selection:
     microbatch: int | None = None
     format: str = "auto"
     limit: int | None = None
+    shifts: Sequence[str] = ()
     references: bool = False
 
 
 def select_modes(names: Sequence[str], suite: Suite) -> list[Mode]:
-    """Return the modes of a selection: all of the suite's, or those named."""
+    """Return the modes of a selection: all of the suite's, or those named; ``upstream`` needs no suite."""
     for name in names:
         if name not in MODES:
             raise UnknownNameError("mode", name, MODES)
-        if name not in suite.modes:
+        if name in TRAINED and name not in suite.modes:
             raise InputError(f"suite {suite.id!r} has no mode {name!r}", f"it has: {', '.join(suite.modes)}")
     return [mode for mode in MODES if mode in (names or suite.modes)]
 
 
 def task_protocols(mode: Mode, task: Task, selection: Selection, registry: Registry, suite: Suite) -> list[Protocol]:
     """Return a task's protocols with its overrides and the asked-for settings: one, or one per probe asked for."""
+    if mode not in TRAINED:
+        return [UPSTREAM]
     own = suite.protocol_of(mode, own_task=task.id in suite.tasks and task == registry.tasks[task.id])
     names = select_protocols(mode, selection.probes, registry, own)
     overrides, settings = task.overrides.get(mode, {}), selection.settings

@@ -1,10 +1,11 @@
 """Runs to cells (mean and spread over seeds), and cells to one line per checkpoint: means, relative error, ranks.
 
 Only like is averaged with like: a *group* is what shares suite, architecture, mode, probe and protocol. Failed runs are
-counted but not averaged. Checkpoints, tasks and protocols are distinguished by content (:mod:`.contents`); a suite is
-looked up in the registry. Where runs of a group were computed in several ways (device, precision, engine, threads),
-each seed of a cell counts once, computed in the group's commonest way where there is one, and a cell that mixes ways
-says so. Replicates of one upstream training are one entry, whose name is that of replicate 0.
+counted but not averaged. Runs in mode ``upstream`` aren't transfer: :mod:`.own_task` has them. Checkpoints, tasks and
+protocols are distinguished by content (:mod:`.contents`); a suite is looked up in the registry. Where runs of a group
+were computed in several ways (device, precision, engine, threads), each seed of a cell counts once, computed in the
+group's commonest way where there is one, and a cell that mixes ways says so. Replicates of one upstream training are
+one entry, whose name is that of replicate 0.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.metrics import Sample, mean
 from ..registry import load_tasks
-from ..schema import MODES, UNDERFIT
-from .contents import LABELS, by_content
+from ..schema import MODES, UNDERFIT, VERDICTS
+from .contents import LABELS, by_content, transfer_only
 from .intervals import INTERVAL_COLUMNS, Entry, Kept, Run, group_intervals, sample_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
     "missing",
     "underfit",
     "reference_ran",
+    "verdict",
     "note",
 )
 
@@ -154,7 +156,7 @@ def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
     """Return the statistics of runs whose names agree with their contents; see :func:`aggregate`."""
     import pandas as pd
 
-    runs = runs.copy()
+    runs = transfer_only(runs).copy()
     runs[list(GROUP)] = runs[list(GROUP)].astype("string").fillna("")
     runs = counted_once(runs)
     runs["entry"] = entries_of(runs)
@@ -244,9 +246,13 @@ def _integers(series: pd.Series) -> list[int | None]:
 
 
 def _labels(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return what is known about a checkpoint: of each column the value that its latest run knows."""
+    """Return what is known about a checkpoint: of each column the value that its latest run knows.
+
+    ``verdict`` is the least that is known of any of its finished runs that are from bundles.
+    """
     latest = rows.sort_values(["started", "run_id"], na_position="first")
-    values = {}
+    verdicts = rows.loc[rows["status"] == "ok", "verdict"].dropna()
+    values: dict[str, Any] = {"verdict": min(verdicts, key=VERDICTS.index, default="")}
     for name in LABELS:
         known = latest[name].dropna()
         values[name] = known.iloc[-1] if len(known) else (math.nan if name in _NUMBERS else "")

@@ -19,7 +19,7 @@ from ..registry import load_tasks
 from ..schema import InputError, ResultsError
 from ..store import read_results
 from ..store.classes import classes_reader
-from .contents import by_content
+from .contents import by_content, transfer_only
 from .sides import finished, once_per_seed
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def read_candidates(
     ResultsError
         If there is nothing of the kind.
     """
-    runs = finished(by_content(read_results(results), load_tasks()))
+    runs = transfer_only(finished(by_content(read_results(results), load_tasks())))
     if tasks:
         runs = runs[[any(fnmatchcase(task, pattern) for pattern in tasks) for task in runs["task"]]]
     for column, values in (how or {}).items():

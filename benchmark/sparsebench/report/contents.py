@@ -77,6 +77,11 @@ def by_content(runs: pd.DataFrame, registry: Registry) -> pd.DataFrame:
     return runs
 
 
+def transfer_only(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of a tidy table that are results of transfer: not those on checkpoints' own tasks."""
+    return runs[runs["mode"] != "upstream"]
+
+
 def _text(series: pd.Series) -> pd.Series:
     return series.astype("string").fillna("")
 

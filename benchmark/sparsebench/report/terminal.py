@@ -12,6 +12,7 @@ from ..registry import Registry, load_tasks
 from ..schema.text import printable
 from .aggregate import GROUP, Aggregate, entries_of, kept_of, statistics_of
 from .contents import by_content
+from .own_task import OwnTask, own_task_rows, own_task_tables, own_task_values
 from .style import UNDERFIT_CAPTION, group_title, seed_caption
 from .tables import IMAGE_BOUND, INTERVAL_OVER, RANKS, Field, Table, build_table
 
@@ -66,11 +67,12 @@ def render_terminal(
         captions.append(seed_caption(group["probe"]))
         scopes |= dict.fromkeys(chosen.loc[chosen["relative_error_high"] > chosen["relative_error_low"], "scope"])
         parts.append(_draw(table, columns, colour) + "".join(f"{note}\n" for note in _notes(chosen, commands)))
+    own = render_tables(own_task_tables(_own(frame, keys, registry)), width=columns, colour=colour)
     if not parts:
-        return "No results yet.\n"
+        return own or "No results yet.\n"
     caption = " ".join(dict.fromkeys(captions))
     interval = f"; [95 % interval over {', or over '.join(scopes)}]" if scopes else ""
-    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds{interval}. {caption}\n"
+    return "\n".join(parts) + f"\nPercent, mean ± sd over seeds{interval}. {caption}\n" + (f"\n{own}" if own else "")
 
 
 def closing_rows(
@@ -82,7 +84,8 @@ def closing_rows(
 ) -> list[dict[str, Any]]:
     """Return the closing table of a run as values: a row per checkpoint and group, with its ``cells`` by task.
 
-    The parameters are those of :func:`render_terminal`; accuracies are fractions, and what isn't known is None.
+    The parameters are those of :func:`render_terminal`; accuracies are fractions, and what isn't known is None. Rows
+    of mode ``upstream`` are those of :class:`.own_task.OwnTask`.
     """
     rows: list[dict[str, Any]] = []
     for _, part in _asked(frame, keys, registry, predictions):
@@ -91,7 +94,13 @@ def closing_rows(
             own = [cell for cell in cells if cell["checkpoint"] == line["checkpoint"]]
             names = ("metric", "mean", "sd", "n", "n_failed")
             rows.append(line | {"cells": {cell["task"]: {name: cell[name] for name in names} for cell in own}})
-    return rows
+    return rows + own_task_values(_own(frame, keys, registry))
+
+
+def _own(frame: pd.DataFrame, keys: Collection[str] | None, registry: Registry | None) -> list[OwnTask]:
+    """Return the runs on the checkpoints' own tasks that were asked for."""
+    registry = registry or load_tasks()
+    return own_task_rows(frame, registry, keys)
 
 
 def _asked(

@@ -15,10 +15,14 @@ from .aggregate import Aggregate, aggregate
 from .agreement import Row, agreement_csv, agreement_tables
 from .comparison import comparison_csv, comparison_tables
 from .figures.over_sparsity import figures_of
+from .further import Further, write_shift, write_shots
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
+from .own_task import own_task_csv, own_task_rows, own_task_tables
 from .page import Network, Sources
 from .speed import speed_csv, speed_tables
+from .variance import variance_csv, variance_tables
+from .win_rates import win_rate_tables, win_rates_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,15 +48,22 @@ def write_report(
     page: Path | None = None,
     networks: Mapping[tuple[str, str], Network] | None = None,
     environments: Mapping[str, Mapping[str, str]] | None = None,
+    further: Further | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
     ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
-    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
+    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``;
+    ``critical_difference-*`` (mean ranks) and ``win_rates-*``, the latter with ``win_rates.csv`` and ``.md``; where
+    predictions were kept, ``variance*`` (by source, with ``variance.csv`` and ``.md``), and where an entry has several
+    upstream trainings, ``upstream_trainings*`` (what more of them would show). Beside each
     figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
     predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
-    with their references.
+    with their references. Where runs were scored on further test sets, ``shift.csv``, ``shift.md`` and the figures
+    ``severity*`` say how well; few-shot accuracies are in ``fewshot.csv``, ``fewshot.md`` and the figures ``shots*``.
+    ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was
+    published.
 
     Parameters
     ----------
@@ -81,6 +92,8 @@ def write_report(
         The file that gets everything as one HTML page; without it there is none.
     networks, environments : mapping, optional
         What the page says of networks and versions; see :class:`sparsebench.report.page.Sources`.
+    further : Further, optional
+        What runs scored on further test sets.
 
     Raises
     ------
@@ -97,7 +110,11 @@ def write_report(
     written: list[Path] = []
     failures: dict[str, Exception] = {}
     agreement = ("the agreement with references", lambda: _agreement(sources.agreement, out))
-    parts = [*_parts(frame, statistics, out, bench, columns, width, formats), *_comparison(comparison, out), agreement]
+    shift = ("the further test sets", lambda: write_shift(frame, out, further, registry, width, formats))
+    shots = ("few images per class", lambda: write_shots(frame, out, width, formats))
+    parts = [*_parts(frame, statistics, out, bench, columns, width, formats), *_comparison(comparison, out)]
+    parts += [agreement, shift, shots]
+    parts += _own_tasks(frame, registry, out)
     if page is not None:
         parts.append(_page(sources, page))
     for name, part in parts:
@@ -149,9 +166,28 @@ def _parts(
     yield _text(out / "methods.csv", lambda: methods_csv(statistics))
     yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, bench)))
     yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, bench)))
+    yield "win rates", lambda: _csv_and_tables(out / "win_rates", statistics, win_rates_csv, win_rate_tables)
+    yield "variances", lambda: _csv_and_tables(out / "variance", statistics, variance_csv, variance_tables)
     if bench is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
+
+
+def _csv_and_tables(
+    stem: Path,
+    statistics: Aggregate,
+    csv: Callable[[Aggregate], str],
+    make: Callable[[Aggregate], list[tables.Table]],
+) -> Iterator[Path]:
+    """Write a CSV file and its tables as Markdown, if there is any table."""
+    found = make(statistics)
+    if found:
+        for path, text in (
+            (stem.with_suffix(".csv"), csv(statistics)),
+            (stem.with_suffix(".md"), tables.markdown(found)),
+        ):
+            files.write_text(path, text)
+            yield path
 
 
 def _agreement(rows: Sequence[Row], out: Path) -> Iterator[Path]:
@@ -163,6 +199,14 @@ def _agreement(rows: Sequence[Row], out: Path) -> Iterator[Path]:
         ):
             files.write_text(out / name, text)
             yield out / name
+
+
+def _own_tasks(frame: pd.DataFrame, registry: Registry, out: Path) -> Iterator[tuple[str, Part]]:
+    """Yield the parts on the checkpoints' own tasks, if any was run there."""
+    rows = own_task_rows(frame, registry)
+    if rows:
+        yield _text(out / "upstream.csv", lambda: own_task_csv(rows))
+        yield _text(out / "upstream.md", lambda: tables.markdown(own_task_tables(rows)))
 
 
 def _page(sources: Sources, path: Path) -> tuple[str, Part]:

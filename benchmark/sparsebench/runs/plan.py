@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,18 +15,23 @@ from ..engines import check_choice
 from ..models.entries import select_checkpoints
 from ..models.facts import Facts, load_facts
 from ..registry import Registry
-from ..registry.selection import Selection, select_modes, select_tasks, task_protocols
+from ..registry.selection import Selection, select_modes, task_protocols
+from ..registry.shifts import select_sets
 from ..schema import (
+    TRAINED,
     Checkpoint,
     Group,
     InputError,
     Mode,
     Numerics,
+    PlannedSet,
     Protocol,
     RunSpec,
     Suite,
     Task,
 )
+from .further import planned_sets
+from .own_tasks import assert_head, own_tasks_of, tasks_by_mode
 from .prefetch import Missing, Prefetch
 
 if TYPE_CHECKING:
@@ -147,22 +152,41 @@ def make_plan(
     check_choice(numerics.engine)
     suite = registry.suite(selection.suite)
     modes = select_modes(selection.modes or (["linear"] if selection.probes else []), suite)
+    if selection.settings and modes == ["upstream"]:
+        raise InputError("--set changes nothing in mode upstream, which trains nothing", "leave --set out")
     if selection.settings and len(modes) > 1:
         both = " and ".join(modes)
         raise InputError(f"--set changes the protocol of one mode, not of {both}", "add --mode linear or --mode full")
     if selection.probes and "linear" not in modes:
         raise InputError("--probe is for linear mode", "add --mode linear, or leave --probe out")
-    tasks = select_tasks(selection.tasks, registry, suite, places.data_dir)
+    by_mode, named = tasks_by_mode(modes, selection, registry, suite, places.data_dir)
     protocols = {
-        (mode, task.id): task_protocols(mode, task, selection, registry, suite) for mode in modes for task in tasks
+        (mode, task.id): task_protocols(mode, task, selection, registry, suite)
+        for mode in modes
+        for task in by_mode[mode]
     }
+    trained = list({task.id: task for mode in modes if mode in TRAINED for task in by_mode[mode]}.values())
+    if selection.shifts and not trained:
+        raise InputError("--shift scores what is trained, and mode upstream trains nothing", "leave --shift out")
+    sets = select_sets(selection.shifts, trained)
+    if selection.shifts:
+        _need_heads(protocols.values())
     if selection.limit is not None:
-        limits = {task.id: task.with_limit(selection.limit) for task in tasks}
-        tasks = list(limits.values())
+        sets = {task.with_limit(selection.limit).id: sets[task.id] for task in trained}
+        limits = {task.id: task.with_limit(selection.limit) for tasks in by_mode.values() for task in tasks}
+        by_mode = {mode: [limits[task.id] for task in tasks] for mode, tasks in by_mode.items()}
         protocols = {(mode, limits[name].id): own for (mode, name), own in protocols.items()}
     checkpoints = select_checkpoints(selection, registry, suite, places.cache_dir)
+    own = own_tasks_of(by_mode["upstream"], checkpoints, registry, named=named) if "upstream" in modes else {}
+    used = {mode: [t for t in by_mode[mode] if mode in TRAINED or any(t in o for o in own.values())] for mode in modes}
+    tasks = list({task.id: task for mode in modes for task in used[mode]}.values())
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data
+    further = {
+        data.task.id: planned_sets(data, sets[data.task.id], places.data_dir, places.cache_dir)
+        for data in opened
+        if data.task.id in sets
+    }
     known: list[tuple[Checkpoint, Facts]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
@@ -175,25 +199,30 @@ def make_plan(
             text = f"checkpoint {checkpoint.id} holds the same weights and mask as {twice.id}: run once, as {twice.id}"
             warnings.warn(text, stacklevel=2)
             continue
+        for data in opened:
+            if data.task in own.get(checkpoint.id, ()):
+                assert_head(checkpoint, facts, data)
         _say_unheld(checkpoint, facts)
         known.append((checkpoint, facts))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(checkpoint, backbone, mode, numerics, notify)
-    context = _Context(suite, computed, tuple(selection.seeds))
+    context = _Context(suite, computed, tuple(selection.seeds), further)
+    there = {mode: [data for data in opened if data.task in used[mode]] for mode in modes}
     groups = [
         _group(context, protocol, *loaded, data)
         for mode in modes
-        for of_tasks in zip(*(protocols[mode, data.task.id] for data in opened), strict=True)
-        for loaded in known
-        for data, protocol in zip(opened, of_tasks, strict=True)
+        for loaded in known  # then what is loaded serves all the groups of a checkpoint and a mode
+        for of_tasks in zip(*(protocols[mode, data.task.id] for data in there[mode]), strict=True)
+        for data, protocol in zip(there[mode], of_tasks, strict=True)
+        if mode in TRAINED or data.task in own[loaded[0].id]
     ]
     unknown = [
         Cell(checkpoint, task, protocol, _seeds(context, protocol), gone)
         for mode in modes
-        for task in tasks
+        for task in used[mode]
         for protocol in protocols[mode, task.id]
         for checkpoint in checkpoints
-        if (gone := provided.missing_of(checkpoint, task))
+        if (mode in TRAINED or task in own[checkpoint.id]) and (gone := provided.missing_of(checkpoint, task))
     ]
     return Plan(tuple(groups), tuple(unknown), provided.missing)
 
@@ -235,6 +264,7 @@ class _Context:
     suite: Suite
     numerics: dict[tuple[str, Mode], Numerics]
     seeds: tuple[int, ...]
+    further: dict[str, tuple[PlannedSet, ...]]
 
 
 def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts: Facts, data: KnownTask) -> Group:
@@ -247,10 +277,27 @@ def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts:
     transform = resolve_transform(facts.preprocess, task, protocol)
     first = _first_spec(context, checkpoint, facts, data, protocol, transform.sha256)
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in _seeds(context, protocol))
-    return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
+    further = context.further[task.id] if mode in TRAINED and _has_head(protocol) else ()
+    return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs, tests=further)
+
+
+def _has_head(protocol: Protocol) -> bool:
+    return protocol.probe is None or extensions.get("probes", protocol.probe).keeps_head
+
+
+def _need_heads(protocols: Iterable[Sequence[Protocol]]) -> None:
+    """Raise where further test sets are asked for and what is trained can't score them."""
+    for protocol in {one.name: one for several in protocols for one in several}.values():
+        if protocol.mode in TRAINED and not _has_head(protocol):
+            raise InputError(
+                f"--shift needs a trained head, and the probe {protocol.probe} keeps none",
+                "leave --shift out, or use another probe, such as sgd or lbfgs",
+            )
 
 
 def _seeds(context: _Context, protocol: Protocol) -> tuple[int, ...]:
+    if protocol.mode not in TRAINED:
+        return (0,)  # nothing is random
     if protocol.probe is not None and not extensions.get("probes", protocol.probe).seeded:
         return (0,)  # every seed would give the same numbers
     return tuple(dict.fromkeys(context.seeds or context.suite.modes[protocol.mode].seeds))
@@ -271,6 +318,7 @@ def _first_spec(
         family=checkpoint.family,
         weights_sha256=facts.weights_sha256,
         mask_sha256=facts.mask_sha256,
+        head_sha256=None if protocol.mode in TRAINED else facts.head_sha256,
         split_sha256=data.split_sha256,
         transform_sha256=transform_sha256,
         mode=protocol.mode,

@@ -52,7 +52,7 @@ class Request:
     overwrite: Overwrite = "failed"
     save_weights: bool = False
     save_heads: bool = True
-    predictions: PredictionKind = "logits"
+    predictions: PredictionKind | None = None
     workers: int | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     retries: int = RETRIES
@@ -164,6 +164,7 @@ def reference_command(request: Request, reference: str) -> str:
         ("--seed", request.selection.seeds),
         ("--set", settings_texts(request.selection.settings)),
         ("--limit", [request.selection.limit] if request.selection.limit else []),
+        ("--shift", request.selection.shifts),
         ("--registry", request.registry_files),
         ("--tasks-dir", request.tasks_dirs),
     ):
@@ -250,7 +251,7 @@ def check_request(request: Request) -> None:
         raise InputError(f"--checkpoint-every {request.checkpoint_seconds!r} is no time", "give seconds above 0")
     if request.overwrite not in OVERWRITE:
         raise UnknownNameError("overwrite strategy", request.overwrite, OVERWRITE)
-    if request.predictions not in PREDICTIONS:
+    if request.predictions is not None and request.predictions not in PREDICTIONS:
         raise UnknownNameError("kind of predictions", request.predictions, PREDICTIONS)
     limit = request.selection.limit
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):

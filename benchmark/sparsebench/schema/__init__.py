@@ -25,27 +25,33 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
+from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
 from .run import (
+    VERDICTS,
     Failure,
     FewShotScore,
-    FurtherTest,
     Group,
     MaskProof,
     Numerics,
+    Origin,
     PlanFile,
     RunRecord,
     RunSpec,
     Scores,
     Status,
     Trial,
+    Verdict,
 )
-from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
+from .task import MODES, TRAINED, UPSTREAM, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
 __all__ = [
     "MODES",
     "SCHEMA_VERSION",
+    "TRAINED",
     "UNDERFIT",
+    "UPSTREAM",
+    "VERDICTS",
     "Augment",
     "Checkpoint",
     "CheckpointError",
@@ -57,6 +63,7 @@ __all__ = [
     "Failure",
     "FewShotScore",
     "FileSource",
+    "FurtherSet",
     "FurtherTest",
     "Grid",
     "Group",
@@ -69,7 +76,9 @@ __all__ = [
     "MissingDataError",
     "Mode",
     "Numerics",
+    "Origin",
     "PlanFile",
+    "PlannedSet",
     "Preprocess",
     "Protocol",
     "RegistryError",
@@ -89,6 +98,7 @@ __all__ = [
     "Trial",
     "UnknownNameError",
     "Upstream",
+    "Verdict",
     "canonical_json",
     "digest",
     "nearest",

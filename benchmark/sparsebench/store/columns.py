@@ -35,6 +35,7 @@ KINDS: dict[str, Kind] = {
     "accuracy": "number",  # the task's metric on test: the headline
     "top1": "number",
     "mean_per_class": "number",
+    "top5": "number",  # in mode upstream
     "val_accuracy": "number",  # the task's metric on validation, where the protocol holds data out
     "best_test": "number",
     "chosen": "text",  # the hyperparameters that were chosen on validation: lr=0.01 weight_decay=0.0005
@@ -67,11 +68,15 @@ KINDS: dict[str, Kind] = {
     "protocol_sha256": "text",
     "started": "text",  # ISO 8601
     "error": "text",  # type and message of a failure
+    "verdict": "text",  # claimed, rescored or rerun, of a run from a bundle; curated files have it where there is one
 }
 """Column to the kind of its values: ``string``, ``Int64`` and ``float64`` in pandas. Accuracies are fractions."""
 
 COLUMNS: tuple[str, ...] = tuple(KINDS)
 """All columns, in order."""
+
+SPARSE: tuple[str, ...] = ("verdict",)
+"""Those that a curated file has only where a row has a value."""
 
 REQUIRED: tuple[str, ...] = (
     "checkpoint",
@@ -93,6 +98,7 @@ FRACTIONS: tuple[str, ...] = (
     "accuracy",
     "top1",
     "mean_per_class",
+    "top5",
     "val_accuracy",
     "best_test",
     "few_shot_1",
@@ -126,6 +132,8 @@ def row(record: RunRecord) -> dict[str, Any]:
         values["masked"], values["masked_nonzero"] = proof.masked, proof.nonzero
     if failure is not None:
         values["error"] = f"{failure.type}: {failure.message}"
+    if record.origin is not None:
+        values["verdict"] = record.origin.verdict
     values["run_id"] = run_id
     values["record_key"] = f"{run_id}-{numerics}"
     values["numerics"] = numerics

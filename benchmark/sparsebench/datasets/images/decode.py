@@ -78,12 +78,43 @@ def read_rgb(path: Path) -> Image.Image:
     DatasetError
         If it can't be read; the message names the file.
     """
+    return _decoded(path, path)
+
+
+def rgb_of(data: bytes, name: str) -> Image.Image:
+    """Decode an image's bytes to RGB; ``name`` says in the error of :func:`read_rgb` where they are from."""
+    return _decoded(io.BytesIO(data), name)
+
+
+def _decoded(source: Path | io.BytesIO, name: Path | str) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             image.load()
             return to_rgb(image)
     except Exception as error:  # decoders of damaged files raise nearly anything
-        raise _explain(path, error) from error
+        raise _explain(name, error) from error
+
+
+def decode_bytes(data: bytes, name: str) -> Image.Image:
+    """Decode an image file's bytes to RGB.
+
+    Raises
+    ------
+    DatasetError
+        If they can't be decoded; the message names ``name``.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            return to_rgb(image)
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        raise undecodable(name, error) from error
+
+
+def undecodable(name: str, error: Exception) -> DatasetError:
+    """Return the error that says which image can't be decoded, and why."""
+    reason = "not an image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
+    return DatasetError(f"{name} can't be decoded: {reason}", "replace or remove the image")
 
 
 def read_pixels(path: Path) -> Picture:
@@ -131,6 +162,14 @@ def check_image(path: Path) -> str:
     """
     try:
         data = path.read_bytes()
+    except OSError as error:
+        raise _explain(path, error) from error
+    return check_data(data, path)
+
+
+def check_data(data: bytes, name: Path | str) -> str:
+    """Check an image's bytes as :func:`check_image` does a file; ``name`` says in errors where they are from."""
+    try:
         if not data:
             raise ValueError("the file is empty")
         with Image.open(io.BytesIO(data)) as image:
@@ -139,11 +178,11 @@ def check_image(path: Path) -> str:
                 image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
             image.load()
     except Exception as error:  # decoders of damaged files raise nearly anything
-        raise _explain(path, error) from error
+        raise _explain(name, error) from error
     return hashlib.sha256(data).hexdigest()
 
 
-def _explain(path: Path, error: Exception) -> DatasetError:
+def _explain(path: Path | str, error: Exception) -> DatasetError:
     if isinstance(error, PermissionError):
         return DatasetError(f"{path}: permission denied", hint="make the file readable")
     if isinstance(error, FileNotFoundError):

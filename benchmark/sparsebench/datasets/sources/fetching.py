@@ -1,4 +1,4 @@
-"""Download a task's data set with torchvision, where that works; else say what to get and where to put it.
+"""Download a task's data set with torchvision or from the hub, where that works; else say what to get by hand.
 
 torchvision checks the published checksum of every archive that has one before it is unpacked, and archives are unpacked
 inside the data folder alone: entries that lead elsewhere are refused.
@@ -22,7 +22,9 @@ _EMBEDDED = frozenset({"digits", "glyphs", "textures"})
 
 def can_download(task: Task) -> bool:
     """Return whether :func:`download_task` can fetch a task's data set."""
-    return task.loader == "torchvision" or (task.loader in LAYOUTS and layout_of(task.loader).torchvision is not None)
+    return task.loader in ("torchvision", "hub") or (
+        task.loader in LAYOUTS and layout_of(task.loader).torchvision is not None
+    )
 
 
 def download_task(task: Task, data_dir: Path, progress: Progress | None = None) -> Path | None:
@@ -35,7 +37,8 @@ def download_task(task: Task, data_dir: Path, progress: Progress | None = None) 
     data_dir : Path
         Where data sets live; created where it isn't there.
     progress : callable, optional
-        ``progress(done, total)``, called with (0, 1) before and (1, 1) after; torchvision shows its own bars.
+        ``progress(done, total)``, called with (0, 1) before and (1, 1) after; torchvision shows its own bars. Of
+        tables it is in bytes.
 
     Returns
     -------
@@ -49,6 +52,10 @@ def download_task(task: Task, data_dir: Path, progress: Progress | None = None) 
     """
     if task.loader in _EMBEDDED:
         return None
+    if task.loader == "hub":
+        from .hub_fetching import fetch_tables
+
+        return fetch_tables(task, data_dir, progress)
     place = data_place(task, data_dir)
     if task.loader in LAYOUTS:
         layout = layout_of(task.loader)

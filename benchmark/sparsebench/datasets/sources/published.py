@@ -115,7 +115,7 @@ def from_listing(task: Task, folder: Path, listing: Listing, cache_dir: Path | N
     counts = Counter(entry.split or "train" for entry in entries)
     found = {"trainval": counts["train"] + counts["val"], "test": counts["test"]}
     assert_numbers(task, len(listing.classes), found)  # before all images are read
-    _assert_classes(task, folder, listing)
+    assert_classes(task, folder, listing)
     if task.sizes is None:
         _warn_of_others(task, folder, {entry.name for entry in entries})
     hashes = check_files(folder, [entry.name for entry in entries], cache_dir)
@@ -168,7 +168,8 @@ def with_val(parts: list[SplitName], hashes: list[str], labels: npt.NDArray[np.i
     return result
 
 
-def _assert_classes(task: Task, folder: Path, listing: Listing) -> None:
+def assert_classes(task: Task, folder: Path, listing: Listing) -> None:
+    """Raise a :class:`DatasetError` where a class has no images for training or for test."""
     by_part: dict[SplitName, set[str]] = {"train": set(), "test": set()}
     for entry in listing.entries:
         by_part.setdefault(entry.split or "train", set()).add(entry.label)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ...schema import CheckpointError
 from .base import RawCheckpoint, State, is_number
 from .budget import Budget
+from .global_scores import global_scores
 from .kinds import plain
 from .placeholders import Placeholder
 from .wrappers import same, shared_prefixes, unwrapped
@@ -42,6 +43,8 @@ def apply_masks(raw: RawCheckpoint, found: list[tuple[str, Any]], budget: Budget
     CheckpointError
         If it isn't clear which weights they are of, they hold other values than 0 and 1, or differ from each other.
     """
+    if global_scores(raw.state):  # scores that are called masks: format optg
+        return raw
     masks: dict[str, Tensor] = {}
     used: list[str] = []
     for place, value in found:
@@ -82,7 +85,7 @@ def _named(place: str, value: Any, state: State, budget: Budget) -> dict[str, Te
         return _flat(place, torch.cat([part.flatten() for part in parts]), state) if parts else {}
     if not isinstance(value, Mapping):
         return {}
-    tensors = dict(_tensors_in(value))
+    tensors = dict(tensors_in(value))
     weights = _weights_of(list(tensors), state)
     if weights is None:
         raise CheckpointError(
@@ -95,14 +98,14 @@ def _named(place: str, value: Any, state: State, budget: Budget) -> dict[str, Te
     }
 
 
-def _tensors_in(mapping: Mapping[Any, Any], prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
+def tensors_in(mapping: Mapping[Any, Any], prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of a mapping, and of those within it (``masking.masks``), by the weights' names."""
     for key, item in mapping.items():
         if isinstance(item, Tensor):
             yield f"{prefix}{key}", item
         elif isinstance(item, Mapping) and depth:
             within = "" if _MASKS.search(str(key)) else f"{prefix}{key}."
-            yield from _tensors_in(item, within, depth - 1)
+            yield from tensors_in(item, within, depth - 1)
 
 
 def _flat(place: str, vector: Tensor, state: State) -> dict[str, Tensor]:

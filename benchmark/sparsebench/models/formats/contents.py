@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...schema import CheckpointError
 from .base import is_number
+from .beside import tensors_in
 from .kinds import size_of
 from .placeholders import Placeholder
 from .wrappers import same, unwrapped
@@ -93,6 +94,8 @@ def choose(content: Any, path: Path, wanted: str | None) -> tuple[Weights, list[
     """
     found = find(content)
     sets = _distinct(_large(found.weights))
+    if not sets and (alone := _masks_alone(found.masks)):
+        return alone, [alone], Contents([], [])
     if not sets:
         raise CheckpointError(
             f"{path} holds no state dict but {_what(content)}", "it must hold a network's state_dict()"
@@ -109,6 +112,13 @@ def choose(content: Any, path: Path, wanted: str | None) -> tuple[Weights, list[
     if len(fitting) == 1:
         return fitting[0], sets, found
     raise ambiguous(path, [w.place or "the top level" for w in (fitting or sets)], wanted if not fitting else None)
+
+
+def _masks_alone(masks: list[tuple[str, Any]]) -> Weights | None:
+    """Return the masks of a file that holds no weights, as a set of tensors; None unless there is one mapping."""
+    found = [Weights(place, dict(tensors_in(value))) for place, value in masks if isinstance(value, Mapping)]
+    found = [each for each in found if each.tensors]
+    return found[0] if len(found) == 1 else None
 
 
 def _may_hold(weights: Weights, wanted: str) -> bool:

@@ -34,14 +34,32 @@ def is_pruned(raw: RawCheckpoint) -> bool:
 
 
 def is_masks_alone(raw: RawCheckpoint) -> bool:
-    """Return whether a state dict holds nothing but masks: a lottery ticket without its weights."""
-    return all(_PRUNED_MASK.fullmatch(name) for name in raw.state)
+    """Return whether a state dict holds nothing but masks: a lottery ticket without its weights.
+
+    Their names say so (``<layer>.weight_mask``), or their values do: truth values, or zeros and ones, both of them.
+    """
+    if all(_PRUNED_MASK.fullmatch(name) for name in raw.state):
+        return True
+    values = list(raw.state.values())
+    if any(value.is_floating_point() and not bool(((value == 0) | (value == 1)).all()) for value in values):
+        return False
+    if all(value.dtype == torch.bool for value in values):
+        return True
+    weights = [value for value in values if value.ndim > 1]
+    both = any(bool((value == 0).any()) for value in weights) and any(bool((value == 1).any()) for value in weights)
+    return both and len(weights) == len(values) and all(bool(((v == 0) | (v == 1)).all()) for v in values)
 
 
 def masks_alone(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:
     """Return the masks of a file without weights (see :func:`complete`)."""
-    masks = {name.removesuffix("_mask"): _as_mask(name, value) for name, value in raw.state.items()}
+    masks = {_masked_by(name): _as_mask(name, value) for name, value in raw.state.items()}
     return raw.then("masks", state={}, masks=masks)
+
+
+def _masked_by(name: str) -> str:
+    """Return the tensor that a mask is of: it has the tensor's name, or the layer's."""
+    name = name.removesuffix("_mask").removesuffix(".mask")
+    return name if name.endswith((".weight", ".bias")) else f"{name}.weight"
 
 
 def complete(masks: RawCheckpoint, weights: RawCheckpoint) -> RawCheckpoint:

@@ -22,13 +22,19 @@ CANDIDATES = (
     "mobilenet_v1",
     "torchvision/vit_b_16",
     "tf_efficientnet_lite0",
+    "tf_efficientnet_lite1",
+    "tf_efficientnet_lite2",
     "efficientnet_es",
     "efficientnet_el",
     "mobilenetv1_100",
     "torchvision/vgg16_bn",
+    "torchvision/mobilenet_v3_large",
+    "torchvision/mobilenet_v3_small",
+    "deit_small_patch16_224",
     "mini",
 )
-"""In the order they are tried. RigL's ResNet-50 isn't here: under our names its tensors are any ResNet-50's."""
+"""In the order they are tried. RigL's ResNet-50 isn't here: under our names its tensors are any ResNet-50's. DeiT-S
+stands for ViT-S, too, which has its tensors."""
 
 Shapes = frozenset[tuple[str, tuple[int, ...]]]
 

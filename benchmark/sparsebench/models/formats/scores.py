@@ -5,7 +5,8 @@ sparsity ``s``; the effective weight is ``(w * scale + shift) * mask``. The spar
 registry entry's, or is in the published file names (``sp0.90-ts32.pth``).
 
 Hidden networks (Ramanujan et al., 2020) score each weight of their random ones: of ``n`` weights the ``int(s n)`` with
-the smallest absolute scores are pruned, in each layer.
+the smallest absolute scores are pruned, in each layer. Their batch norm has no weights of its own: ones and zeros take
+their place.
 """
 
 from __future__ import annotations
@@ -96,10 +97,20 @@ def apply_scores(raw: RawCheckpoint, sparsity: float | None) -> RawCheckpoint:
             mask = _tiled(name, _kept(scores, sparsity), weight)
         state[f"{layer}.weight"] = torch.where(mask, weight * scale + shift, 0.0)
         masks[f"{layer}.weight"] = mask
+    if elementwise:
+        _complete_norms(state)
     meta = {**raw.meta, "sparsity": sparsity, "sparsity_scope": "pruned_layers"}  # layers without scores are dense
     return raw.then(
         "hidden" if elementwise else "superblock", state=state, masks=masks, meta=meta, unused=(*raw.unused, *used)
     )
+
+
+def _complete_norms(state: dict[str, Tensor]) -> None:
+    """Add the weights and biases of batch norms that were trained without them, in place."""
+    for name in [name for name in state if name.endswith(".running_mean")]:
+        norm = name.removesuffix(".running_mean")
+        if f"{norm}.weight" not in state and f"{norm}.bias" not in state:
+            state |= {f"{norm}.weight": torch.ones_like(state[name]), f"{norm}.bias": torch.zeros_like(state[name])}
 
 
 def _kept(scores: Tensor, sparsity: float) -> Tensor:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 from ...datasets.images.decode import is_image, read_rgb
 from ...datasets.sources.folders import list_images
+from ...datasets.sources.jpegs_npz import read_npz
 from ...schema import DatasetError
-from .images import Part, decode_bytes
+from .images import Part
 
 Parts = tuple[tuple[str, ...], Part, Part]
 """The names of the classes, the training split, the validation split."""
@@ -29,46 +26,8 @@ def open_npz(path: Path) -> Parts:
     DatasetError
         If it can't be read, an array is missing, or the arrays don't fit together.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, Any] = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, TypeError) as error:
-        raise DatasetError(f"{path} is not a readable .npz: {error}", "get the file again") from error
-    try:
-        train, val = (_npz_part(path, split, arrays) for split in ("train", "val"))
-        if arrays["classes"].ndim != 1:
-            raise DatasetError(f"{path}: classes is not a row of names", "store it as an array of names")
-        return tuple(map(str, arrays["classes"])), train, val
-    except KeyError as error:
-        raise DatasetError(
-            f"{path} has no array {error}",
-            "it needs classes and train_jpeg, train_offset, train_label and the same three for val",
-        ) from error
-
-
-def _npz_part(path: Path, split: str, arrays: dict[str, Any]) -> Part:
-    jpeg, offset, label = (arrays[f"{split}_{part}"] for part in ("jpeg", "offset", "label"))
-    if jpeg.dtype != np.uint8 or jpeg.ndim != 1:
-        raise DatasetError(f"{path}: {split}_jpeg is not a row of bytes", "store the JPEGs' bytes as uint8")
-    for name, array in ((f"{split}_offset", offset), (f"{split}_label", label)):
-        if array.dtype.kind not in "iu" or array.ndim != 1:
-            raise DatasetError(f"{path}: {name} is not a row of integers", "store it as an integer array")
-    offset = offset.astype(np.int64)
-    if len(offset) != len(label) + 1:
-        raise DatasetError(
-            f"{path}: {split}_offset has {len(offset)} positions for {len(label)} labels",
-            "there is one more than labels",
-        )
-    if offset[0] < 0 or offset[-1] > len(jpeg) or (np.diff(offset) <= 0).any():
-        raise DatasetError(
-            f"{path}: {split}_offset doesn't fit {split}_jpeg, which has {len(jpeg)} bytes",
-            "offsets rise from 0 to the number of bytes",
-        )
-
-    def load(i: int) -> Image.Image:
-        return decode_bytes(jpeg[offset[i] : offset[i + 1]].tobytes(), f"{path}: {split} image {i}")
-
-    return Part(torch.from_numpy(label.astype(np.int64)), load)
+    classes, (train, val) = read_npz(path, ("train", "val"))
+    return classes, *(Part(torch.from_numpy(part.labels), part.load) for part in (train, val))
 
 
 def open_folder(path: Path) -> Parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,11 +11,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
-
-from ...datasets.images.decode import to_rgb
-from ...schema import DatasetError
 
 Report = Callable[[int, int], None]
 """``report(done, total)``: progress of something long."""
@@ -179,25 +175,3 @@ def on_threads(work: Callable[[Any], T], items: Iterable[Any], report: Report | 
             if report is not None and (len(results) % _REPORT_EVERY == 0 or len(results) == len(items)):
                 report(len(results), len(items))
     return results
-
-
-def decode_bytes(data: bytes, name: str) -> Image.Image:
-    """Decode an image file's bytes to RGB.
-
-    Raises
-    ------
-    DatasetError
-        If they can't be decoded; the message names ``name``.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            return to_rgb(image)
-    except Exception as error:  # decoders of damaged files raise nearly anything
-        raise undecodable(name, error) from error
-
-
-def undecodable(name: str, error: Exception) -> DatasetError:
-    """Return the error that says which image can't be decoded, and why."""
-    reason = "not an image that Pillow knows" if isinstance(error, UnidentifiedImageError) else str(error)
-    return DatasetError(f"{name} can't be decoded: {reason}", "replace or remove the image")

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...datasets.images.decode import to_rgb
+from ...datasets.images.decode import to_rgb, undecodable
 from ...schema import DatasetError, UnknownNameError
 from .files import Parts
-from .images import Part, Report, on_threads, undecodable
+from .images import Part, Report, on_threads
 
 PREFIX = "torchvision:"
 

@@ -72,13 +72,16 @@ class Estimator:
         """Return the seconds of a group."""
         sizes = group.task.sizes or {}
         trained = sizes.get("trainval") or sizes.get("train", 0) + sizes.get("val", 0)
-        return _START_SECONDS + sum(self.run(spec, (trained + sizes.get("test", 0)) or None) for spec in group.runs)
+        tested = sizes.get("test", group.task.published_images or 0)
+        return _START_SECONDS + sum(self.run(spec, (trained + tested) or None) for spec in group.runs)
 
     def _work(self, spec: RunSpec, images: int) -> float:
         """Return about the multiply-adds of a run: training is three passes per epoch, a linear run extracts once."""
         per_image, epochs = self._flops_of(spec.arch), int(spec.protocol.get("epochs") or 1)
         if spec.mode == "linear":
             return images * (per_image + _HEAD * epochs)
+        if spec.mode == "upstream":
+            return images * per_image
         grid = spec.protocol.get("grid") or {}
         trainings = 1 + len(grid.get("lr", ())) * len(grid.get("weight_decay", ()))
         return images * per_image * (1 + 3 * epochs * trainings)

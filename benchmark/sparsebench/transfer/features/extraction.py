@@ -21,7 +21,8 @@ from ...common.timings import stage, waiting
 from ...datasets.base import Split
 from ...datasets.images.crops import evaluation_views
 from ...datasets.images.resize import resize_version
-from ...engines import check_name, prepare, signature
+from ...engines import check_name, signature
+from ...engines.kept import KeptEngine
 from ...schema import SCHEMA_VERSION, Numerics, RunError, digest
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def extract(
     batch_size: int = 256,
     progress: Progress | None = None,
     workers: int | None = 0,
+    engine: KeptEngine | None = None,
 ) -> Features:
     """Return the features of every image of ``split``.
 
@@ -96,6 +98,8 @@ def extract(
     workers : int or None
         Threads that decode the next batch while the backbone runs on this one; with 0, images are decoded in between.
         None: one where images are files. They change the speed, never the numbers.
+    engine : KeptEngine, optional
+        The engine of an extraction before; one that fits is used again.
 
     Raises
     ------
@@ -113,16 +117,18 @@ def extract(
         if entry is not None:
             return Features(entry.array, split.labels, split.ids, entry.seconds, cached=True)
     started = time.perf_counter()
-    images = evaluation_views(
+    rows = outputs(
+        backbone,
         split,
         transform,
-        batch_size,
-        decoder=numerics.decoder,
-        decoder_version=_decoder(split, numerics),
+        numerics,
+        gives=("features", shape[1]),
         cache_dir=cache_dir,
+        batch_size=batch_size,
+        progress=progress,
         workers=workers,
+        engine=engine,
     )
-    rows = _forward(backbone, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
     if cache_dir is None:
         x = _in_memory(rows, shape)
         return Features(x, split.labels, split.ids, time.perf_counter() - started, cached=False)
@@ -134,6 +140,42 @@ def extract(
         if held is None:
             held = np.array(stream.written()) if mapped is None else mapped
     return Features(held, split.labels, split.ids, seconds, cached=False)
+
+
+def outputs(
+    backbone: Backbone,
+    split: Split,
+    transform: Transform,
+    numerics: Numerics,
+    *,
+    gives: tuple[str, int],
+    cache_dir: Path | None,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+    workers: int | None = 0,
+    engine: KeptEngine | None = None,
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield what a network gives for a split's images, batch by batch: features, or logits where it has its head.
+
+    The parameters are those of :func:`extract`; ``gives`` is what the network gives, and how many numbers per image.
+    Decoded crops are cached, its output isn't.
+
+    Raises
+    ------
+    RunError
+        If a number isn't finite, or there are more or fewer per image.
+    """
+    images = evaluation_views(
+        split,
+        transform,
+        batch_size,
+        decoder=numerics.decoder,
+        decoder_version=decoder_of(split, numerics),
+        cache_dir=cache_dir,
+        workers=workers,
+    )
+    images, report = waiting("decode", images), Throttle(progress, len(split))
+    return _forward(backbone, gives, images, transform, numerics, report, engine or KeptEngine())
 
 
 def _collected(
@@ -179,7 +221,7 @@ def cache_key(
         "split": split.sha256,
         "samples": digest(list(split.hashes)),
         "transform": transform.sha256,
-        "decoder": _decoder(split, numerics),
+        "decoder": decoder_of(split, numerics),
         "device_class": device_class(device_of(numerics)),
         "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder", "processes"}),
         "engine": signature(numerics.engine),
@@ -189,7 +231,7 @@ def cache_key(
     }
 
 
-def _decoder(split: Split, numerics: Numerics) -> str:
+def decoder_of(split: Split, numerics: Numerics) -> str:
     """Return what images are decoded and resized with; images that aren't files are as they are."""
     pillow = f"pillow {version('pillow')}"
     fast = numerics.decoder == "fast" and split.file is not None
@@ -197,14 +239,20 @@ def _decoder(split: Split, numerics: Numerics) -> str:
 
 
 def _forward(
-    backbone: Backbone, batches: Iterable[Tensor], transform: Transform, numerics: Numerics, report: Throttle
+    backbone: Backbone,
+    gives: tuple[str, int],
+    batches: Iterable[Tensor],
+    transform: Transform,
+    numerics: Numerics,
+    report: Throttle,
+    engine: KeptEngine,
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Run the backbone over batches of uint8 images and yield their features, each batch's checked."""
+    """Run the network over batches of uint8 images and yield its output, each batch's checked."""
     import torch
 
     from ...engines.context import device_of
 
-    dimension = backbone.info.feature_dim
+    what, columns = gives
     device = device_of(numerics)
     run = None
     for images in batches:
@@ -214,26 +262,26 @@ def _forward(
             )
         if run is None:
             with stage("load"):
-                run = prepare(backbone.module, numerics, tuple(batch.shape))
+                run = engine.prepare(backbone.module, numerics, tuple(batch.shape))
         with stage("backbone"):
             features = run(batch).cpu()
-        if features.shape != (len(images), dimension):
+        if features.shape != (len(images), columns):
             raise RunError(
-                f"{backbone.info.arch} gave features of shape {tuple(features.shape)} for {len(images)} images, "
-                f"not ({len(images)}, {dimension})",
+                f"{backbone.info.arch} gave {what} of shape {tuple(features.shape)} for {len(images)} images, "
+                f"not ({len(images)}, {columns})",
                 "the backbone must pool its output to one vector per image",
             )
         found: npt.NDArray[np.float32] = features.numpy()
-        _require_finite(found, backbone.info.arch)
+        _require_finite(found, what, backbone.info.arch)
         yield found
         interruption.check()
         report.advance(len(images))
 
 
-def _require_finite(x: npt.NDArray[np.float32], arch: str) -> None:
+def _require_finite(x: npt.NDArray[np.float32], what: str, arch: str) -> None:
     bad = int(np.count_nonzero(~np.isfinite(x)))
     if bad:
         raise RunError(
-            f"{bad} of {x.size} features of {arch} are not finite",
+            f"{bad} of {x.size} {what} of {arch} are not finite",
             "check the checkpoint for NaN or huge weights (`sparsebench inspect`), or use --precision fp32",
         )
