@@ -1,7 +1,7 @@
 """What can be added to sparsebench: probes, engines, checkpoint formats, executors, leaderboard columns.
 
 Each is declared by one object, in one file: ours beside their code, others in somebody else's package (through entry
-points ``sparsebench.probes`` and so on) or in a file that is named on the command line. See ``docs/extending.md``.
+points ``sparsebench.probes`` and so on) or in a file that is named on the command line.
 """
 
 from .base import Extension, Settings, Work, load

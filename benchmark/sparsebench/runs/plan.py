@@ -183,8 +183,8 @@ def make_plan(
     groups = [
         _group(context, protocol, *loaded, data)
         for mode in modes
+        for loaded in known  # then what is loaded serves all the groups of a checkpoint and a mode
         for of_tasks in zip(*(protocols[mode, data.task.id] for data in opened), strict=True)
-        for loaded in known
         for data, protocol in zip(opened, of_tasks, strict=True)
     ]
     unknown = [

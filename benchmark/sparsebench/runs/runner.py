@@ -22,9 +22,9 @@ from ..transfer.finetune import TrainingState
 from .claiming import Claiming
 from .environment import VERSIONED, environment
 from .logs import RunLogs
-from .session import Kept, Outcome, RunOptions, Session
+from .session import Kept, Loaded, Outcome, RunOptions, Session
 
-__all__ = ["Emit", "Event", "RunOptions", "run_group"]
+__all__ = ["Emit", "Event", "Loaded", "RunOptions", "run_group"]
 
 T = TypeVar("T")
 
@@ -46,7 +46,9 @@ class Event:
 Emit = Callable[[Event], None]
 
 
-def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = True) -> tuple[RunSpec, ...]:
+def run_group(
+    group: Group, options: RunOptions, emit: Emit, *, wait: bool = True, loaded: Loaded | None = None
+) -> tuple[RunSpec, ...]:
     """Do every run of a group that isn't done, and write its record.
 
     What fails becomes a failure record, and the next run goes on; interrupts pass through. Each run is claimed first;
@@ -62,6 +64,8 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
         Called as runs start, progress and end.
     wait : bool
         Wait for the runs that other processes hold; without it they are returned.
+    loaded : Loaded, optional
+        What a group before has loaded; groups of the same checkpoint share it.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
         The runs that are still held by others; none after waiting.
     """
     torch.set_num_threads(group.runs[0].numerics.threads)
-    session = Session(group, options)
+    session = Session(group, options, loaded)
     left = group.runs
     with Claims(options.results, options.lease_seconds) as claims:
         claiming = Claiming(session.store, claims, options.overwrite, options.since, options.save_weights)

@@ -13,8 +13,10 @@ from ..common.retry import CHECKPOINT_SECONDS, RETRIES, RETRY_SECONDS
 from ..common.timings import stage
 from ..datasets import open_task
 from ..datasets.images.transforms import resolve_transform
+from ..engines.kept import KeptEngine
+from ..models.backbone import Backbone
 from ..models.loading import load_entry
-from ..schema import Group, RunError, RunSpec, canonical_json
+from ..schema import Checkpoint, Group, RunError, RunSpec, canonical_json
 from ..store import LEASE_SECONDS, Store
 from ..transfer.finetune import EpochReport, TrainingState
 from ..transfer.full import run_full
@@ -23,7 +25,7 @@ from ..transfer.outcome import Inputs, Outcome
 from .logs import RunLogs
 from .plan import Overwrite, PredictionKind
 
-__all__ = ["Kept", "Outcome", "RunOptions", "Session"]
+__all__ = ["Kept", "Loaded", "Outcome", "RunOptions", "Session"]
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,32 @@ class Kept:
         self.logs.epoch(report.epoch + 1, values if report.test is None else values | {"test": report.test})
 
 
+class Loaded:
+    """What a process keeps from one group for the next: the backbone that it loaded last, and its engine."""
+
+    def __init__(self) -> None:
+        self.engine = KeptEngine()
+        self._checkpoint: Checkpoint | None = None
+        self._backbone: Backbone | None = None
+
+    def backbone(self, checkpoint: Checkpoint) -> Backbone:
+        """Return a checkpoint's backbone, or raise :class:`CheckpointError`."""
+        if self._backbone is None or checkpoint != self._checkpoint:
+            self.forget()  # before the next one is read: two may not fit into memory
+            self._backbone, self._checkpoint = load_entry(checkpoint), checkpoint
+        return self._backbone
+
+    def forget(self) -> None:
+        """Let go of all of it."""
+        self._backbone = self._checkpoint = None
+        self.engine.clear()
+
+
 class Session:
     """What the runs of a group share; loaded at the first one, so that a failure to load is that run's failure."""
 
-    def __init__(self, group: Group, options: RunOptions) -> None:
-        self.group, self.options = group, options
+    def __init__(self, group: Group, options: RunOptions, loaded: Loaded | None = None) -> None:
+        self.group, self.options, self.loaded = group, options, loaded or Loaded()
         self._together = group.runs
         self.store = Store(options.results)
         self._inputs: Inputs | None = None
@@ -85,6 +108,7 @@ class Session:
     def forget(self) -> None:
         """Load anew what is shared, when it is next needed: what it was read from has failed."""
         self._inputs = None
+        self.loaded.forget()
         if self._linear is not None:
             self._linear.forget()
 
@@ -110,7 +134,7 @@ class Session:
         return self._keep(spec, inputs, outcome)
 
     def _load(self, spec: RunSpec) -> Inputs:
-        backbone = load_entry(self.group.checkpoint)
+        backbone = self.loaded.backbone(self.group.checkpoint)
         data = open_task(self.group.task, self.options.data_dir, self.options.cache_dir)
         transform = resolve_transform(backbone.preprocess, data.task, self.group.protocol)
         for what, now, planned in (
@@ -121,7 +145,7 @@ class Session:
         ):
             if now != planned:
                 raise RunError(f"the {what} of {self.group.label} has changed since the plan was made", "run again")
-        return Inputs(backbone, data, transform)
+        return Inputs(backbone, data, transform, self.loaded.engine)
 
     def _keep(self, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> Outcome:
         """Write an outcome's tensors where they are asked for, and return it as its record has it."""

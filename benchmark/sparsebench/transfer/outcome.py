@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..datasets import TaskData
 from ..datasets.images.transforms import Transform
+from ..engines.kept import KeptEngine
 from ..models.backbone import Backbone
 from ..schema import MaskProof, Scores, Trial
 from ..store import Predictions
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A checkpoint, a task, and the transform between them."""
+    """A checkpoint, a task, the transform between them, and the engine that runs the checkpoint."""
 
     backbone: Backbone
     data: TaskData
     transform: Transform
+    engine: KeptEngine = field(default_factory=KeptEngine, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from .types import path, results
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(
-        commands, "analyze", "say on which images two checkpoints differ, and how calibrated they are"
+        commands, "analyze", "compare two checkpoints image by image: agreement, classes, calibration"
     )
     what = command.add_argument_group("what to analyze")
     what.add_argument("first", metavar="A", help="a checkpoint's id, for example of a sparse network")
@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     what.add_argument(
         "--figures", type=path, metavar="DIR", help="write reliability diagrams and changes by class there"
     )
-    closer = command.add_argument_group("a closer choice (needed where there are several)")
+    closer = command.add_argument_group("more selectors (needed where the results have several)")
     several(
         closer, "--task", "--tasks", dest="tasks", metavar="TASK", help="tasks or patterns (default: all common ones)"
     )

@@ -23,14 +23,20 @@ from .types import microbatch, natural, positive, seconds
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(commands, "run", "run checkpoints on tasks and show how well they did")
-    closer = add_selection(command, "what to run (what you leave out is the suite's)", runs=True)
+    closer = add_selection(command, "what to run (an omitted option means every value the suite defines)", runs=True)
     several(
         closer,
         "--probe",
         metavar="NAME|FILE",
         help=f"linear mode's classifier: {kinds('probes')}, or a Python file with your own",
     )
-    several(closer, "--seed", type=int, metavar="N", help="a seed of the classifier's start and the images' order")
+    several(
+        closer,
+        "--seed",
+        type=int,
+        metavar="N",
+        help="a seed of the classifier's initialisation and of the order of the data",
+    )
     closer.add_argument(
         "--set",
         action="extend",

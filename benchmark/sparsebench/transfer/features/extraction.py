@@ -21,7 +21,8 @@ from ...common.timings import stage, waiting
 from ...datasets.base import Split
 from ...datasets.images.crops import evaluation_views
 from ...datasets.images.resize import resize_version
-from ...engines import check_name, prepare, signature
+from ...engines import check_name, signature
+from ...engines.kept import KeptEngine
 from ...schema import SCHEMA_VERSION, Numerics, RunError, digest
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def extract(
     batch_size: int = 256,
     progress: Progress | None = None,
     workers: int | None = 0,
+    engine: KeptEngine | None = None,
 ) -> Features:
     """Return the features of every image of ``split``.
 
@@ -96,6 +98,8 @@ def extract(
     workers : int or None
         Threads that decode the next batch while the backbone runs on this one; with 0, images are decoded in between.
         None: one where images are files. They change the speed, never the numbers.
+    engine : KeptEngine, optional
+        The engine of an extraction before; one that fits is used again.
 
     Raises
     ------
@@ -122,7 +126,8 @@ def extract(
         cache_dir=cache_dir,
         workers=workers,
     )
-    rows = _forward(backbone, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
+    images = waiting("decode", images)
+    rows = _forward(backbone, images, transform, numerics, Throttle(progress, len(split)), engine or KeptEngine())
     if cache_dir is None:
         x = _in_memory(rows, shape)
         return Features(x, split.labels, split.ids, time.perf_counter() - started, cached=False)
@@ -197,7 +202,12 @@ def _decoder(split: Split, numerics: Numerics) -> str:
 
 
 def _forward(
-    backbone: Backbone, batches: Iterable[Tensor], transform: Transform, numerics: Numerics, report: Throttle
+    backbone: Backbone,
+    batches: Iterable[Tensor],
+    transform: Transform,
+    numerics: Numerics,
+    report: Throttle,
+    engine: KeptEngine,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Run the backbone over batches of uint8 images and yield their features, each batch's checked."""
     import torch
@@ -214,7 +224,7 @@ def _forward(
             )
         if run is None:
             with stage("load"):
-                run = prepare(backbone.module, numerics, tuple(batch.shape))
+                run = engine.prepare(backbone.module, numerics, tuple(batch.shape))
         with stage("backbone"):
             features = run(batch).cpu()
         if features.shape != (len(images), dimension):
