@@ -25,7 +25,10 @@ _STATUS = """## Exit status
 def command_line() -> str:
     """Return the page of the command line: every command with its options, in the groups of the help."""
     (choices,) = (a.choices for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    parts = ["# Command line\n", "`sparsebench COMMAND --help` prints the same in a terminal; `sparsebench` `--version` prints the version.\n"]
+    parts = [
+        "# Command line\n",
+        "`sparsebench COMMAND --help` prints the same in a terminal; `sparsebench --version` prints the version.\n",
+    ]
     for title, names in GROUPS.items():
         parts.append(
             f"**{title[0].upper()}{title[1:]}:** " + ", ".join(f"[`{n}`](#sparsebench-{n})" for n in names) + "\n"

@@ -200,12 +200,15 @@ class LeaderboardColumn(Extension):
         bytes.
     always : bool
         Whether it is written without being asked for; our own are.
+    sparse : bool
+        Whether it is left out of a leaderboard in which no entry has a value.
     """
 
     noun: ClassVar[str] = "leaderboard column"
 
     value: Work
     always: bool = False
+    sparse: bool = False
 
 
 __all__ = ["CheckpointFormat", "Engine", "Executor", "ExecutorContext", "LeaderboardColumn", "Probe"]

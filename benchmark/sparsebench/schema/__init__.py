@@ -27,18 +27,21 @@ from .errors import (
 )
 from .probe import UNDERFIT, Convergence
 from .run import (
+    VERDICTS,
     Failure,
     FewShotScore,
     FurtherTest,
     Group,
     MaskProof,
     Numerics,
+    Origin,
     PlanFile,
     RunRecord,
     RunSpec,
     Scores,
     Status,
     Trial,
+    Verdict,
 )
 from .task import MODES, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
@@ -46,6 +49,7 @@ __all__ = [
     "MODES",
     "SCHEMA_VERSION",
     "UNDERFIT",
+    "VERDICTS",
     "Augment",
     "Checkpoint",
     "CheckpointError",
@@ -69,6 +73,7 @@ __all__ = [
     "MissingDataError",
     "Mode",
     "Numerics",
+    "Origin",
     "PlanFile",
     "Preprocess",
     "Protocol",
@@ -89,6 +94,7 @@ __all__ = [
     "Trial",
     "UnknownNameError",
     "Upstream",
+    "Verdict",
     "canonical_json",
     "digest",
     "nearest",

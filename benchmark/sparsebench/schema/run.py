@@ -13,6 +13,9 @@ from .probe import Convergence
 from .task import RECORDED, Metric, Mode, Protocol, Task
 
 Status = Literal["ok", "failed"]
+Verdict = Literal["claimed", "rescored", "rerun"]
+VERDICTS: tuple[Verdict, ...] = ("claimed", "rescored", "rerun")
+"""What is known of a row from a bundle, the least first."""
 
 
 class Numerics(Lenient):
@@ -237,13 +240,25 @@ class MaskProof(Lenient):
     unheld_zeros: int | None = None
 
 
+class Origin(Lenient):
+    """Where a record that was not made here is from, and what was verified of it.
+
+    ``bundle`` is the sha256 of the file that it came in. ``claimed``: nobody has checked its scores; ``rescored``: they
+    follow from its predicted classes and the labels of the known test split; ``rerun``: moreover a random sample of its
+    checkpoint's linear runs was run again and agrees.
+    """
+
+    bundle: str
+    verdict: Verdict
+
+
 class RunRecord(Lenient):
     """What one run leaves on disk.
 
     ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the
     seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
     runs of a group share counts for the run that did it, but fits that served several runs for each of them equally, as
-    in ``seconds``.
+    in ``seconds``. ``origin`` is that of a record from a bundle; None where it was run here.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -264,6 +279,7 @@ class RunRecord(Lenient):
     features_cached: bool | None = None
     started: str
     environment: dict[str, str] = Field(default_factory=dict)
+    origin: Origin | None = None
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -113,4 +113,10 @@ def _add_recipe(recipe: argparse._ArgumentGroup) -> None:
     recipe.add_argument(
         "--decay-on", choices=("all", "weights"), help="decay all parameters, or the weights of layers alone"
     )
+    recipe.add_argument(
+        "--relabel",
+        type=positive,
+        metavar="N",
+        help="give N training images random labels and log which are memorised and recovered; no augmentation",
+    )
     recipe.add_argument("--label-smoothing", type=float, metavar="SHARE", help="share of the target over all classes")
