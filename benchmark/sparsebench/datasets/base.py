@@ -33,7 +33,7 @@ class Split:
     file : callable, optional
         ``file(i)`` is the path of image ``i``, where images are files.
     rendered : str, optional
-        What renders images when they are asked for, and its version, where they are made so.
+        What makes images when they are asked for, and its version, where they are rendered, or decoded from bytes.
     """
 
     ids: tuple[str, ...]
