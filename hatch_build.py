@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = Path("benchmark", "sparsebench")
+PURE = "SPARSEBENCH_PURE_WHEEL"
+"""The environment variable that, set to anything, leaves the compiled code out: such a wheel runs on every platform."""
 BUILDER = PACKAGE / "common" / "native" / "build.py"
 
 
@@ -31,7 +34,7 @@ class NativeHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and say for which platform the wheel is."""
-        if self.target_name != "wheel":
+        if self.target_name != "wheel" or os.environ.get(PURE):
             return
         builder = load_builder(Path(self.root))
         missing: dict[str, list[str]] = {}

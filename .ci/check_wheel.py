@@ -31,12 +31,14 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
-def problems(names: set[str]) -> list[str]:
-    """Return what is wrong with a wheel of these file names, a line each."""
-    found = [f"lacks {name}" for name in sorted(expected() - names)]
+def problems(names: set[str], pure: bool = False) -> list[str]:
+    """Return what is wrong with a wheel of these file names, a line each; a ``pure`` one has no compiled code."""
+    compiled = {name for name in expected() | names if name.endswith(".so")}
+    found = [f"lacks {name}" for name in sorted(expected() - names - (compiled if pure else set()))]
+    found += [f"carries compiled code: {name}" for name in sorted(compiled & names) if pure]
     if not any(name.startswith("sparsebench/weights/") and name.endswith(".safetensors") for name in names):
         found.append("has no embedded weights")
-    for ending in (".dist-info/licenses/LICENSE", ".dist-info/entry_points.txt"):
+    for ending in (".dist-info/licenses/LICENSE", ".dist-info/licenses/LICENSES.md", ".dist-info/entry_points.txt"):
         if not any(name.endswith(ending) for name in names):
             found.append(f"lacks *{ending}")
     for name in sorted(names):
@@ -52,10 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print a wheel's size, or what is wrong with it (1)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("wheel", type=Path)
-    wheel = parser.parse_args(argv).wheel
+    parser.add_argument("--pure", action="store_true", help="it must have no compiled code, and be for every platform")
+    arguments = parser.parse_args(argv)
+    wheel = arguments.wheel
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
-    found = problems(names)
+    found = problems(names, arguments.pure)
+    if arguments.pure and not wheel.name.endswith("-py3-none-any.whl"):
+        found.append("is not for every platform")
     for line in found:
         print(f"error: {wheel.name} {line}", file=sys.stderr)
     print(f"{wheel.name}: {len(names)} files, {wheel.stat().st_size / 1e6:.1f} MB")

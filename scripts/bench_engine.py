@@ -61,7 +61,7 @@ def measure(runs: dict[str, Callable[[Tensor], Tensor]], batch: Tensor, turns: i
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a line an engine and mask."""
+    """Print one line per engine and mask."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--arch", default="resnet50")
     parser.add_argument("--size", type=int, default=224)

@@ -32,7 +32,7 @@ BASES = {"magnitude": "mini.dense", "lth": "mini.dense", "cram": "mini.cram_dens
 """By method, the file that its checkpoints derive from."""
 
 LICENCE = "ImageNet terms (non-commercial research)"
-SOURCE = "this project; see docs/model_card.md"
+SOURCE = "this project; its model card is in the documentation"
 
 
 def log_of(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Write the tables of docs/pruning.md that follow from the methods' declarations, or check that they do."""
+"""Write the tables of docs/explanation/pruning.md that follow from the methods' declarations, or check that they do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sparsebench.pruning.schedules import drops_text
 from sparsebench.pruning.settings import shown as value_text
 from sparsebench.pruning.training import Training
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "pruning.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "explanation" / "pruning.md"
 
 WORDS = {
     "lr": "rate",

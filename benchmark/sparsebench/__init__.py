@@ -17,7 +17,7 @@ from .schema.errors import SparsebenchError
 
 if TYPE_CHECKING:
     from . import analysis, engines, pruning, store
-    from .api import export, features, load, predict, predictions, recommend, results, run
+    from .api import export, features, load, predict, predictions, recommend, results, run, similarity
     from .transfer import probes
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "recommend",
     "results",
     "run",
+    "similarity",
     "store",
 ]
 
@@ -56,6 +57,7 @@ _function = importer(
         "predict": ".api.exporting",
         "predictions": ".api.predictions",
         "recommend": ".api.recommending",
+        "similarity": ".api.similarity",
         "results": ".api.loading",
         "run": ".api.running",
     },

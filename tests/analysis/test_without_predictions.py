@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from sparsebench.analysis import (
+    detectable_difference,
     image_bound,
     interval,
+    pooled_sd,
     rank_intervals,
     relative_error_interval,
     replicates_needed,
@@ -77,3 +80,29 @@ def test_components_over_seeds_give_the_same_interval_and_ranks():
     ranks = rank_intervals(parts)
     assert list(ranks.low) == [4, 1, 2, 2]
     assert list(ranks.high) == [4, 1, 3, 3]
+
+
+def test_the_difference_that_some_replicates_show_is_the_inverse_of_how_many_are_needed():
+    for count in (2, 3, 8, 30):
+        found = detectable_difference(count, 0.03)
+        assert replicates_needed(found * 1.0001, 0.03) == count
+        assert replicates_needed(found * 0.9999, 0.03) == count + 1
+    with pytest.raises(ValueError, match="two trainings"):
+        detectable_difference(1, 0.03)
+
+
+def test_the_detectable_difference_is_found_by_simulated_t_tests():
+    rng, n = np.random.default_rng(0), 5
+    gap = detectable_difference(n, 1.0)
+    p = stats.ttest_ind(rng.standard_normal((4000, n)) + gap, rng.standard_normal((4000, n)), axis=1).pvalue
+    assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_a_pooled_standard_deviation_and_its_interval():
+    values = [stats.norm.rvs(size=n, random_state=n) for n in (2, 4, 3)]
+    sd, low, high, df = pooled_sd([np.std(v, ddof=1) for v in values], [len(v) for v in values])
+    centred = np.concatenate([v - v.mean() for v in values])
+    assert sd == pytest.approx((centred @ centred / 6) ** 0.5)
+    assert df == 6
+    assert stats.chi2.cdf(6 * sd**2 / np.array([low, high]) ** 2, 6) == pytest.approx([0.975, 0.025])
+    assert math.isnan(pooled_sd([], [])[0])

@@ -159,6 +159,7 @@ def test_inspect_counts_what_no_mask_holds_and_all_files(capsys: pytest.CaptureF
 LISTED = {
     "checkpoints": "mini.acdc_s90",
     "columns": "relative_error_low",
+    "corruptions": "saved as JPEG of low quality",
     "engines": "only the nonzero weights",
     "executors": "slurm",
     "formats": "torch.nn.utils.prune",

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from sparsebench.caching import write_document
 from sparsebench.common.paths import package_file
 from sparsebench.models import facts as remembered
 from sparsebench.models import loading
 from sparsebench.models.architectures import STANDALONE
 from sparsebench.models.entries import entry_for_file
-from sparsebench.models.facts import Facts, known_facts, load_facts
+from sparsebench.models.facts import Facts, facts_by_content, known_facts, load_facts
 from sparsebench.models.make_facts import embedded
 from sparsebench.registry import load_registry
 from sparsebench.schema import Checkpoint, CheckpointError
@@ -118,3 +119,16 @@ def test_a_users_file_is_described_once(pruned_resnet18: Path, tmp_path: Path, m
     first = entry_for_file(pruned_resnet18, "resnet18", cache_dir=tmp_path)
     monkeypatch.setattr(loading, "fit_first", lambda *_: pytest.fail("read again"))
     assert entry_for_file(pruned_resnet18, "resnet18", cache_dir=tmp_path) == first
+
+
+def test_facts_are_found_by_what_a_network_is(tmp_path: Path) -> None:
+    known = facts_by_content(None)
+    one = next(facts for facts in known.values() if facts.sparsity_measured > 0.9)
+    assert known[one.weights_sha256, one.mask_sha256] == one
+    held, weights = (sum(getattr(layer, name) for layer in one.layers[1:-1]) for name in ("held", "weights"))
+    assert held / weights == pytest.approx(one.sparsity_measured, abs=0.02)
+    other = one.model_copy(update={"weights_sha256": "a" * 64})
+    write_document(tmp_path, "facts", {"any": "key"}, other.model_dump(mode="json"))
+    (tmp_path / "facts" / "damaged.json").write_text("{")
+    (tmp_path / "facts" / "other.json").write_text('{"digest": "no", "value": {}}')
+    assert facts_by_content(tmp_path).keys() - known.keys() == {("a" * 64, one.mask_sha256)}

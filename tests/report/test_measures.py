@@ -191,7 +191,9 @@ def test_text_and_figures(results, tmp_path, capsys):
         assert words in text
     names = sorted(path.name for path in out.iterdir())
     assert names == [
-        f"{name}.{suffix}" for name in ("classes", "reliability") for suffix in ("pdf", "png", "tex", "txt")
+        f"{name}.{suffix}"
+        for name in ("classes", "confusion", "reliability")
+        for suffix in ("pdf", "png", "tex", "txt")
     ]
     assert all(str(out / name) in text for name in names)
 

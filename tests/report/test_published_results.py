@@ -173,6 +173,8 @@ def test_the_command_reports_them(runs, tmp_path, monkeypatch, capsys):
         "methods.csv",
         "tables.md",
         "tables.tex",
+        "win_rates.csv",
+        "win_rates.md",
     ]
     assert len(read_results(tmp_path / "out" / "runs.csv")) == len(tidy(runs))
     rows = read(tmp_path / "out" / "methods.csv")

@@ -1,4 +1,4 @@
-"""docs/design.md is true to the code: what it names is there."""
+"""docs/engineering/design.md is true to the code: what it names is there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sparsebench
 
 PACKAGE = Path(sparsebench.__file__).parent
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "engineering" / "design.md").read_text(encoding="utf-8")
 WALKS = TEXT.partition("## A checkpoint's id becomes a record")[2].partition("## What earns its lines")[0]
 CODE = r"`([^`\n]+)`"
 
@@ -34,7 +34,7 @@ def test_the_picture_has_every_package() -> None:
 @pytest.mark.parametrize("name", sorted({n for n in re.findall(CODE, TEXT) if re.fullmatch(r"[\w/]+(\.py|/)", n)}))
 def test_files_and_folders_are_there(name: str) -> None:
     found = [(base / name).exists() for base in (PACKAGE, ROOT, PACKAGE / "datasets/images")]
-    assert any(found), f"docs/design.md names {name}"
+    assert any(found), f"docs/engineering/design.md names {name}"
 
 
 def test_the_walks_name_what_the_code_defines() -> None:

@@ -79,4 +79,4 @@ def test_the_readme_shows_the_committed_results() -> None:
 
 
 def test_the_model_card_shows_the_registered_checkpoints() -> None:
-    assert "\n".join(lines_of("zoo_table")) in (ROOT / "docs" / "model_card.md").read_text()
+    assert "\n".join(lines_of("zoo_table")) in (ROOT / "docs" / "reference" / "model-card.md").read_text()

@@ -14,7 +14,7 @@ import sparsebench
 from sparsebench.api import Request, prepare
 from sparsebench.common import files
 from sparsebench.registry.selection import Selection
-from sparsebench.runs import runner
+from sparsebench.runs import runner, session
 from sparsebench.schema import InputError, Numerics
 from sparsebench.store import Store
 from sparsebench.store.claims import read_claims
@@ -50,6 +50,22 @@ def test_a_plan_is_run_recorded_and_not_run_again(tasks: Path, tmp_path: Path) -
     pd.testing.assert_frame_equal(run(tasks, tmp_path / "runs", emit=again.append), table)
     assert again == []
     pd.testing.assert_frame_equal(sparsebench.results(tmp_path / "runs"), table)
+
+
+def test_a_checkpoint_is_loaded_once_for_all_its_groups_and_changes_no_number(
+    tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARSEBENCH_CACHE", str(tmp_path / "cold"))
+    read: list[str] = []
+    load = session.load_entry
+    monkeypatch.setattr(session, "load_entry", lambda entry: read.append(entry.id) or load(entry))
+    plan = {"mode": "linear", "probe": ["sgd", "ridge"]}
+    both = run(tasks, tmp_path / "both", **plan | {"checkpoint": ["mini.acdc_s90", "mini.dense"]})
+    assert sorted(read) == ["mini.acdc_s90", "mini.dense"]
+    monkeypatch.setenv("SPARSEBENCH_CACHE", str(tmp_path / "colder"))
+    apart = run(tasks, tmp_path / "apart", **plan)[NUMBERS].sort_values("run_id", ignore_index=True)
+    same = both.loc[both["checkpoint"] == "mini.acdc_s90", NUMBERS].sort_values("run_id", ignore_index=True)
+    pd.testing.assert_frame_equal(same, apart)
 
 
 def children() -> list[int]:

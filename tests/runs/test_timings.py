@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def test_extraction_tells_a_slow_decoder_from_a_slow_backbone(monkeypatch):
     with measuring() as decoding:
         extract(world.backbone(), replace(split, load=wait), world.transform(), Numerics(), cache_dir=None)
     with measuring() as computing:
-        monkeypatch.setattr(extraction, "prepare", lambda module, numerics, shape: compute)
+        monkeypatch.setattr(extraction, "KeptEngine", lambda: SimpleNamespace(prepare=lambda *_: compute))
         extract(world.backbone(), split, world.transform(), Numerics(), cache_dir=None, batch_size=2)
     assert decoding["decode"] > decoding["backbone"]
     assert computing["backbone"] > computing["decode"]

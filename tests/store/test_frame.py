@@ -38,8 +38,8 @@ def test_types_are_fixed_even_of_nothing(ok):
 
 def test_columns_are_the_documented_ones():
     assert COLUMNS[:7] == ("run_id", "record_key", "status", "checkpoint", "method", "variant", "arch")
-    assert COLUMNS[-3:] == ("protocol_sha256", "started", "error")
-    assert len(COLUMNS) == len(set(COLUMNS)) == 57
+    assert COLUMNS[-4:] == ("protocol_sha256", "started", "error", "verdict")
+    assert len(COLUMNS) == len(set(COLUMNS)) == 58
 
 
 text = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=6)

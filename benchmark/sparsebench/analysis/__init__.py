@@ -26,7 +26,7 @@ from .per_class import ClassChange, class_changes, class_impact, confusion, impa
 from .pigeonhole import bootstrap, percentile_interval
 from .power import Needed, needed
 from .ranks import RankIntervals, critical_difference, friedman, mean_ranks, rank_intervals, win_rates
-from .sources import replicates_needed, variance_sources
+from .sources import detectable_difference, pooled_sd, replicates_needed, standard_deviations, variance_sources
 from .statistics import (
     Linearised,
     accuracies,
@@ -74,6 +74,7 @@ __all__ = [
     "confusion",
     "critical_difference",
     "cross_fitted",
+    "detectable_difference",
     "discordant",
     "error_consistency",
     "exemplars",
@@ -95,6 +96,7 @@ __all__ = [
     "mean_ranks",
     "needed",
     "percentile_interval",
+    "pooled_sd",
     "rank_intervals",
     "relative_error_increase_between",
     "relative_error_increases",
@@ -104,6 +106,7 @@ __all__ = [
     "score",
     "seeds_components",
     "seeds_only",
+    "standard_deviations",
     "variance_sources",
     "welch",
     "win_rates",

@@ -112,7 +112,7 @@ def _sign(value: float) -> float:
 
 
 def shapes() -> Iterator[Shape]:
-    """Yield the shapes that closed forms are checked on: some seventy, every factor varied, and nulls."""
+    """Yield the shapes that closed forms are checked on: some seventy-five, every factor varied, and nulls."""
     base = Shape(gaps=(0.0, 0.15, 0.15, 0.3))
     for images in (100, 250, 500, 1000, 5000):
         for tasks in (3, 6, 12):
@@ -131,20 +131,29 @@ def shapes() -> Iterator[Shape]:
         yield replace(base, gaps=(0.0, gap, gap, gap))
     for seeds, replicates in ((1, 1), (2, 1), (3, 1), (5, 1), (2, 2), (3, 3)):  # nothing differs in truth
         for images in (100, 1000):
-            yield replace(
-                base,
-                images=images,
-                seeds=seeds,
-                replicates=replicates,
-                gaps=(0.0,) * 6,
-                seed_sd=0.05 if seeds > 1 else 0.0,
-                replicate_sd=0.05 if replicates > 1 else 0.0,
-            )
+            yield replace(_nothing(base, seeds, replicates), images=images)
+    for seeds, replicates in ((1, 1), (3, 1), (3, 3)):  # several images of one source
+        yield replace(base, seeds=seeds, replicates=replicates, cluster=8)
+        yield replace(_nothing(base, seeds, replicates), images=1000, cluster=8)
+    yield replace(base, cluster=8, images=5000)
+    yield replace(base, cluster=8, images=1000, classes=10)
+
+
+def _nothing(base: Shape, seeds: int, replicates: int) -> Shape:
+    """Return a shape in which nothing differs in truth, and what has a single level doesn't vary."""
+    return replace(
+        base,
+        seeds=seeds,
+        replicates=replicates,
+        gaps=(0.0,) * 6,
+        seed_sd=0.05 if seeds > 1 else 0.0,
+        replicate_sd=0.05 if replicates > 1 else 0.0,
+    )
 
 
 def bootstrap_shapes() -> Iterator[Shape]:
     """Yield the twelve shapes that the bootstrap is checked on."""
     base = Shape(gaps=(0.0, 0.15))
-    for images in (100, 500, 2000):
-        for seeds, replicates in ((1, 1), (3, 1), (5, 1), (3, 3)):
-            yield replace(base, images=images, seeds=seeds, replicates=replicates, tasks=4)
+    for images, cluster in ((100, 1), (500, 1), (2000, 1), (1000, 8)):
+        for seeds, replicates in ((1, 1), (3, 1), (3, 3)):
+            yield replace(base, images=images, seeds=seeds, replicates=replicates, tasks=4, cluster=cluster)

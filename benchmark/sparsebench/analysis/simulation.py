@@ -7,7 +7,8 @@ A model m (replicate i, seed s) gets image j of task t wrong where
 with the class of the image :math:`c(j)` and normal shifts of the replicate, :math:`\delta`, and of the seed,
 :math:`\alpha`. The other four are normal over images and have unit variance together: what all models share, what is
 the model's own, its replicate's and its seed's. So errors are correlated between models, and the expected error is
-exact: :math:`\Phi((z + \kappa_c)/\sqrt{1 + \sigma_\delta^2 + \sigma_\alpha^2})`.
+exact: :math:`\Phi((z + \kappa_c)/\sqrt{1 + \sigma_\delta^2 + \sigma_\alpha^2})`. Where several images come from one
+source, half the variance of each of the four is the source's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
 from ..schema import Metric
@@ -40,6 +42,9 @@ class Shape:
         Shift z of every model, the first one's (the reference) being 0; equal shifts mean equal errors.
     seed_sd, replicate_sd : float
         Of the shifts; 0.05 is about one point of accuracy at an error of 20 %.
+    cluster : int
+        Images of one source, on average: sources are of one half, one, and three halves of that size by turns. Half of
+        the variance over images is between sources.
     """
 
     images: int = 500
@@ -51,6 +56,7 @@ class Shape:
     gaps: tuple[float, ...] = (0.0, 0.0)
     seed_sd: float = 0.05
     replicate_sd: float = 0.05
+    cluster: int = 1
 
     @property
     def name(self) -> str:
@@ -59,7 +65,7 @@ class Shape:
         return (
             f"n{self.images}-t{self.tasks}-s{self.seeds}-r{self.replicates}-c{self.classes}-e{self.error:g}"
             f"-g{gaps}-a{self.seed_sd:g}-d{self.replicate_sd:g}"
-        )
+        ) + (f"-k{self.cluster}" if self.cluster > 1 else "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,28 +96,48 @@ def draw(shape: Shape, rng: np.random.Generator) -> Drawn:
     shifts = _normal(rng, shape.replicate_sd, models, shape.replicates)
     panels, truth = [], np.empty((models, shape.tasks))
     levels = tuple((i, s) for i in range(shape.replicates) for s in range(shape.seeds))
+    sources = _sources(shape)
     for task in range(shape.tasks):
         # tasks differ in difficulty, always by the same amounts
         z = ndtri(shape.error) + 0.3 * np.cos(2.0 * task)
         labels, hardness = _classes(shape, task)
         alpha = _normal(rng, shape.seed_sd, models, shape.replicates, shape.seeds)
-        common = _normal(rng, _SHARES[0] ** 0.5, shape.images)
+        common = _by_image(rng, _SHARES[0], shape, sources)
         wrong = {}
         for m, gap in enumerate(shape.gaps):
-            own = common + _normal(rng, _SHARES[1] ** 0.5, shape.images)
-            per_replicate = own + _normal(rng, _SHARES[2] ** 0.5, shape.replicates, 1, shape.images)
-            each = per_replicate + _normal(rng, _SHARES[3] ** 0.5, shape.replicates, shape.seeds, shape.images)
+            own = common + _by_image(rng, _SHARES[1], shape, sources)
+            per_replicate = own + _by_image(rng, _SHARES[2], shape, sources, shape.replicates, 1)
+            each = per_replicate + _by_image(rng, _SHARES[3], shape, sources, shape.replicates, shape.seeds)
             level = (z + gap + shifts[m, :, None] + alpha[m])[..., None]
             values = each + level.astype(np.float32) + hardness[labels].astype(np.float32) > 0
             wrong[str(m)] = Wrong(values.reshape(len(levels), shape.images), levels)
             truth[m, task] = _expected(shape, z + gap, hardness, shifts[m], alpha[m])
         metric: Metric = "top1" if shape.classes == 2 else "mean_per_class"
-        panels.append(Panel(f"task{task}", labels, wrong, metric))
+        panels.append(Panel(f"task{task}", labels, wrong, metric, sources))
     return Drawn(tuple(panels), truth)
 
 
 def _normal(rng: np.random.Generator, sd: float, *shape: int) -> np.ndarray:
     return rng.standard_normal(shape, dtype=np.float32) * np.float32(sd)
+
+
+def _by_image(
+    rng: np.random.Generator, variance: float, shape: Shape, sources: npt.NDArray[np.int64] | None, *levels: int
+) -> np.ndarray:
+    """Return normal values per image, shape (..., images); half of the variance is their source's, if any."""
+    if sources is None:
+        return _normal(rng, variance**0.5, *levels, shape.images)
+    half = (variance / 2.0) ** 0.5
+    shared = _normal(rng, half, *levels, int(sources[-1]) + 1)[..., sources]
+    return np.asarray(shared + _normal(rng, half, *levels, shape.images))
+
+
+def _sources(shape: Shape) -> npt.NDArray[np.int64] | None:
+    """Return the source of each image."""
+    if shape.cluster < 2:
+        return None
+    sizes = [max(shape.cluster * part // 2, 1) for part in (2, 1, 3)] * shape.images
+    return np.repeat(np.arange(len(sizes)), sizes)[: shape.images]
 
 
 def _classes(shape: Shape, task: int) -> tuple[np.ndarray, Array]:

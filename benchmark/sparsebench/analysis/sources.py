@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .components import components
+from .components import Components, components
 from .panels import Panel
 from .power import sources_of
-from .statistics import Linearised, accuracies, relative_error_increases
+from .statistics import accuracies, relative_error_increases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,37 +49,111 @@ def variance_sources(
     """
     import pandas as pd
 
-    rows = []
+    rows: list[dict[str, object]] = []
     for model in models:
         statistic = (
             accuracies(panels, [model])
             if references is None
             else relative_error_increases(panels, {model: references[model]})
         )
-        rows.append(_row(model, statistic))
+        own = standard_deviations(components(statistic))
+        rows.append({"entry": model, "value": float(statistic.values[0])} | own)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _row(model: str, statistic: Linearised) -> tuple[object, ...]:
-    parts = components(statistic)
-    one = np.ones(1)
-    got, seeds, replicates = sources_of(parts, one)
-    several = len(statistic.panels) > 1
-    spread = float(np.var(statistic.by_task[0], ddof=1)) if several else np.nan
+def standard_deviations(parts: Components) -> dict[str, float]:
+    """Return what one statistic's components are as standard deviations, by name, and the numbers of levels.
+
+    Parameters
+    ----------
+    parts : Components
+        Of a single statistic.
+
+    Returns
+    -------
+    dict of str to float
+        ``images``, ``seeds``, ``replicates``, ``both``, ``tasks``, ``n_seeds`` and ``n_replicates`` of
+        :func:`variance_sources`.
+    """
+    got, seeds, replicates = sources_of(parts, np.ones(1))
+    count = len(parts.statistics.panels)
+    spread = float(np.var(parts.statistics.by_task[0], ddof=1)) if count > 1 else np.nan
     # a task's own value varies by T squared times its share of the variance of the mean
-    count = len(statistic.panels)
     within = count * (got.own + (got.seeds + got.both) / (seeds * replicates))
-    return (
-        model,
-        float(statistic.values[0]),
-        got.own**0.5,
-        got.seeds**0.5 if seeds > 1 and replicates == 1 else np.nan,
-        got.replicates**0.5 if replicates > 1 else np.nan,
-        got.both**0.5 if seeds * replicates > 1 else np.nan,
-        max(spread - within, 0.0) ** 0.5 if several else np.nan,
-        seeds,
-        replicates,
-    )
+    return {
+        "images": got.own**0.5,
+        "seeds": got.seeds**0.5 if seeds > 1 and replicates == 1 else np.nan,
+        "replicates": got.replicates**0.5 if replicates > 1 else np.nan,
+        "both": got.both**0.5 if seeds * replicates > 1 else np.nan,
+        "tasks": max(spread - within, 0.0) ** 0.5 if count > 1 else np.nan,
+        "n_seeds": seeds,
+        "n_replicates": replicates,
+    }
+
+
+def pooled_sd(values: Sequence[float], replicates: Sequence[int], confidence: float = 0.95) -> tuple[float, ...]:
+    r"""Return a standard deviation between trainings pooled over entries, its interval, and its degrees of freedom.
+
+    The root of the mean of the variances, weighted by their degrees of freedom, R - 1 for R trainings; the interval is
+    that of a normal variance, :math:`s \sqrt{\nu / \chi^2_\nu}`.
+
+    Parameters
+    ----------
+    values : sequence of float
+        The standard deviation of each entry.
+    replicates : sequence of int
+        Trainings of each entry, at least 2.
+    confidence : float
+        Of the interval.
+
+    Returns
+    -------
+    tuple of float
+        The standard deviation, the interval's ends, and the degrees of freedom; NaN of nothing.
+    """
+    from scipy.stats import chi2
+
+    degrees = [count - 1 for count in replicates]
+    df = sum(degrees)
+    if not df:
+        return (np.nan, np.nan, np.nan, 0.0)
+    sd = (sum(v**2 * n for v, n in zip(values, degrees, strict=True)) / df) ** 0.5
+    tail = (1.0 - confidence) / 2.0
+    low, high = (sd * (df / float(chi2.ppf(q, df))) ** 0.5 for q in (1.0 - tail, tail))
+    return (sd, low, high, float(df))
+
+
+def detectable_difference(replicates: int, replicate_sd: float, power: float = 0.8, confidence: float = 0.95) -> float:
+    """Return the least true difference of two methods that some upstream trainings of each show with a power.
+
+    The inverse of :func:`replicates_needed`, by the same test.
+
+    Parameters
+    ----------
+    replicates : int
+        Trainings of each method, at least 2.
+    replicate_sd : float
+        Standard deviation between trainings of one method.
+    power, confidence : float
+        Of the test.
+    """
+    from scipy.optimize import brentq
+
+    if replicates < 2:
+        raise ValueError(f"a difference is tested with two trainings of each method or more, not {replicates}")
+    # in units of the standard deviation; with two trainings of each at a power of 80 % it is 5.6
+    found = brentq(lambda d: _power(d, replicates, confidence) - power, 1e-6, 1e3, xtol=1e-9)
+    return replicate_sd * float(found)
+
+
+def _power(effect: float, replicates: int, confidence: float) -> float:
+    """Return the power of the two-sided t test for a difference of so many standard deviations."""
+    from scipy.stats import nct, t
+
+    df, shift = 2 * (replicates - 1), effect / (2.0 / replicates) ** 0.5
+    critical = t.ppf(0.5 + confidence / 2.0, df)
+    # far out scipy's noncentral t loses its way; there the power is 1
+    return 1.0 if shift > critical + 10.0 else float(nct.sf(critical, df, shift))
 
 
 def replicates_needed(difference: float, replicate_sd: float, power: float = 0.8, confidence: float = 0.95) -> int:
@@ -98,18 +172,13 @@ def replicates_needed(difference: float, replicate_sd: float, power: float = 0.8
     power, confidence : float
         Of the test.
     """
-    from scipy.stats import nct, t
-
     if difference <= 0:
         raise ValueError(f"the difference must be positive, not {difference}")
     if replicate_sd <= 0:
         return 2
 
     def reached(count: int) -> bool:
-        df, shift = 2 * (count - 1), difference / (replicate_sd * (2.0 / count) ** 0.5)
-        critical = t.ppf(0.5 + confidence / 2.0, df)
-        # far out scipy's noncentral t loses its way; there the power is 1
-        return shift > critical + 10.0 or float(nct.sf(critical, df, shift)) >= power
+        return _power(difference / replicate_sd, count, confidence) >= power
 
     high = 2
     while not reached(high):

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from .predictions import RunPredictions, predictions
     from .recommending import recommend
     from .running import Prepared, execute, prepare, run
+    from .similarity import Similarity, similarity
 
 __all__ = [
     "Prepared",
     "Request",
     "RunPredictions",
+    "Similarity",
     "TaskFeatures",
     "execute",
     "export",
@@ -33,6 +35,7 @@ __all__ = [
     "recommend",
     "results",
     "run",
+    "similarity",
 ]
 
 __getattr__ = importer(
@@ -41,6 +44,7 @@ __getattr__ = importer(
         "Prepared": ".running",
         "Request": "..runs.request",
         "RunPredictions": ".predictions",
+        "Similarity": ".similarity",
         "TaskFeatures": ".features",
         "execute": ".running",
         "export": ".exporting",
@@ -52,5 +56,6 @@ __getattr__ = importer(
         "recommend": ".recommending",
         "results": ".loading",
         "run": ".running",
+        "similarity": ".similarity",
     },
 )

@@ -119,6 +119,7 @@ def features(
     data = open_task(chosen, root, cache_dir)
     from ..datasets.images.transforms import Transform
     from ..engines.choice import pinned, torch_threads
+    from ..engines.kept import KeptEngine
     from ..models.loading import load_entry
     from ..transfer.features import Features, extract
 
@@ -128,11 +129,13 @@ def features(
     size = network.preprocess.input_size
     numerics = pinned(network.module, numerics, (256, 3, size, size))
     transform = Transform(network.preprocess)
-    found = {}
+    found, engine = {}, KeptEngine()
     with torch_threads(numerics.threads):
         for name, split in data.splits.items():
             if len(split):
-                found[name] = extract(network, split, transform, numerics, cache_dir=cache_dir, workers=workers)
+                found[name] = extract(
+                    network, split, transform, numerics, cache_dir=cache_dir, workers=workers, engine=engine
+                )
     empty = Features(np.empty((0, network.info.feature_dim), np.float32), np.empty(0, np.int64), (), 0.0, cached=False)
     whole = {name: found.get(name, replace(empty)) for name in data.splits}
     return TaskFeatures(network.info.id, chosen.id, np.array(data.classes, dtype=np.str_), **whole)

@@ -16,14 +16,15 @@ from ..common.progress import notify
 from ..downloads import TransferDisplay, offline_reason
 from ..registry.protocols import given_settings
 from ..registry.selection import Selection
-from ..runs.claiming import lacks_weights
+from ..runs.claiming import lacking, lacks_weights
 from ..runs.executors import make_executor
 from ..runs.executors.estimate import Estimator
 from ..runs.executors.packing import arranged
+from ..runs.kept import kept_file
 from ..runs.plan import Places, Plan, make_plan
 from ..runs.prefetch import IfMissing, counted
 from ..runs.request import Request, check_request, request_of, several, with_files
-from ..schema import InputError, PlanFile, RunError, RunRecord, RunSpec
+from ..schema import InputError, PlanFile, PlannedSet, RunError, RunRecord, RunSpec
 from ..store import Store, frame
 from ..store.plans import write_plan
 from .keywords import RunKeywords, with_keywords
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from ..runs.runner import Emit, Event
 
 __all__ = ["Prepared", "execute", "prepare", "run"]
+
+_UNTESTED = "without tests"
 
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Sequence[T] | None
@@ -90,20 +93,40 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     records = store.read([run.run_id for run in plan.runs])
     if request.numerics.engine == "auto":
         plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
-    statuses = {record.record_key: _status(record, request) for record in records}
+    tests = {run.record_key: group.tests for group in plan.groups for run in group.runs}
+    statuses = {record.record_key: _status(record, request, tests.get(record.record_key, ())) for record in records}
+    _say_trained_anew(records, statuses, request)
     todo = plan.remaining(statuses, request.overwrite)
     prefetch.verify(group.task for group in todo.groups)
     if request.where.check is not None:
         extensions.load(request.where.check)(request.executor_settings, len(todo.runs))
     finished = {record.run_id for record in records if record.status == "ok"}
-    done_otherwise = sum(run.run_id in finished and statuses.get(run.record_key) != "ok" for run in todo.runs)
+    as_asked = {record.record_key for record in records if record.status == "ok"}
+    done_otherwise = sum(run.run_id in finished and run.record_key not in as_asked for run in todo.runs)
     return Prepared(request, plan, todo, done_otherwise)
 
 
-def _status(record: RunRecord, request: Request) -> str:
-    """Return a record's status; a finished run whose weights are asked for but weren't kept is still to do."""
-    wanted = request.save_weights and request.overwrite != "never"
-    return "without weights" if wanted and lacks_weights(record, request.results) else record.status
+def _status(record: RunRecord, request: Request, tests: Sequence[PlannedSet]) -> str:
+    """Return a record's status; a finished run that lacks the weights or test sets asked for is still to do."""
+    if request.overwrite == "never":
+        return record.status
+    if request.save_weights and lacks_weights(record, request.results):
+        return "without weights"
+    return _UNTESTED if lacking(record, tests) else record.status
+
+
+def _say_trained_anew(records: Sequence[RunRecord], statuses: Mapping[str, str], request: Request) -> None:
+    """Say which finished runs can't be scored on further test sets by what they kept."""
+    without = [
+        record
+        for record in records
+        if statuses[record.record_key] == _UNTESTED and kept_file(record, request.results) is None
+    ]
+    if without:
+        notify(
+            f"{len(without)} finished run(s) kept no head or weights to score the test sets with, and train again;"
+            " --save-weights keeps those of full mode"
+        )
 
 
 def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
@@ -212,6 +235,7 @@ def run(
     probe: OneOrMore[str | Path] = None,
     microbatch: int | None = None,
     limit: int | None = None,
+    shift: OneOrMore[str] = None,
     format: str | Path = "auto",
     set: Mapping[str, Any] | OneOrMore[str] = None,
     reference: bool = False,
@@ -219,12 +243,12 @@ def run(
     progress: bool | None = None,
     **options: Unpack[RunKeywords],
 ) -> pd.DataFrame:
-    """Run every selected cell that has not run yet, and return the records of all of them.
+    """Run what is selected and has no record yet, and return one row per selected run.
 
     Parameters
     ----------
     method, variant, replicate, sparsity, arch, checkpoint, task, mode, probe, seed : one or several, optional
-        What to select; leaving one out means all that the suite selects. With a ``probe`` and no ``mode``, linear mode.
+        What to run. An omitted one means every value that the suite defines. A ``probe`` alone means linear mode.
     set : mapping or str or sequence of str, optional
         Settings of the protocol to change, such as ``{"lr": 0.01, "epochs": 20}``, or texts ``"lr=0.01"``.
     suite : str
@@ -234,7 +258,10 @@ def run(
     microbatch : int, optional
         Full mode: images of a training batch that are computed at once; a part of the protocol.
     limit : int, optional
-        At most so many images of each split, for a quick look; the tasks' names then say so.
+        At most this many images of each split, for a quick look; it is added to the tasks' names.
+    shift : str or sequence of str, optional
+        Further test sets to score what is trained on, and what was: ``corruptions``, ``corruptions:3``, ``fog:5``, or a
+        name that tasks give a test set; ``tests`` for all of these.
     format : str or path
         The format of checkpoint files: a name of ``sparsebench list formats``, or a Python file that declares one.
     reference : bool
@@ -271,6 +298,7 @@ def run(
         probes=[str(p) for p in several(probe)],
         microbatch=microbatch,
         limit=limit,
+        shifts=several(shift),
         format=str(format),
         settings=given_settings(set),
         references=reference,

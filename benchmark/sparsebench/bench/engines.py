@@ -58,7 +58,7 @@ def yardstick(entry: Checkpoint, chosen: Sequence[Checkpoint], registry: Registr
 
 
 def measure(entry: Checkpoint, dense: Checkpoint, setting: Setting, meter: MemoryMeter | None) -> list[dict[str, Any]]:
-    """Return a row an engine: all of them run the same batch in turns, with torch on the dense checkpoint.
+    """Return one row per engine: all of them run the same batch in turns, with torch on the dense checkpoint.
 
     An engine that can't run the checkpoint has a row that says why.
     """

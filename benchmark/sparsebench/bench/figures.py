@@ -55,7 +55,7 @@ def bench_figures(engines: pd.DataFrame, results: pd.DataFrame | None) -> list[P
 
 
 def throughput_figure(engines: pd.DataFrame, statistics: Aggregate, name: str) -> Picture | None:
-    """Draw mean accuracy over the throughput of each checkpoint's fastest engine, a panel a group; None if of no use.
+    """Draw mean accuracy over the throughput of each checkpoint's fastest engine, by group; None if of no use.
 
     The grey steps are the Pareto front: no other checkpoint is both faster and more accurate than one on it.
     """
@@ -91,7 +91,7 @@ def throughput_figure(engines: pd.DataFrame, statistics: Aggregate, name: str) -
 
 
 def speedup_figure(engines: pd.DataFrame, name: str) -> Picture | None:
-    """Draw the ratio to torch on the dense network over sparsity, a panel an engine; None without a sparse entry."""
+    """Draw the ratio to torch on the dense network over sparsity, one panel per engine; None without a sparse entry."""
     lines = _lines(engines)
     series = [one for one in _series(list(lines.values())) if one.kind != "twin" and one.label != "Dense"]
     if not series:

@@ -80,7 +80,7 @@ def photographs(folder: Path, count: int) -> list[Path]:
 
 
 def measure_decoding(threads: int, turns: int, count: int = 64) -> list[Row]:
-    """Return a row a decoder: JPEG files to crops of 224 pixels, on one thread, and the fast one on several."""
+    """Return one row per decoder: JPEG files to crops of 224 pixels, on one thread, and the fast one on several."""
     from ..datasets.images.decode import read_rgb
 
     with tempfile.TemporaryDirectory() as folder, torch_threads(1):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..common.lazy import importer
-from .documents import read_document, write_document
+from .documents import read_document, read_documents, write_document
 from .limit import CacheWarning, cache_limit, make_room
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "make_room",
     "read",
     "read_document",
+    "read_documents",
     "write_document",
 ]
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,17 @@ def read_document(cache_dir: Path | None, kind: str, key: Mapping[str, Any]) -> 
     with contextlib.suppress(OSError):  # a cache that may only be read
         os.utime(path)
     return content["value"]
+
+
+def read_documents(cache_dir: Path | None, kind: str) -> Iterator[Any]:
+    """Yield all documents of a kind, in the order of their files; what can't be used is passed over."""
+    if cache_dir is None:
+        return
+    for path in sorted((cache_dir / kind).glob("*.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            content = json.loads(read_regular(path, _LARGEST))
+            if content["digest"] == digest(content["value"]):
+                yield content["value"]
 
 
 def write_document(cache_dir: Path | None, kind: str, key: Mapping[str, Any], value: Any) -> None:

@@ -6,11 +6,16 @@ import argparse
 import json
 import math
 import sys
+from typing import TYPE_CHECKING
 
 from ..analysis.intervals import Interval
+from ..report.cka import cka_json, cka_lines
 from ..report.measures import NO_LOGITS, OF_ONE, TaskMeasures, measures
 from ..report.measures_json import to_json
 from ..report.sides import Wanted, read_sides
+
+if TYPE_CHECKING:
+    from ..api.similarity import Similarity
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -19,16 +24,45 @@ def main(arguments: argparse.Namespace) -> int:
     first, second = read_sides(arguments.first, arguments.second, arguments.results, wanted)
     found = measures(first, second)
     names = (first.entries[0], second.entries[0])
+    alike = _similarity(arguments, names, found) if arguments.cka else []
     if arguments.json:
-        print(json.dumps(to_json(names, found), indent=2, allow_nan=False))
+        document = to_json(names, found) | ({"cka": cka_json(alike)} if arguments.cka else {})
+        print(json.dumps(document, indent=2, allow_nan=False))
     else:
-        print("\n".join(lines(names, found)))
+        print("\n".join([*lines(names, found), *(cka_lines(names, alike) if arguments.cka else [])]))
     if arguments.figures is not None:
-        from ..report.figures.beyond import write_figures
-
-        for path in write_figures(arguments.figures, names, found):
-            print(path, file=sys.stderr if arguments.json else sys.stdout)
+        _write_figures(arguments, names, found, alike)
     return 0
+
+
+def _similarity(arguments: argparse.Namespace, names: tuple[str, str], found: list[TaskMeasures]) -> list[Similarity]:
+    """Compute the CKA of both checkpoints' features; it needs their weights and the tasks' images."""
+    from ..api.similarity import similarity
+
+    return similarity(*names, [task.task for task in found], data_dir=arguments.data_dir)
+
+
+def _write_figures(
+    arguments: argparse.Namespace, names: tuple[str, str], found: list[TaskMeasures], alike: list[Similarity]
+) -> None:
+    """Write the figures and name each file; what can't be shown is said."""
+    from ..common.paths import datasets_dir
+    from ..registry import load_tasks
+    from ..report.figures.beyond import figures, write_picture
+    from ..report.figures.similarity import similarity_figure
+    from ..store import ensure_writable
+    from .exemplars import sheets
+
+    out = sys.stderr if arguments.json else sys.stdout
+    ensure_writable(arguments.figures)
+    data_dir = arguments.data_dir or datasets_dir()
+    more = [similarity_figure(names, alike)] if alike else []
+    for picture in [*figures(names, found), *more, *sheets(names, found, load_tasks().tasks, data_dir)]:
+        if isinstance(picture, str):
+            print(picture, file=sys.stderr)
+            continue
+        for path in write_picture(arguments.figures, picture):
+            print(path, file=out)
 
 
 def lines(names: tuple[str, str], found: list[TaskMeasures]) -> list[str]:
@@ -62,8 +96,15 @@ def _of_task(task: TaskMeasures) -> list[str]:
         rows.append(_row("ECE at T fitted", f"{scaled}  (T: A {one:.2f}, B {other:.2f}; fitted on the other half)", ""))
     changed = [f"{row.label} ({100 * row.change:+.1f} %)" for row in task.classes if row.changed]
     rows.append(_row("classes changed", f"{', '.join(changed) or 'none'} (of {len(task.classes)}; recall, Holm)", ""))
-    if task.exemplars_over:
-        rows.append(_row("exemplars", f"{task.exemplars} images, over {task.exemplars_over}", ""))
+    found = task.populations
+    if found.over:
+        changed = [f"{c.label} ({100 * (c.first - c.second):+.1f} %)" for c in found.impacts if c.changed]
+        words = (
+            f"{', '.join(changed) or 'none'} (of {len(found.impacts)}; recall minus accuracy, over {found.over}, Holm)"
+        )
+        rows.append(_row("class impact", words, ""))
+        noise = "" if found.noise is None else f"{found.noise}, between halves of B's runs"
+        rows.append(_row("exemplars", f"{len(found.exemplars)} images, over {found.over}", noise))
     return rows
 
 

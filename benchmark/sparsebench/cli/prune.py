@@ -65,6 +65,7 @@ def main(arguments: argparse.Namespace) -> int:
         weight_decay=arguments.weight_decay,
         decay_on=arguments.decay_on,
         label_smoothing=arguments.label_smoothing,
+        relabel=arguments.relabel,
         seed=arguments.seed,
     )
     hardware = Hardware(arguments.device, arguments.precision, not arguments.no_channels_last)
@@ -83,7 +84,7 @@ def main(arguments: argparse.Namespace) -> int:
                 bar.line(
                     f"epoch {values['epoch'] + 1}/{recipe.epochs}: loss {values['train_loss']:.3f},"
                     f" val top-1 {values['val_top1']:.2%}, sparsity {values['sparsity']:.2%} ({values['phase']},"
-                    f" {values['seconds']:.0f} s)"
+                    f" {values['seconds']:.0f} s)" + _of_relabelled(values)
                 )
 
         pruned = prune(
@@ -101,6 +102,13 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"{made.path}: sparsity {made.sparsity:g}, {top1}")
     print(f"log in {pruned.log}")
     return 0
+
+
+def _of_relabelled(values: dict[str, Any]) -> str:
+    """Return what an epoch made of images with random labels, if there are any."""
+    if "memorised" not in values:
+        return ""
+    return f"; random labels: {values['memorised']:.1%} memorised, {values['recovered']:.1%} recovered"
 
 
 def _start(arguments: argparse.Namespace) -> Initial | None:
@@ -204,6 +212,6 @@ def command(arguments: argparse.Namespace) -> str:
 _OPTIONS = (
     "method", "recipe", "sparsity", "distribution", "nm", "scope", "exempt", "set", "data", "init", "arch", "epochs",
     "batch_size", "lr", "warmup", "schedule", "momentum", "nesterov", "weight_decay", "decay_on", "label_smoothing",
-    "seed", "precision", "threads", "out",
+    "relabel", "seed", "precision", "threads", "out",
 )  # fmt: skip
 _DEFAULTS = {"recipe": "default", "arch": "mini", "scope": "prunable", "precision": "fp32"}

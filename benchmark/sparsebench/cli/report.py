@@ -5,31 +5,39 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import webbrowser
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .. import extensions
-from ..registry import load_tasks
+from ..common.paths import cache_dir
+from ..registry import load_registry, load_tasks
 from ..registry.names import method_id
 from ..registry.patterns import known_only
 from ..report import bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..report.aggregate import aggregate
+from ..report.further import Further
 from ..report.leaderboard import leaderboard_of
+from ..report.page import Layer, Network
 from ..schema import InputError
-from ..store import read_results
+from ..store import Store, read_results
 from ..store.classes import classes_reader
 from ..store.frame import PUBLISHED
+
+PAGE = "report.html"
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the comparison, if one was asked for; write the report and print each file as it is written."""
+    page = page_file(arguments)
     more = [extensions.resolve("columns", name) for name in arguments.column]
     for name in more:
         extensions.get("columns", name)
     table = selected(read_results(arguments.results), arguments)
-    registry = load_tasks(arguments.tasks_dir)
+    more_files = (arguments.registry, arguments.tasks_dir)
+    registry = load_tasks(arguments.tasks_dir) if page is None else load_registry(*more_files)
     predictions = classes_reader(arguments.results)
     comparison = None
     if arguments.compare:
@@ -41,15 +49,59 @@ def main(arguments: argparse.Namespace) -> int:
     bench = None if folder is None else read_bench(folder)
     say = None if arguments.json else _print
     files = write_report(
-        table, arguments.out, comparison, say, bench, registry, more, predictions, arguments.width, arguments.format
-    )
+        table, arguments.out, comparison, say, bench, registry, more, predictions, arguments.width, arguments.format,
+        page, *(({}, {}) if page is None else (networks(), environments(arguments.results))),
+        further=Further.of(arguments.results),
+    )  # fmt: skip
     if arguments.json:
         board = leaderboard_of(aggregate(table, registry, predictions), more)
         document = {"leaderboard": _rows(board), "files": [str(path) for path in files]}
         if comparison is not None:
             document["comparison"] = _rows(comparison)
         print(json.dumps(document, indent=1, ensure_ascii=False))
+    if arguments.open and page is not None:
+        show(page)
     return 0
+
+
+def page_file(arguments: argparse.Namespace) -> Path | None:
+    """Return the file of the page, if one is asked for.
+
+    Raises
+    ------
+    InputError
+        If it is a folder.
+    """
+    if arguments.html is None and not arguments.open:
+        return None
+    page: Path = arguments.html if arguments.html not in (None, Path()) else arguments.out / PAGE
+    if page.is_dir():
+        raise InputError(f"--html: {str(page)!r} is a folder", f"name a file in it, such as {str(page / PAGE)!r}")
+    return page
+
+
+def networks() -> dict[tuple[str, str], Network]:
+    """Return layers and sizes of the networks that this machine has seen, by the hashes of their contents."""
+    from ..models.facts import facts_by_content
+
+    return {
+        key: Network(tuple(Layer(one.name, one.weights, one.held) for one in facts.layers), facts.packed_bytes)
+        for key, facts in facts_by_content(cache_dir()).items()
+    }
+
+
+def environments(results: Path | str) -> dict[str, dict[str, str]]:
+    """Return the versions and processor of each run, by record key, where records have them."""
+    folder = Path(results)
+    if results == PUBLISHED or not (folder / "records").is_dir():
+        return {}
+    return {record.record_key: record.environment for record in Store(folder).read()}
+
+
+def show(page: Path) -> None:
+    """Open a page in the browser; where there is none, say so."""
+    if not webbrowser.open(page.resolve().as_uri()):
+        print(f"no browser was found; open {page} in one", file=sys.stderr)
 
 
 def selected(table: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:

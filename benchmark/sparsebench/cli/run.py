@@ -63,7 +63,12 @@ def main(arguments: argparse.Namespace) -> int:
         return 0
     from .closing import closing_table
 
-    print(closing_table(prepared, records, as_json=arguments.json))
+    shown = closing_table(prepared, records, as_json=arguments.json)
+    if request.selection.shifts:
+        from .shift import with_shift
+
+        shown = with_shift(shown, prepared, records, as_json=arguments.json)
+    print(shown)
     if arguments.profile and not arguments.json:
         from ..report import render_profile
 
@@ -181,6 +186,7 @@ def make_selection(arguments: argparse.Namespace) -> Selection:
         microbatch=getattr(arguments, "microbatch", None),
         format=getattr(arguments, "format", "auto"),
         limit=getattr(arguments, "limit", None),
+        shifts=getattr(arguments, "shift", ()),
         settings=parse_settings(getattr(arguments, "set", ())),
         references=not getattr(arguments, "no_reference", True),
     )

@@ -34,6 +34,11 @@ class Split:
         ``file(i)`` is the path of image ``i``, where images are files.
     rendered : str, optional
         What makes images when they are asked for, and its version, where they are rendered, or decoded from bytes.
+    alter : callable, optional
+        ``alter(i, crop)`` changes the crop of image ``i`` of ``source``, uint8 (S, S, 3): the split's images are those,
+        changed after they were resized and cropped.
+    source : Split, optional
+        The images before that.
     """
 
     ids: tuple[str, ...]
@@ -42,13 +47,15 @@ class Split:
     load: Callable[[int], Image.Image] = field(repr=False)
     file: Callable[[int], Path] | None = field(default=None, repr=False)
     rendered: str | None = None
+    alter: Callable[[int, npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = field(default=None, repr=False)
+    source: Split | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, index: npt.NDArray[np.int64]) -> Split:
         """Return the images of an index (m,), in its order."""
-        file = self.file
+        file, alter = self.file, self.alter
         return Split(
             ids=tuple(self.ids[i] for i in index),
             labels=self.labels[index],
@@ -56,6 +63,8 @@ class Split:
             load=lambda i: self.load(int(index[i])),
             file=None if file is None else lambda i: file(int(index[i])),
             rendered=self.rendered,
+            alter=None if alter is None else lambda i, crop: alter(int(index[i]), crop),
+            source=None if self.source is None else self.source.take(index),
         )
 
     @cached_property

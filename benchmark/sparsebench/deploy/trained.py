@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..models import backbones, masks
 from ..models.backbone import Backbone
 from ..models.loading import load_entry
+from ..runs.kept import read_kept
 from ..schema import Checkpoint, CheckpointError, InputError, ResultsError, RunRecord
 
 _AGAIN = "run its cell again"
@@ -146,29 +144,6 @@ def kept_file(record: RunRecord, root: Path) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise ResultsError(f"the run {record.record_key} names a file outside of its folder: {file!r}")
     return path
-
-
-def read_kept(path: Path, record: RunRecord) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors that a run kept, and what their file says of itself.
-
-    Raises
-    ------
-    ResultsError
-        If it isn't a whole file, or not this run's.
-    """
-    try:
-        with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata() or {}
-            said = json.loads(metadata.get("finetuned") or metadata["head"])
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - it is no mapping
-        if said["run_id"] != record.run_id:
-            raise ValueError(f"it is of the run {said['run_id']}")
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ResultsError(f"{str(path)!r} isn't what the run {record.run_id} kept: {error}", _AGAIN) from error
-    broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
-    if broken:
-        raise ResultsError(f"{str(path)!r}: {broken[0]} holds NaN or infinity", _AGAIN)
-    return tensors, said
 
 
 def _backbone_of(record: RunRecord, entries: Iterable[Checkpoint]) -> Backbone:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +31,8 @@ class Probe(Extension):
         Whether a seed changes the numbers; if none does, it is run once.
     trains : bool
         Whether it uses the protocol's fields of training by SGD: ``lr``, ``epochs`` and so on.
+    keeps_head : bool
+        Whether its fit has a linear head, by which further test sets can be scored.
     """
 
     noun: ClassVar[str] = "probe"
@@ -40,6 +42,7 @@ class Probe(Extension):
     protocol: str = ""
     seeded: bool = True
     trains: bool = False
+    keeps_head: bool = True
 
     @property
     def protocol_name(self) -> str:
@@ -187,6 +190,46 @@ class Executor(Extension):
     hints: Work | None = None
 
 
+SEVERITIES: tuple[int, ...] = (1, 2, 3, 4, 5)
+"""How strong a corruption may be: the weakest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corruption(Extension):
+    """What may happen to test images: ``run --shift NAME``.
+
+    Parameters
+    ----------
+    apply : function or ``module:function``
+        ``apply(pixels, constants, random)`` from uint8 pixels (S, S, 3) and a NumPy generator of the image's own to
+        such pixels.
+    constants : mapping of int to tuple
+        By size of images in pixels, five constants, one per severity; an image takes those of the nearest size (by
+        ratio).
+    family : str
+        What it is averaged with: ``noise``, ``blur``, ``weather``, ``digital``, or another.
+    version : int
+        Raised when the same constants give other pixels: it is part of a test set's fingerprint.
+    """
+
+    noun: ClassVar[str] = "corruption"
+
+    apply: Work
+    constants: Mapping[int, tuple[Any, ...]]
+    family: str = "other"
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.constants or any(len(levels) != len(SEVERITIES) for levels in self.constants.values()):
+            raise ValueError(f"corruption {self.name!r} needs {len(SEVERITIES)} constants, one per severity")
+
+    def constants_at(self, size: int, severity: int) -> Any:
+        """Return the constants for images of ``size`` pixels at a severity from 1 to 5."""
+        nearest = min(self.constants, key=lambda known: (max(known / size, size / known), known))
+        return self.constants[nearest][severity - 1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardColumn(Extension):
     """A column of ``leaderboard.csv``: ``report --column NAME``.
@@ -200,12 +243,24 @@ class LeaderboardColumn(Extension):
         bytes.
     always : bool
         Whether it is written without being asked for; our own are.
+    sparse : bool
+        Whether it is left out of a leaderboard in which no entry has a value.
     """
 
     noun: ClassVar[str] = "leaderboard column"
 
     value: Work
     always: bool = False
+    sparse: bool = False
 
 
-__all__ = ["CheckpointFormat", "Engine", "Executor", "ExecutorContext", "LeaderboardColumn", "Probe"]
+__all__ = [
+    "SEVERITIES",
+    "CheckpointFormat",
+    "Corruption",
+    "Engine",
+    "Executor",
+    "ExecutorContext",
+    "LeaderboardColumn",
+    "Probe",
+]

@@ -70,6 +70,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("engine", "engines", f"{_BASES}:Engine", "sparsebench.engines.declared"),
         Kind("checkpoint format", "formats", f"{_BASES}:CheckpointFormat", "sparsebench.models.formats.declared"),
         Kind("executor", "executors", f"{_BASES}:Executor", "sparsebench.runs.executors.declared"),
+        Kind("corruption", "corruptions", f"{_BASES}:Corruption", "sparsebench.datasets.corruptions.declared"),
         Kind("leaderboard column", "columns", f"{_BASES}:LeaderboardColumn", "sparsebench.report.columns"),
         Kind(
             "pruning method", "methods", "sparsebench.pruning.base:PruningMethod", "sparsebench.pruning.methods", True

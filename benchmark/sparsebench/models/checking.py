@@ -8,11 +8,9 @@ from typing import get_args
 from torch import nn
 
 from ..schema import Checkpoint, CheckpointError, SparsityScope, nearest
+from ..schema.checkpoint import SPARSITY_TOLERANCE
 from . import masks
 from .sparsity import LayerSparsity, SparsityReport
-
-SPARSITY_TOLERANCE = 0.02
-"""Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
 
 EXACT_TOLERANCE = 5e-7
 """Largest difference between ``sparsity_exact`` and a measured sparsity: what rounding to six digits makes."""

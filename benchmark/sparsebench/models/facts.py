@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from .. import extensions
-from ..caching import read_document, write_document
+from ..caching import read_document, read_documents, write_document
 from ..common.files import read_regular, sha256_file
 from ..common.paths import package_file
 from ..common.safetensors_file import read_metadata
@@ -45,11 +45,20 @@ _SINGLE = frozenset({".pth", ".pt", ".safetensors", ".bin"})  # endings of check
 _KIND = "facts"
 
 
+class LayerFact(Lenient):
+    """A prunable layer: its name, how many weights it has, and how many its mask holds at zero."""
+
+    name: str
+    weights: int
+    held: int
+
+
 class Facts(Lenient):
     """What a plan needs to know of a checkpoint; see :class:`.backbone.BackboneInfo` for what each is.
 
     ``many_unheld`` says that more weights of a sparse checkpoint are zero without a mask than chance leaves.
     ``classes`` and ``head_sha256`` are the head's, None where the file has none.
+    ``layers`` are the prunable ones, from input to output; none in facts that an older version kept.
     """
 
     arch: str
@@ -63,6 +72,7 @@ class Facts(Lenient):
     preprocess: Preprocess
     classes: int | None = None
     head_sha256: str | None = None
+    layers: tuple[LayerFact, ...] = ()
 
     @classmethod
     def of(cls, backbone: Backbone) -> Facts:
@@ -82,6 +92,9 @@ class Facts(Lenient):
             preprocess=backbone.preprocess,
             classes=info.num_classes,
             head_sha256=info.head_sha256,
+            layers=tuple(
+                LayerFact(name=layer.name, weights=layer.weights, held=layer.held) for layer in info.sparsity.layers
+            ),
         )
 
 
@@ -200,6 +213,24 @@ def _beside(path: Path) -> list[Path]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
     return [file for file in found if file.is_file()]
+
+
+def facts_by_content(cache_dir: Path | None) -> dict[tuple[str, str], Facts]:
+    """Return all facts that are known on this machine, by the hashes of weights and mask; torch isn't imported.
+
+    Parameters
+    ----------
+    cache_dir : Path or None
+        The root of the caches.
+    """
+    found: dict[tuple[str, str], Facts] = {}
+    for value in (*read_documents(cache_dir, _KIND), *embedded_facts().values()):
+        try:
+            facts = Facts.model_validate(value)
+        except ValidationError:
+            continue
+        found[facts.weights_sha256, facts.mask_sha256] = facts
+    return found
 
 
 @cache

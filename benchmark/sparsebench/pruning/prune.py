@@ -22,6 +22,7 @@ from ..schema import CheckpointError, InputError, Preprocess, RunError
 from .base import PruningMethod
 from .initial import Initial
 from .methods import get_method
+from .relabel import RELABEL_COLUMNS, relabel
 from .state import Result
 from .trainer import LOG_COLUMNS, Hardware, Recipe, Trainer
 from .training import End, Training
@@ -98,6 +99,10 @@ def prune(
     if method_class.start == "dense" and init is None:
         raise InputError(f"method {recipe.method} starts from trained dense weights", "give them with --init")
     check_epochs(method_class, recipe.epochs)
+    if recipe.relabel:
+        if not method_class.trains():
+            raise InputError(f"method {recipe.method} doesn't train", "leave --relabel out")
+        data = relabel(data, recipe.relabel, recipe.seed)
     paths = output_paths(out, method_class, recipe.sparsities)
     check_free(out, paths)
     architecture = backbones.find(recipe.arch)[0]
@@ -233,7 +238,7 @@ def _resume(trainer: Trainer, path: Path) -> None:
         return
     try:
         saved = torch.load(path, map_location=trainer.device, weights_only=True)
-        before, now = dict(saved.pop("recipe")), asdict(trainer.recipe)
+        before, now = {"relabel": 0} | dict(saved.pop("recipe")), asdict(trainer.recipe)
     except _DAMAGED as error:
         raise _cannot_resume(path, error) from error
     differ = sorted(key for key in now if before.get(key) != now[key])
@@ -257,7 +262,8 @@ def _cannot_resume(path: Path, error: Exception) -> CheckpointError:
 
 def _log_csv(log: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, LOG_COLUMNS, lineterminator="\n")
+    columns = (*LOG_COLUMNS, *(RELABEL_COLUMNS if log and RELABEL_COLUMNS[0] in log[0] else ()))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(log)
     return text.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,12 +16,13 @@ from ..engines.context import find_device
 from ..models.masks import prove, prunable
 from ..schema import InputError, RunError, UnknownNameError
 from .base import PruningMethod
+from .relabel import RELABEL_COLUMNS
 from .schedules import Drops, LearningRate
 from .settings import Value
 from .small_maps import use_matrix_products
 from .state import Result, TrainState
 from .training import DECAYS, Decay
-from .upstream import Batches, Normalise, UpstreamData
+from .upstream import Batches, Images, Normalise, UpstreamData
 
 LOG_COLUMNS = ("epoch", "step", "lr", "train_loss", "val_top1", "sparsity", "phase", "seconds")
 
@@ -46,7 +47,8 @@ class Recipe:
     """Every choice of an upstream training; two trainings of the same recipe and data make the same checkpoint.
 
     ``sparsities`` are fractions of what ``scope`` says: of the prunable weights or of all parameters. The fields from
-    ``batch_size`` on are those of :class:`~sparsebench.pruning.training.Training`.
+    ``batch_size`` on are those of :class:`~sparsebench.pruning.training.Training`. ``relabel`` is how many training
+    images get random labels (see :mod:`.relabel`); such a training has no augmentation, as published.
     """
 
     method: str
@@ -71,6 +73,7 @@ class Recipe:
     seed: int = 0
     init_sha256: str | None = None
     data: str = ""
+    relabel: int = 0
 
     def __post_init__(self) -> None:
         check_numbers(self.lr, self.weight_decay, self.seed)
@@ -136,6 +139,7 @@ class Trainer:
             batch_size=recipe.batch_size,
             seed=recipe.seed,
             shift=recipe.shift,
+            augment=not recipe.relabel,
         )
         if len(self.batches) == 0 and recipe.epochs > 0:
             raise InputError(
@@ -165,7 +169,7 @@ class Trainer:
         return len(self.log)
 
     def run_epoch(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-        """Train one epoch, evaluate, and return its line of the log (see :data:`LOG_COLUMNS`).
+        """Train one epoch, evaluate, and return its line of the log (:data:`LOG_COLUMNS`, :data:`.RELABEL_COLUMNS`).
 
         Raises
         ------
@@ -191,7 +195,8 @@ class Trainer:
             if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
                 raise self._diverged("the weights are no longer finite")
             accuracy, sparsity = self.evaluate(), self.method.current_sparsity(self.state)
-        line = {
+            relabelled = self._on_relabelled()
+        line: dict[str, Any] = {
             "epoch": epoch,
             "step": self.state.step,
             "lr": rate,
@@ -200,6 +205,7 @@ class Trainer:
             "sparsity": sparsity,
             "phase": "sparse" if sparsity > 0 else "dense",
             "seconds": round(time.perf_counter() - started, 2),
+            **relabelled,
         }
         self.log.append(line)
         return line
@@ -240,16 +246,27 @@ class Trainer:
             f"try a lower --lr than {self.recipe.lr:g}",
         )
 
-    @torch.inference_mode()
     def evaluate(self, batch: int = 500) -> float:
         """Return top-1 accuracy (a fraction) on the validation images."""
+        count = len(self.data.val_labels)
+        slices = [slice(start, start + batch) for start in range(0, count, batch)]
+        return float((self._predicted(self.data.val_images, slices) == self.data.val_labels).sum()) / count
+
+    def _on_relabelled(self, batch: int = 500) -> dict[str, float]:
+        """Return which fractions of the relabelled images are predicted as their random and as their true labels."""
+        own = self.data.relabelled
+        if own is None:
+            return {}
+        predicted = self._predicted(self.data.train_images, own.indices.split(batch))
+        found = (float((predicted == labels).sum()) / len(predicted) for labels in (own.labels, own.true))
+        return dict(zip(RELABEL_COLUMNS, found, strict=True))
+
+    @torch.inference_mode()
+    def _predicted(self, images: Images, indices: Iterable[slice | Tensor]) -> Tensor:
+        """Return the predicted classes of images as they are."""
         self.model.eval()
-        correct = 0
-        for start in range(0, len(self.data.val_labels), batch):
-            images = self.normalise(self.data.val_images[start : start + batch], self.device)
-            labels = self.data.val_labels[start : start + batch]
-            correct += int((self.model(images).argmax(1).cpu() == labels).sum())
-        return correct / len(self.data.val_labels)
+        found = (self.model(self.normalise(images[index], self.device)).argmax(1).cpu() for index in indices)
+        return torch.cat(list(found))
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything a resumed training needs: tensors and plain values only."""

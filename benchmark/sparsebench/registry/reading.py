@@ -66,6 +66,14 @@ def read_task(path: Path, data_dir: Path | None = None) -> Task:
     """Read one task file; a relative root is relative to ``data_dir``, without it to the file's folder."""
     fields = read_mapping(path)
     task = validate(Task, {"id": path.stem, **fields}, path=fields.place, entry=path.stem)
+    if any(test.root for test in task.tests.values()):
+        tests = {
+            name: test if test.root is None else test.model_copy(
+                update={"root": _absolute(data_dir or path.parent, test.root, fields.place.at("tests", name, "root"))}
+            )
+            for name, test in task.tests.items()
+        }  # fmt: skip
+        task = task.model_copy(update={"tests": tests})
     if task.root is None or Path(task.root).is_absolute():
         return task
     root = _absolute(data_dir or path.parent, task.root, fields.place.at("root"))

@@ -36,7 +36,8 @@ class Selection:
     the probe of the suite's protocol. ``replicates`` are numbers of upstream trainings, or ``all``: by default 0.
     ``settings`` change the protocol of the one mode that is run (see
     :mod:`.protocols`); ``microbatch`` changes full mode's. ``format`` is that of checkpoint files, ``limit`` how many
-    images of each split are used. With ``references``, the checkpoints that the selected ones are compared with are
+    images of each split are used. ``shifts`` are further test sets: corruptions, or names that tasks give theirs (see
+    :mod:`.shifts`). With ``references``, the checkpoints that the selected ones are compared with are
     selected, too.
     """
 
@@ -55,6 +56,7 @@ class Selection:
     microbatch: int | None = None
     format: str = "auto"
     limit: int | None = None
+    shifts: Sequence[str] = ()
     references: bool = False
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.metrics import Sample, mean
 from ..registry import load_tasks
-from ..schema import MODES, UNDERFIT
+from ..schema import MODES, UNDERFIT, VERDICTS
 from .contents import LABELS, by_content, transfer_only
 from .intervals import INTERVAL_COLUMNS, Entry, Kept, Run, group_intervals, sample_of
 
@@ -52,6 +52,7 @@ SUMMARY_COLUMNS: tuple[str, ...] = (
     "missing",
     "underfit",
     "reference_ran",
+    "verdict",
     "note",
 )
 
@@ -157,7 +158,7 @@ def statistics_of(runs: pd.DataFrame, kept: Kept | None = None) -> Aggregate:
 
     runs = transfer_only(runs).copy()
     runs[list(GROUP)] = runs[list(GROUP)].astype("string").fillna("")
-    runs = _once_per_seed(runs)
+    runs = counted_once(runs)
     runs["entry"] = entries_of(runs)
     table = _cells(runs)
     labels = {_key(key): _labels(rows) for key, rows in runs.groupby([*GROUP, "entry"], sort=True)}
@@ -193,7 +194,7 @@ def entries_of(runs: pd.DataFrame) -> list[str]:
 _NUMERICS = ("device", "precision", "engine", "threads", "numerics")
 
 
-def _once_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
+def counted_once(runs: pd.DataFrame) -> pd.DataFrame:
     """Return each seed of a cell once: a finished run before a failed one, then the commonest numerics."""
     if runs.empty:
         return runs.assign(way="")
@@ -245,9 +246,13 @@ def _integers(series: pd.Series) -> list[int | None]:
 
 
 def _labels(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return what is known about a checkpoint: of each column the value that its latest run knows."""
+    """Return what is known about a checkpoint: of each column the value that its latest run knows.
+
+    ``verdict`` is the least that is known of any of its finished runs that are from bundles.
+    """
     latest = rows.sort_values(["started", "run_id"], na_position="first")
-    values = {}
+    verdicts = rows.loc[rows["status"] == "ok", "verdict"].dropna()
+    values: dict[str, Any] = {"verdict": min(verdicts, key=VERDICTS.index, default="")}
     for name in LABELS:
         known = latest[name].dropna()
         values[name] = known.iloc[-1] if len(known) else (math.nan if name in _NUMBERS else "")

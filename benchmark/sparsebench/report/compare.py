@@ -201,6 +201,8 @@ def _caveats(ours: Line, other: Line, task: str) -> list[str]:
         notes.append(f"{sizes[0]} test images of {task} here, {sizes[1]} published: not the same data")
     if ours["checkpoint"] not in (other["checkpoint"], other["probably"]):
         notes.append(f"another checkpoint than the published {other['checkpoint']}")
+    if task in ours["underfit"].split():
+        notes.append("the head is underfit here: its training objective ended above its minimum")
     upstream = ours["upstream_top1"], other["upstream_top1"]
     if abs(upstream[0] - upstream[1]) >= _UPSTREAM:  # False where one is not known
         notes.append(f"upstream top-1 {100 * upstream[0]:.2f} here, {100 * upstream[1]:.2f} published")

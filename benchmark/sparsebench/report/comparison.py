@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 
+_NAMED = 3  # checkpoints that are named where several have no published value
 _HEADER = ("Task", "Ours", "Published", "Difference", "Verdict", "Seeds")
 _NOTES = (
     "Accuracy in percent, mean ± standard deviation over seeds; seeds: ours/published. Difference: in points, with half"
@@ -99,13 +100,20 @@ def _mean_row(lines: list[Line]) -> tuple[Field, ...]:
 
 
 def _alone(lines: list[Line]) -> Table:
-    """Return what was run and has no published value, a row per checkpoint, mode and reason."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    """Return what was run and has no published value, a row per mode and reason."""
+    tasks: dict[tuple[str, str, str], list[str]] = {}
     for line in lines:
-        found.setdefault((line["checkpoint"], line["mode"], line["note"]), []).append(line["task"])
-    rows = [(name, mode, " ".join(dict.fromkeys(tasks)), why) for (name, mode, why), tasks in found.items()]
-    header = ("Checkpoint", "Mode", "Tasks", "Reason")
+        tasks.setdefault((line["checkpoint"], line["mode"], line["note"]), []).append(line["task"])
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for (name, mode, why), own in tasks.items():
+        found.setdefault((mode, " ".join(dict.fromkeys(own)), why), []).append(name)
+    rows = [(_several(names), mode, own, why) for (mode, own, why), names in found.items()]
+    header = ("Checkpoints", "Mode", "Tasks", "Reason")
     return Table("Without a published value", header, tuple(tuple(map(Field, row)) for row in rows))
+
+
+def _several(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else f"{len(names)}: {names[0]} to {names[-1]}"
 
 
 def _mark(note: str, notes: list[str]) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -162,6 +163,14 @@ def _suites(runs: pd.DataFrame, registry: Registry, splits: Mapping[str, str]) -
         own = [s for s in suites if any(m == mode and how.protocol == protocol for m, how in s.modes.items())]
         found[task, split, mode, protocol] = next((suite.id for suite in [*own, *suites]), "")
     return pd.Series([found[key] for key in keys], index=runs.index, dtype="string")
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Give no :class:`NameWarning` in the block, where the same names were made to agree before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NameWarning)
+        yield
 
 
 def _warn(text: str) -> None:

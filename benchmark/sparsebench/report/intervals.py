@@ -18,6 +18,7 @@ from ..analysis.building import cluster_numbers
 from ..analysis.components import Components, components
 from ..analysis.intervals import Interval, interval
 from ..analysis.metrics import Sample, mean, relative_error_increase_interval
+from ..analysis.sources import standard_deviations
 from ..analysis.statistics import relative_error_increases
 from ..analysis.without_predictions import seeds_components
 from ..schema import Clusters
@@ -39,6 +40,12 @@ INTERVAL_COLUMNS: tuple[str, ...] = (
     "rank_low",
     "rank_high",
     "ranked",
+    "better_than",
+    "sd_images",
+    "sd_seeds",
+    "sd_replicates",
+    "sd_both",
+    "sd_tasks",
 )
 """What :func:`group_intervals` gives for an entry."""
 
@@ -149,6 +156,9 @@ def group_intervals(entries: Sequence[Entry], kept: Kept) -> dict[str, dict[str,
                     "rank_low": int(ranks.low[place]),
                     "rank_high": int(ranks.high[place]),
                     "ranked": len(members),
+                    "better_than": " ".join(
+                        m.name for m, below in zip(members, ranks.below[place], strict=True) if below
+                    ),
                 }
     return found
 
@@ -156,7 +166,11 @@ def group_intervals(entries: Sequence[Entry], kept: Kept) -> dict[str, dict[str,
 def _nothing(entry: Entry) -> dict[str, Any]:
     """Return the columns of an entry without anything to be compared with."""
     values: dict[str, Any] = dict.fromkeys(INTERVAL_COLUMNS, math.nan)
-    return values | {"scope": "", "relative_error_tasks": 0} | dict.fromkeys(("rank_low", "rank_high", "ranked"))
+    return (
+        values
+        | {"scope": "", "better_than": "", "relative_error_tasks": 0}
+        | dict.fromkeys(("rank_low", "rank_high", "ranked"))
+    )
 
 
 def _used(entry: Entry) -> list[str]:
@@ -274,6 +288,9 @@ def _own_interval(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel
     if len(tasks) > 1:
         sampled = interval(components(parts.statistics, random_tasks=True))
         values |= {"tasks_low": sampled.low, "tasks_high": sampled.high}
+    values |= {
+        f"sd_{name}": value for name, value in standard_deviations(parts).items() if f"sd_{name}" in INTERVAL_COLUMNS
+    }
     return values["scope"], values
 
 

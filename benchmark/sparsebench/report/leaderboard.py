@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 DECIMALS = 6
 _RANKS = ("rank_low", "rank_high", "ranked")
 
-COLUMNS: tuple[str, ...] = tuple(name for name, one in extensions.known("columns").items() if one.always)
-"""The columns before those of the tasks: ``acc_<task>`` and ``sd_<task>`` for each task, sorted."""
+_OURS = {name: one for name, one in extensions.known("columns").items() if one.always}
+COLUMNS: tuple[str, ...] = tuple(name for name, one in _OURS.items() if not one.sparse)
+"""The columns before those of the tasks: ``acc_<task>`` and ``sd_<task>`` for each task, sorted. Those that are
+declared as sparse are among them where an entry has a value."""
 
 
 def leaderboard(frame: pd.DataFrame, predictions: Reader | None = None, more: Sequence[str] = ()) -> pd.DataFrame:
@@ -53,10 +55,10 @@ def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFr
     import pandas as pd
 
     tasks = statistics.tasks
-    values = {name: _value_of(name) for name in COLUMNS} | {name.partition("@")[0]: _value_of(name) for name in more}
+    values = {name: _value_of(name) for name in _OURS} | {name.partition("@")[0]: _value_of(name) for name in more}
     names = list(values)
     rows = []
-    groups = sorted(statistics.groups(), key=lambda item: _group_order(item[0]))
+    groups = sorted(statistics.groups(), key=lambda item: group_order(item[0]))
     for _, part in groups:
         for line in part.lines:
             row = {name: value(line, part) for name, value in values.items()}
@@ -67,6 +69,7 @@ def leaderboard_of(statistics: Aggregate, more: Sequence[str] = ()) -> pd.DataFr
             rows.append(row)
     columns = [*names, *(name for task in tasks for name in (f"acc_{task}", f"sd_{task}"))]
     table = pd.DataFrame(rows, columns=columns)
+    table = table.drop(columns=[name for name, one in _OURS.items() if one.sparse and not _any(table[name])])
     numbers = table.select_dtypes("float").columns
     table[numbers] = table[numbers].round(DECIMALS) + 0.0  # no negative zero
     for name in _RANKS:
@@ -115,7 +118,13 @@ def _value_of(name: str) -> Callable[[Mapping[str, Any], Aggregate], Any]:
     return value
 
 
-def _group_order(group: dict[str, str]) -> tuple[int, list[str]]:
+def _any(values: pd.Series) -> bool:
+    """Return whether there is a value that isn't missing or empty."""
+    return bool((values.notna() & (values != "")).any())
+
+
+def group_order(group: dict[str, str]) -> tuple[int, list[str]]:
+    """Return what groups are sorted by: mode, protocol, probe, suite, architecture."""
     return mode_order(group["mode"]), [group[name] for name in ("protocol", "probe", "suite", "arch")]
 
 

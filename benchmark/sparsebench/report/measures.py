@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..analysis import ClassChange, class_changes, cross_fitted, exemplars, jensen_shannon_values, kl_values, score
+from ..analysis import ClassChange, class_changes, cross_fitted, jensen_shannon_values, kl_values, score
 from ..analysis.agreement import kappa_values
 from ..analysis.calibration import Scored, ece_values
 from ..analysis.intervals import Interval
@@ -18,6 +18,7 @@ from ..registry import Registry, load_tasks
 from ..schema import ResultsError
 from ..store import Predictions
 from .pairing import Level, heads, levels_of, paired, replicates
+from .populations import Populations, populations
 from .predicted import Images, Read, predictions_of
 from .sides import Side
 
@@ -56,10 +57,8 @@ class TaskMeasures:
         The same after temperature scaling.
     classes : list of ClassChange
         What changes by class.
-    exemplars : int
-        Images whose modal class changes.
-    exemplars_over : str
-        ``upstream replicates``, ``heads``, or empty where a side has a single run.
+    populations : Populations
+        Both checkpoints as populations of networks: exemplars, class impact, confusion.
     """
 
     task: str
@@ -74,8 +73,7 @@ class TaskMeasures:
     scores: tuple[list[Scored], list[Scored]]
     scaled: tuple[list[Scored], list[Scored]]
     classes: list[ClassChange]
-    exemplars: int
-    exemplars_over: str
+    populations: Populations
 
     @property
     def has_logits(self) -> bool:
@@ -197,7 +195,6 @@ def task_measures(
 
     singles = (*OF_ONE, *SCALED) if all(len(side.scores) == len(pairs) for side in sides) else ()
     alone = [{name: side.values(name) for name in singles} for side in sides]
-    count, kind = _exemplars(sides, levels)
     return TaskMeasures(
         task=task,
         n=len(images.ids),
@@ -211,8 +208,7 @@ def task_measures(
         scores=(sides[0].scores, sides[1].scores),
         scaled=(sides[0].scaled, sides[1].scaled),
         classes=_classes(sides, images) if logits else [],
-        exemplars=count,
-        exemplars_over=kind,
+        populations=_populations(sides, levels, images) if logits else Populations(),
     )
 
 
@@ -264,10 +260,12 @@ def _chance(one: Predictions, other: Predictions, images: Images) -> dict[str, f
     return values
 
 
-def _exemplars(sides: tuple[_One, _One], levels: Sequence[dict[Level, str]]) -> tuple[int, str]:
-    """Return how many images change their modal class, and over what populations."""
-    if any(len(side.predicted) < 2 for side in sides):
-        return 0, ""
-    several = all(len({replicate for replicate, _ in own}) > 1 for own in levels)
-    count = int(exemplars(np.stack(sides[0].predicted), np.stack(sides[1].predicted)).sum())
-    return count, "upstream replicates" if several else "heads"
+def _populations(sides: tuple[_One, _One], levels: Sequence[dict[Level, str]], images: Images) -> Populations:
+    pairs = paired(*levels)
+    keys = [[key for _, *both in pairs for key in both[side : side + 1]] for side in (0, 1)]
+    own = [
+        [level for key in chosen for level, k in of.items() if k == key]
+        for chosen, of in zip(keys, levels, strict=True)
+    ]
+    first, second = (np.stack(side.predicted) for side in sides)
+    return populations(first, second, own, images.ids, images.labels)

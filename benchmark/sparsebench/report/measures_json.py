@@ -8,8 +8,11 @@ from typing import Any
 
 from ..analysis.intervals import Interval
 from .measures import NO_LOGITS, OF_CLASSES, OF_LOGITS, OF_ONE, SCALED, TaskMeasures
+from .populations import Populations
 
 COUNTS = ("forgotten", "gained")
+MOST_CLASSES = 100
+"""Classes up to which the confusion is given."""
 
 
 def to_json(names: tuple[str, str], found: Sequence[TaskMeasures]) -> dict[str, Any]:
@@ -55,7 +58,21 @@ def _of_task(task: TaskMeasures) -> dict[str, Any]:
          "holm_p": row.holm_p, "changed": row.changed}
         for row in task.classes
     ]  # fmt: skip
-    own["exemplars"] = {"images": task.exemplars, "over": task.exemplars_over} if task.exemplars_over else None
+    own |= _of_populations(task.populations)
+    return own
+
+
+def _of_populations(found: Populations) -> dict[str, Any]:
+    own: dict[str, Any] = {"exemplars": None, "class_impact": None}
+    if found.over:
+        images = [{"id": e.image, "class": e.label, "a": e.first, "b": e.second} for e in found.exemplars]
+        own["exemplars"] = {"images": len(images), "over": found.over, "noise": found.noise, "list": images}
+        own["class_impact"] = [
+            {"class": c.label, "a": c.first, "b": c.second, "holm_p": c.p, "changed": c.changed} for c in found.impacts
+        ]
+    few = all(len(matrix) <= MOST_CLASSES for matrix in found.confusions)
+    sides = zip("ab", found.confusions, strict=False)
+    own["confusion"] = {side: matrix.round(6).tolist() for side, matrix in sides} if few and found.confusions else None
     return own
 
 

@@ -104,6 +104,7 @@ def group_title(group: dict[str, str]) -> str:
     return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
+_PROBE_TITLES: Final = {"sgd": "SGD", "lbfgs": "L-BFGS", "knn": "k-NN"}
 _MODE_TITLES: Final = {"linear": "Linear: frozen features", "full": "Full finetuning"}
 
 
@@ -113,7 +114,10 @@ def panel_title(group: dict[str, str], groups: list[dict[str, str]]) -> str:
     same = [other for other in groups if other["mode"] == group["mode"]]
     differing = [name for name in group if name != "mode" and len({other[name] for other in same}) > 1]
     alone = [name for name in differing if len({other[name] for other in same}) == len(same)]
-    more = [group[name] for name in (alone[-1:] if "probe" not in alone else ["probe"]) or differing]
+    more = [
+        _PROBE_TITLES.get(group[name], group[name])
+        for name in (alone[-1:] if "probe" not in alone else ["probe"]) or differing
+    ]
     return f"{title} ({', '.join(more)})" if more else title
 
 

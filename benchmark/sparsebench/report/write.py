@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,17 @@ from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
-from .agreement import agreement_csv, agreement_rows, agreement_tables
+from .agreement import Row, agreement_csv, agreement_tables
 from .comparison import comparison_csv, comparison_tables
 from .figures.over_sparsity import figures_of
+from .further import Further, write_shift, write_shots
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
 from .own_task import own_task_csv, own_task_rows, own_task_tables
+from .page import Network, Sources
 from .speed import speed_csv, speed_tables
+from .variance import variance_csv, variance_tables
+from .win_rates import win_rate_tables, win_rates_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,16 +45,24 @@ def write_report(
     predictions: Reader | None = None,
     width: float | None = None,
     formats: Sequence[str] = ("png", "pdf"),
+    page: Path | None = None,
+    networks: Mapping[tuple[str, str], Network] | None = None,
+    environments: Mapping[str, Mapping[str, str]] | None = None,
+    further: Further | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
 
     ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
     ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
-    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``. Beside each
+    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``;
+    ``critical_difference-*`` (mean ranks) and ``win_rates-*``, the latter with ``win_rates.csv`` and ``.md``; where
+    predictions were kept, ``variance*`` (by source, with ``variance.csv`` and ``.md``), and where an entry has several
+    upstream trainings, ``upstream_trainings*`` (what more of them would show). Beside each
     figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
     predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
-    with their references. ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was
-    published.
+    with their references. Where runs were scored on further test sets, ``shift.csv``, ``shift.md`` and the figures
+    ``severity*`` say how well; few-shot accuracies are in ``fewshot.csv``, ``fewshot.md`` and the figures ``shots*``.
+    ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was published.
 
     Parameters
     ----------
@@ -75,6 +87,12 @@ def write_report(
         Of a figure in one column, in inches; by default 3.5. Figures by task are twice as wide.
     formats : sequence of str
         What figures are drawn as: ``png``, ``pdf``, ``svg``.
+    page : Path, optional
+        The file that gets everything as one HTML page; without it there is none.
+    networks, environments : mapping, optional
+        What the page says of networks and versions; see :class:`sparsebench.report.page.Sources`.
+    further : Further, optional
+        What runs scored on further test sets.
 
     Raises
     ------
@@ -85,12 +103,19 @@ def write_report(
     """
     ensure_writable(out)
     frame = tidy(frame)
+    registry = load_tasks() if registry is None else registry
     statistics = aggregate(frame, registry, predictions)
+    sources = Sources(frame, statistics, registry, predictions, bench, networks or {}, environments or {})
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    agreement = ("the agreement with references", lambda: _agreement(frame, out, registry, predictions))
-    parts = _parts(frame, statistics, out, bench, columns, width, formats)
-    for name, part in [*parts, *_comparison(comparison, out), agreement, *_own_tasks(frame, out, registry)]:
+    agreement = ("the agreement with references", lambda: _agreement(sources.agreement, out))
+    shift = ("the further test sets", lambda: write_shift(frame, out, further, registry, width, formats))
+    shots = ("few images per class", lambda: write_shots(frame, out, width, formats))
+    parts = [*_parts(frame, statistics, out, bench, columns, width, formats), *_comparison(comparison, out)]
+    parts += [agreement, shift, shots, *_own_tasks(frame, out, registry)]
+    if page is not None:
+        parts.append(_page(sources, page))
+    for name, part in parts:
         try:
             for path in part():
                 written.append(path)
@@ -139,14 +164,32 @@ def _parts(
     yield _text(out / "methods.csv", lambda: methods_csv(statistics))
     yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, bench)))
     yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, bench)))
+    yield "win rates", lambda: _csv_and_tables(out / "win_rates", statistics, win_rates_csv, win_rate_tables)
+    yield "variances", lambda: _csv_and_tables(out / "variance", statistics, variance_csv, variance_tables)
     if bench is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
 
 
-def _agreement(frame: pd.DataFrame, out: Path, registry: Registry | None, predictions: Reader | None) -> Iterator[Path]:
+def _csv_and_tables(
+    stem: Path,
+    statistics: Aggregate,
+    csv: Callable[[Aggregate], str],
+    make: Callable[[Aggregate], list[tables.Table]],
+) -> Iterator[Path]:
+    """Write a CSV file and its tables as Markdown, if there is any table."""
+    found = make(statistics)
+    if found:
+        for path, text in (
+            (stem.with_suffix(".csv"), csv(statistics)),
+            (stem.with_suffix(".md"), tables.markdown(found)),
+        ):
+            files.write_text(path, text)
+            yield path
+
+
+def _agreement(rows: Sequence[Row], out: Path) -> Iterator[Path]:
     """Write how sparse checkpoints agree with their references, where predictions were kept."""
-    rows = agreement_rows(frame, predictions, registry)
     if rows:
         for name, text in (
             ("agreement.csv", agreement_csv(rows)),
@@ -163,6 +206,14 @@ def _own_tasks(frame: pd.DataFrame, out: Path, registry: Registry | None) -> Ite
     if rows:
         yield _text(out / "upstream.csv", lambda: own_task_csv(rows))
         yield _text(out / "upstream.md", lambda: tables.markdown(own_task_tables(rows)))
+
+
+def _page(sources: Sources, path: Path) -> tuple[str, Part]:
+    """Return the name of the page, and what writes it."""
+    from .page import page_html
+
+    ensure_writable(path.parent)
+    return _text(path, lambda: page_html(sources))
 
 
 def _comparison(table: pd.DataFrame | None, out: Path) -> Iterator[tuple[str, Part]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..common.progress import notify
 from ..common.retry import wait
-from ..schema import ResultsError, RunError, RunRecord, RunSpec
+from ..schema import PlannedSet, ResultsError, RunError, RunRecord, RunSpec
 from ..store import Claims, Found, Held, Store
 from .plan import Overwrite
 
@@ -48,14 +48,23 @@ class Claiming:
         When the command began, by the file system's clock: what was written from then on is not done again.
     save_weights : bool
         A finished run in full mode whose weights weren't kept is done again, unless ``overwrite`` is ``never``.
+    tests : sequence of PlannedSet
+        Further test sets: a finished run that wasn't scored on those that were asked for isn't done, likewise.
     """
 
     def __init__(
-        self, store: Store, claims: Claims, overwrite: Overwrite, since: int | None = None, save_weights: bool = False
+        self,
+        store: Store,
+        claims: Claims,
+        overwrite: Overwrite,
+        since: int | None = None,
+        save_weights: bool = False,
+        tests: Sequence[PlannedSet] = (),
     ) -> None:
         self._store, self._claims = store, claims
         self._overwrite, self._since = overwrite, since
         self._weights = save_weights and overwrite != "never"
+        self._tests = () if overwrite == "never" else tests
         self._pause = _FIRST_PAUSE
 
     def take(self, runs: Sequence[RunSpec], at_once: int) -> Taken:
@@ -114,8 +123,18 @@ class Claiming:
         """Return whether a record is good enough for the command."""
         if self._weights and lacks_weights(found.record, self._store.root):
             return False
+        if lacking(found.record, self._tests):
+            return False
         recent = self._since is not None and found.written_ns >= self._since
         return recent or self._overwrite == "never" or (self._overwrite == "failed" and found.record.status == "ok")
+
+
+def lacking(record: RunRecord, tests: Sequence[PlannedSet]) -> list[PlannedSet]:
+    """Return the test sets that were asked for and that a finished run hasn't been scored on."""
+    if record.status != "ok":
+        return []
+    known = {(test.name, test.fingerprint) for test in record.tests.values()}
+    return [test for test in tests if test.asked and (test.name, test.fingerprint) not in known]
 
 
 def lacks_weights(record: RunRecord, results: Path) -> bool:

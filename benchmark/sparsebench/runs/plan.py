@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +16,7 @@ from ..models.entries import select_checkpoints
 from ..models.facts import Facts, load_facts
 from ..registry import Registry
 from ..registry.selection import Selection, select_modes, task_protocols
+from ..registry.shifts import select_sets
 from ..schema import (
     TRAINED,
     Checkpoint,
@@ -23,12 +24,14 @@ from ..schema import (
     InputError,
     Mode,
     Numerics,
+    PlannedSet,
     Protocol,
     RunSpec,
     Suite,
     Task,
 )
-from .own_tasks import assert_head, own_tasks_of, tasks_by_mode
+from .further import planned_sets
+from .own_tasks import all_tasks, assert_head, own_tasks_of, tasks_by_mode
 from .prefetch import Missing, Prefetch
 
 if TYPE_CHECKING:
@@ -162,16 +165,27 @@ def make_plan(
         for mode in modes
         for task in by_mode[mode]
     }
+    sets = select_sets(selection.shifts, [task for task in all_tasks(by_mode) if not task.upstream])
+    if selection.shifts and "upstream" in modes:
+        raise InputError("--shift scores what was trained on a task, which mode upstream doesn't", "leave --shift out")
+    if selection.shifts:
+        _need_heads(protocols.values())
     if selection.limit is not None:
-        limits = {task.id: task.with_limit(selection.limit) for tasks in by_mode.values() for task in tasks}
+        limits = {task.id: task.with_limit(selection.limit) for task in all_tasks(by_mode)}
         by_mode = {mode: [limits[task.id] for task in tasks] for mode, tasks in by_mode.items()}
+        sets = {limits[name].id: own for name, own in sets.items()}
         protocols = {(mode, limits[name].id): own for (mode, name), own in protocols.items()}
     checkpoints = select_checkpoints(selection, registry, suite, places.cache_dir)
     own = own_tasks_of(by_mode["upstream"], checkpoints, registry, named=named) if "upstream" in modes else {}
     used = {mode: [t for t in by_mode[mode] if mode in TRAINED or any(t in o for o in own.values())] for mode in modes}
-    tasks = list({task.id: task for mode in modes for task in used[mode]}.values())
+    tasks = all_tasks(used)
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data
+    further = {
+        data.task.id: planned_sets(data, sets[data.task.id], places.data_dir, places.cache_dir)
+        for data in opened
+        if data.task.id in sets
+    }
     known: list[tuple[Checkpoint, Facts]] = []
     computed: dict[tuple[str, Mode], Numerics] = {}
     for checkpoint in checkpoints:
@@ -191,13 +205,13 @@ def make_plan(
         known.append((checkpoint, facts))
         for mode in modes:
             computed[checkpoint.id, mode] = _numerics(checkpoint, backbone, mode, numerics, notify)
-    context = _Context(suite, computed, tuple(selection.seeds))
+    context = _Context(suite, computed, tuple(selection.seeds), further)
     there = {mode: [data for data in opened if data.task in used[mode]] for mode in modes}
     groups = [
         _group(context, protocol, *loaded, data)
         for mode in modes
+        for loaded in known  # then what is loaded serves all the groups of a checkpoint and a mode
         for of_tasks in zip(*(protocols[mode, data.task.id] for data in there[mode]), strict=True)
-        for loaded in known
         for data, protocol in zip(there[mode], of_tasks, strict=True)
         if mode in TRAINED or data.task in own[loaded[0].id]
     ]
@@ -249,6 +263,7 @@ class _Context:
     suite: Suite
     numerics: dict[tuple[str, Mode], Numerics]
     seeds: tuple[int, ...]
+    further: dict[str, tuple[PlannedSet, ...]]
 
 
 def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts: Facts, data: KnownTask) -> Group:
@@ -261,7 +276,22 @@ def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts:
     transform = resolve_transform(facts.preprocess, task, protocol)
     first = _first_spec(context, checkpoint, facts, data, protocol, transform.sha256)
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in _seeds(context, protocol))
-    return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs)
+    further = context.further.get(task.id, ()) if _has_head(protocol) else ()
+    return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs, tests=further)
+
+
+def _has_head(protocol: Protocol) -> bool:
+    return protocol.probe is None or extensions.get("probes", protocol.probe).keeps_head
+
+
+def _need_heads(protocols: Iterable[Sequence[Protocol]]) -> None:
+    """Raise where further test sets are asked for and what is trained can't score them."""
+    for protocol in {one.name: one for several in protocols for one in several}.values():
+        if not _has_head(protocol):
+            raise InputError(
+                f"--shift needs a trained head, and the probe {protocol.probe} keeps none",
+                "leave --shift out, or use another probe, such as sgd or lbfgs",
+            )
 
 
 def _seeds(context: _Context, protocol: Protocol) -> tuple[int, ...]:

@@ -164,6 +164,7 @@ def reference_command(request: Request, reference: str) -> str:
         ("--seed", request.selection.seeds),
         ("--set", settings_texts(request.selection.settings)),
         ("--limit", [request.selection.limit] if request.selection.limit else []),
+        ("--shift", request.selection.shifts),
         ("--registry", request.registry_files),
         ("--tasks-dir", request.tasks_dirs),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
@@ -13,18 +13,19 @@ from typing import Literal, TypeVar
 import torch
 
 from ..common import interruption
-from ..common.progress import notify
+from ..common.progress import Progress, notify
 from ..common.retry import is_infrastructure, pause_before, wait
 from ..common.timings import measuring
 from ..schema import Failure, Group, RunError, RunRecord, RunSpec
 from ..store import Claims, Predictions
 from ..transfer.finetune import TrainingState
+from ..transfer.outcome import Further
 from .claiming import Claiming
 from .environment import VERSIONED, environment
 from .logs import RunLogs
-from .session import Kept, Outcome, RunOptions, Session
+from .session import Kept, Loaded, Outcome, RunOptions, Session
 
-__all__ = ["Emit", "Event", "RunOptions", "run_group"]
+__all__ = ["Emit", "Event", "Loaded", "RunOptions", "run_group"]
 
 T = TypeVar("T")
 
@@ -46,7 +47,9 @@ class Event:
 Emit = Callable[[Event], None]
 
 
-def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = True) -> tuple[RunSpec, ...]:
+def run_group(
+    group: Group, options: RunOptions, emit: Emit, *, wait: bool = True, loaded: Loaded | None = None
+) -> tuple[RunSpec, ...]:
     """Do every run of a group that isn't done, and write its record.
 
     What fails becomes a failure record, and the next run goes on; interrupts pass through. Each run is claimed first;
@@ -62,6 +65,8 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
         Called as runs start, progress and end.
     wait : bool
         Wait for the runs that other processes hold; without it they are returned.
+    loaded : Loaded, optional
+        What a group before has loaded; groups of the same checkpoint share it.
 
     Returns
     -------
@@ -69,10 +74,10 @@ def run_group(group: Group, options: RunOptions, emit: Emit, *, wait: bool = Tru
         The runs that are still held by others; none after waiting.
     """
     torch.set_num_threads(group.runs[0].numerics.threads)
-    session = Session(group, options)
+    session = Session(group, options, loaded)
     left = group.runs
     with Claims(options.results, options.lease_seconds) as claims:
-        claiming = Claiming(session.store, claims, options.overwrite, options.since, options.save_weights)
+        claiming = Claiming(session.store, claims, options.overwrite, options.since, options.save_weights, group.tests)
         while left:
             # the seeds of a probe are fitted together, so they are claimed together
             taken = claiming.take(left, at_once=len(left) if group.mode == "linear" else 1)
@@ -115,6 +120,8 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
     failure: Failure | None = None
     with measuring() as stages:
         try:
+            if (earlier := session.finished(spec)) is not None:
+                return _scored_again(session, earlier, progress, logs)
             outcome = _persist(session, logs, lambda: session.run(spec, progress, Kept(resume, logs)))
         except Exception as error:  # whatever it is, it belongs into the record
             failure = _failure(error, spec)
@@ -127,6 +134,7 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
         status="failed" if outcome is None else "ok",
         spec=spec,
         scores=outcome.scores if outcome else None,
+        tests={one.test.name: one.test for one in outcome.further} if outcome else {},
         trials=outcome.trials if outcome else (),
         mask_proof=outcome.mask_proof if outcome else None,
         failure=failure,
@@ -140,11 +148,26 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
         environment=environment(),
     )
     with interruption.deferred():  # what is computed is written
-        written = _write(session, record, outcome.predictions if outcome else None, logs)
+        written = _write(
+            session, record, outcome.predictions if outcome else None, logs, outcome.further if outcome else ()
+        )
         if written.status == "ok":
             resume.remove()
         logs.end(written)
     return written
+
+
+def _scored_again(session: Session, record: RunRecord, progress: Progress, logs: RunLogs) -> RunRecord:
+    """Score a finished run on further test sets; its record and all else in it stay."""
+    found = _persist(session, logs, lambda: session.score_again(record, progress))
+    logs.event("further", tests=[one.test.name for one in found])
+    updated = record.model_copy(update={"tests": record.tests | {one.test.name: one.test for one in found}})
+    with interruption.deferred():
+        return _persist(session, logs, lambda: session.store.write(updated, None, _predictions(found)))
+
+
+def _predictions(found: Sequence[Further]) -> dict[str, Predictions]:
+    return {one.test.name: one.predictions for one in found}
 
 
 def _training_state(options: RunOptions, spec: RunSpec) -> TrainingState:
@@ -172,16 +195,23 @@ def _persist(session: Session, logs: RunLogs, act: Callable[[], T]) -> T:
     return act()
 
 
-def _write(session: Session, record: RunRecord, predictions: Predictions | None, logs: RunLogs) -> RunRecord:
+def _write(
+    session: Session,
+    record: RunRecord,
+    predictions: Predictions | None,
+    logs: RunLogs,
+    further: Sequence[Further] = (),
+) -> RunRecord:
     """Write a record; where that fails, a small failure record in its place, if the disk takes it."""
     store = session.store
     if record.status == "ok":
         try:
-            return _persist(session, logs, lambda: store.write(record, predictions))
+            return _persist(session, logs, lambda: store.write(record, predictions, _predictions(further)))
         except RunError as error:
             update = {
                 "status": "failed",
                 "scores": None,
+                "tests": {},
                 "failure": _failure(error, record.spec),
                 "weights_file": None,
                 "head_file": None,

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import save
 
 from ..common.files import write_bytes
-from ..common.progress import Progress
+from ..common.progress import Progress, part
 from ..common.retry import CHECKPOINT_SECONDS, RETRIES, RETRY_SECONDS
 from ..common.timings import stage
 from ..datasets import open_task
+from ..datasets.base import Split
+from ..datasets.further import fingerprint_of, open_further
 from ..datasets.images.transforms import resolve_transform
+from ..engines.kept import KeptEngine
+from ..models.backbone import Backbone
 from ..models.loading import load_entry
-from ..schema import Group, RunError, RunSpec, canonical_json
+from ..schema import Checkpoint, Group, PlannedSet, RunError, RunRecord, RunSpec, canonical_json
 from ..store import LEASE_SECONDS, Store
 from ..transfer.finetune import EpochReport, TrainingState
 from ..transfer.full import run_full
+from ..transfer.further import Scorer
 from ..transfer.linear import LinearRuns
-from ..transfer.outcome import Inputs, Outcome
+from ..transfer.outcome import Further, Inputs, Outcome
 from ..transfer.upstream import run_upstream
+from .claiming import lacking
+from .kept import kept_file, read_kept
 from .logs import RunLogs
 from .plan import Overwrite, PredictionKind
 
-__all__ = ["Kept", "Outcome", "RunOptions", "Session"]
+__all__ = ["Kept", "Loaded", "Outcome", "RunOptions", "Session"]
 
 
 @dataclass(frozen=True)
@@ -69,15 +77,42 @@ class Kept:
         self.logs.epoch(report.epoch + 1, values if report.test is None else values | {"test": report.test})
 
 
+class Loaded:
+    """What a process keeps from one group for the next: the backbone that it loaded last, and its engine."""
+
+    def __init__(self) -> None:
+        self.engine = KeptEngine()
+        self._checkpoint: Checkpoint | None = None
+        self._backbone: Backbone | None = None
+
+    def backbone(self, checkpoint: Checkpoint) -> Backbone:
+        """Return a checkpoint's backbone, or raise :class:`CheckpointError`."""
+        if self._backbone is None or checkpoint != self._checkpoint:
+            self.forget()  # before the next one is read: two may not fit into memory
+            self._backbone, self._checkpoint = load_entry(checkpoint), checkpoint
+        return self._backbone
+
+    def with_head(self, checkpoint: Checkpoint) -> Backbone:
+        """Return a checkpoint's whole network, which nothing else uses; see :meth:`backbone`."""
+        self.forget()
+        return load_entry(checkpoint, head=True)
+
+    def forget(self) -> None:
+        """Let go of all of it."""
+        self._backbone = self._checkpoint = None
+        self.engine.clear()
+
+
 class Session:
     """What the runs of a group share; loaded at the first one, so that a failure to load is that run's failure."""
 
-    def __init__(self, group: Group, options: RunOptions) -> None:
-        self.group, self.options = group, options
+    def __init__(self, group: Group, options: RunOptions, loaded: Loaded | None = None) -> None:
+        self.group, self.options, self.loaded = group, options, loaded or Loaded()
         self._together = group.runs
         self.store = Store(options.results)
         self._inputs: Inputs | None = None
         self._linear: LinearRuns | None = None
+        self._splits: dict[str, Split] = {}  # of further test sets, by fingerprint
 
     def take(self, runs: tuple[RunSpec, ...]) -> None:
         """Note which runs of the group are done next in this process: a probe may fit their seeds together."""
@@ -86,6 +121,8 @@ class Session:
     def forget(self) -> None:
         """Load anew what is shared, when it is next needed: what it was read from has failed."""
         self._inputs = None
+        self._splits.clear()
+        self.loaded.forget()
         if self._linear is not None:
             self._linear.forget()
 
@@ -95,6 +132,8 @@ class Session:
             with stage("load"):
                 self._inputs = self._load(spec)
         inputs, protocol, options = self._inputs, self.group.protocol, self.options
+        if self.group.tests:
+            whole, progress = progress, part(progress, 0.0, 0.7)
         if spec.mode == "full":
             outcome = run_full(
                 inputs,
@@ -117,10 +156,69 @@ class Session:
         else:
             self._linear = self._linear or LinearRuns(protocol, self.group.label, options.cache_dir, options.workers)
             outcome = self._linear.run(inputs, spec, [run.seed for run in self._together], progress)
+        if self.group.tests:
+            found = self._scorer(inputs, self.group.tests).run(spec, outcome.tensors, part(whole, 0.7, 1.0))
+            outcome = replace(outcome, further=found)
         return self._keep(spec, inputs, outcome)
 
+    def finished(self, spec: RunSpec) -> RunRecord | None:
+        """Return a run's finished record if further test sets can be scored by what it kept, and nothing else is to do.
+
+        Raises
+        ------
+        ResultsError
+            If the record is of a newer schema than this version reads.
+        """
+        if self.options.overwrite == "always" or not self.group.tests:
+            return None
+        found = self.store.find(spec)
+        if (
+            found is None
+            or not lacking(found.record, self.group.tests)
+            or kept_file(found.record, self.store.root) is None
+        ):
+            return None
+        return found.record
+
+    def score_again(self, record: RunRecord, progress: Progress) -> tuple[Further, ...]:
+        """Score a finished run on the test sets that it lacks, by the head or network that it kept."""
+        spec = record.spec
+        if self._inputs is None:
+            with stage("load"):
+                self._inputs = self._load(spec)
+        path = kept_file(record, self.store.root)
+        if path is None:
+            raise RunError(f"the head or network of {record.record_key} is gone", "run again")
+        tensors, _ = read_kept(path, record)
+        found = self._scorer(self._inputs, lacking(record, self.group.tests)).run(spec, tensors, progress)
+        return self._trimmed(found)
+
+    def _scorer(self, inputs: Inputs, tests: Sequence[PlannedSet]) -> Scorer:
+        sets = [(planned, self._split(inputs, planned)) for planned in tests]
+        return Scorer(inputs, sets, self.options.cache_dir, self.options.workers)
+
+    def _split(self, inputs: Inputs, planned: PlannedSet) -> Split:
+        """Return the images of a further test set, which must be those of the plan."""
+        if planned.fingerprint not in self._splits:
+            options, data = self.options, inputs.data
+            split = open_further(data, planned.name, planned.source, options.data_dir, options.cache_dir)
+            if fingerprint_of(data.split_sha256, planned.source, split) != planned.fingerprint:
+                raise RunError(
+                    f"the test set {planned.name!r} of {self.group.label} has changed since the plan was made",
+                    "run again",
+                )
+            self._splits[planned.fingerprint] = split
+        return self._splits[planned.fingerprint]
+
+    def _trimmed(self, found: Sequence[Further]) -> tuple[Further, ...]:
+        """Return results with as much of their predictions as the options say."""
+        if self.options.predictions != "classes":
+            return tuple(found)
+        return tuple(replace(one, predictions=one.predictions.without_logits()) for one in found)
+
     def _load(self, spec: RunSpec) -> Inputs:
-        backbone = load_entry(self.group.checkpoint, head=self.group.mode == "upstream")
+        load = self.loaded.with_head if self.group.mode == "upstream" else self.loaded.backbone
+        backbone = load(self.group.checkpoint)
         data = open_task(self.group.task, self.options.data_dir, self.options.cache_dir)
         transform = resolve_transform(backbone.preprocess, data.task, self.group.protocol)
         own_head = backbone.info.head_sha256 if spec.mode == "upstream" else None
@@ -133,7 +231,7 @@ class Session:
         ):
             if now != planned:
                 raise RunError(f"the {what} of {self.group.label} has changed since the plan was made", "run again")
-        return Inputs(backbone, data, transform)
+        return Inputs(backbone, data, transform, self.loaded.engine)
 
     def _keep(self, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> Outcome:
         """Write an outcome's tensors where they are asked for, and return it as its record has it."""
@@ -155,6 +253,7 @@ class Session:
         return replace(
             outcome,
             predictions=predictions.without_logits() if options.predictions == "classes" else predictions,
+            further=self._trimmed(outcome.further),
             tensors=None,
             weights_file=file if full else None,
             head_file=None if full else file,

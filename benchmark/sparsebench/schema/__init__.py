@@ -25,20 +25,23 @@ from .errors import (
     UnknownNameError,
     nearest,
 )
+from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
 from .run import (
+    VERDICTS,
     Failure,
     FewShotScore,
-    FurtherTest,
     Group,
     MaskProof,
     Numerics,
+    Origin,
     PlanFile,
     RunRecord,
     RunSpec,
     Scores,
     Status,
     Trial,
+    Verdict,
 )
 from .task import MODES, TRAINED, UPSTREAM, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
 
@@ -48,6 +51,7 @@ __all__ = [
     "TRAINED",
     "UNDERFIT",
     "UPSTREAM",
+    "VERDICTS",
     "Augment",
     "Checkpoint",
     "CheckpointError",
@@ -59,6 +63,7 @@ __all__ = [
     "Failure",
     "FewShotScore",
     "FileSource",
+    "FurtherSet",
     "FurtherTest",
     "Grid",
     "Group",
@@ -71,7 +76,9 @@ __all__ = [
     "MissingDataError",
     "Mode",
     "Numerics",
+    "Origin",
     "PlanFile",
+    "PlannedSet",
     "Preprocess",
     "Protocol",
     "RegistryError",
@@ -91,6 +98,7 @@ __all__ = [
     "Trial",
     "UnknownNameError",
     "Upstream",
+    "Verdict",
     "canonical_json",
     "digest",
     "nearest",

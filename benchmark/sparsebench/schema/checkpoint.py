@@ -27,6 +27,9 @@ Distribution = Literal["dense", "global", "uniform", "erk", "nm", "learned", "pe
 ``block`` prunes whole tiles; of an ``unknown`` one nothing was published.
 """
 
+SPARSITY_TOLERANCE = 0.02
+"""Largest difference between a claimed and a measured sparsity (STR's nominal 80 % is 81.27 %)."""
+
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -43,11 +46,23 @@ class Preprocess(Strict):
     and the pixels (in [0, 1]) are normalised by ``mean`` and ``std``.
     """
 
-    input_size: int = Field(strict=True, default=224, gt=0, le=4096)
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    interpolation: Interpolation = "bilinear"
-    crop_pct: float = Field(strict=True, default=0.875, gt=0.0, le=1.0)
+    input_size: int = Field(
+        strict=True, default=224, gt=0, le=4096, description="side of the square that the network sees, in pixels"
+    )
+    mean: tuple[float, float, float] = Field(
+        default=(0.485, 0.456, 0.406), description="mean of each channel, subtracted from pixels in [0, 1]"
+    )
+    std: tuple[float, float, float] = Field(
+        default=(0.229, 0.224, 0.225), description="standard deviation of each channel, by which the rest is divided"
+    )
+    interpolation: Interpolation = Field(default="bilinear", description="how images are resized")
+    crop_pct: float = Field(
+        strict=True,
+        default=0.875,
+        gt=0.0,
+        le=1.0,
+        description="share of the resized short side that the centre crop keeps",
+    )
 
     @field_validator("std")
     @classmethod
@@ -85,14 +100,27 @@ class FileSource(Strict):
         What a person has to get from where, for a file that no address gives.
     """
 
-    path: str
-    sha256: Sha256 | None = None
-    sha256_prefix: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
-    size: int | None = Field(strict=True, default=None, gt=0)
-    url: str | None = None
-    mirrors: tuple[str, ...] = ()
-    member: str | None = None
-    manual: str | None = Field(default=None, min_length=1)
+    path: str = Field(
+        description="relative to the YAML file; or package:NAME, python:PACKAGE/NAME, cache:NAME (checkpoints folder)"
+    )
+    sha256: Sha256 | None = Field(default=None, description="the file's sha256, checked before each use")
+    sha256_prefix: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{8,64}$",
+        description="the first 8 or more digits of the sha256, where no more is published",
+    )
+    size: int | None = Field(strict=True, default=None, gt=0, description="the file's size in bytes")
+    url: str | None = Field(
+        default=None, description="where to fetch it: https://..., hf:OWNER/REPO/FILE@REVISION or gdrive:FILE_ID"
+    )
+    mirrors: tuple[str, ...] = Field(default=(), description="other addresses of the same file, tried in this order")
+    member: str | None = Field(
+        default=None,
+        description="the file inside the archive that url gives; * and ? stand for unknown parts of its name",
+    )
+    manual: str | None = Field(
+        default=None, min_length=1, description="what a person has to get from where, for a file that no address gives"
+    )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -148,20 +176,22 @@ class FileSource(Strict):
 class Upstream(Strict):
     """What the checkpoint was trained on, and how well it does there."""
 
-    dataset: str
-    top1: Fraction | None = None
-    classes: int | None = Field(strict=True, default=None, gt=1)
-    epochs: float | None = Field(strict=True, default=None, gt=0)
-    steps: int | None = Field(strict=True, default=None, gt=0)
-    schedule: str | None = None
-    label_smoothing: float | None = Field(strict=True, default=None, ge=0.0, lt=1.0)
+    dataset: str = Field(description="what it was trained on")
+    top1: Fraction | None = Field(default=None, description="its top-1 accuracy there, a fraction")
+    classes: int | None = Field(strict=True, default=None, gt=1, description="number of upstream classes")
+    epochs: float | None = Field(strict=True, default=None, gt=0, description="epochs of training")
+    steps: int | None = Field(strict=True, default=None, gt=0, description="optimizer steps of training")
+    schedule: str | None = Field(default=None, description="learning-rate schedule, in words")
+    label_smoothing: float | None = Field(
+        strict=True, default=None, ge=0.0, lt=1.0, description="label smoothing of the training loss"
+    )
 
 
 class Training(Strict):
     """How to make the checkpoint again."""
 
-    command: str
-    log: str | None = None
+    command: str = Field(description="the command that makes the checkpoint again")
+    log: str | None = Field(default=None, description="its accuracy and sparsity by epoch: a CSV file")
 
 
 class Checkpoint(Strict):
@@ -178,30 +208,64 @@ class Checkpoint(Strict):
     32 times its size.
     """
 
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
-    method: str
-    variant: str | None = None
-    arch: str
-    sparsity: float = Field(strict=True, ge=0.0, lt=1.0)
-    sparsity_exact: Fraction | None = None
-    sparsity_scope: SparsityScope = "prunable"
-    distribution: Distribution = "global"
-    nm: str | None = Field(default=None, pattern=r"^[1-9]\d*:[1-9]\d*$")
-    exempt: tuple[str, ...] | None = None
-    reference: str | None = None
-    twin_of: str | None = None
-    replicate: int = Field(strict=True, default=0, ge=0)
-    file: FileSource
-    base: FileSource | None = None
-    format: str = "auto"
-    weights: str | None = Field(default=None, min_length=1)
-    memory: int | None = Field(strict=True, default=None, gt=0)
-    preprocess: Preprocess | None = None
-    upstream: Upstream | None = None
-    training: Training | None = None
-    licence: str | None = None
-    source: str | None = None
-    notes: str | None = None
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="its name, as in timm: arch.tag")
+    method: str = Field(
+        description="pruning method, such as acdc or gmp; dense for none; any other name for a method of your own"
+    )
+    variant: str | None = Field(default=None, description="which of several recipes of the method")
+    arch: str = Field(description="architecture: a name of timm, torchvision/NAME, or mini")
+    sparsity: float = Field(
+        strict=True, ge=0.0, lt=1.0, description="nominal sparsity, a fraction: what --sparsity selects"
+    )
+    sparsity_exact: Fraction | None = Field(
+        default=None, description="the file's own sparsity, a fraction; what is measured must agree with it"
+    )
+    sparsity_scope: SparsityScope = Field(default="prunable", description="what the sparsity is a fraction of")
+    distribution: Distribution = Field(default="global", description="how sparsity is spread over layers")
+    nm: str | None = Field(
+        default=None,
+        pattern=r"^[1-9]\d*:[1-9]\d*$",
+        description="N:M pattern, such as '2:4'; goes with distribution nm",
+    )
+    exempt: tuple[str, ...] | None = Field(
+        default=None,
+        description="layers that the method doesn't prune; by default the first layer and the head, if dense",
+    )
+    reference: str | None = Field(default=None, description="id of the dense checkpoint that it is compared with")
+    twin_of: str | None = Field(
+        default=None, description="of a dense network that comes with a sparse one: that one's id"
+    )
+    replicate: int = Field(
+        strict=True,
+        default=0,
+        ge=0,
+        description="number of the upstream training; a replicate's id ends in _r1, _r2, ...",
+    )
+    file: FileSource = Field(description="the file with the weights")
+    base: FileSource | None = Field(
+        default=None, description="of a file of masks alone: the file with the dense weights that the masks apply to"
+    )
+    format: str = Field(default="auto", description="file format; auto recognises it")
+    weights: str | None = Field(
+        default=None,
+        min_length=1,
+        description="which weights of several in the file: ema, raw, or their name in the file",
+    )
+    memory: int | None = Field(
+        strict=True,
+        default=None,
+        gt=0,
+        description="bytes that its tensors may take; by default 32 times the file's size",
+    )
+    preprocess: Preprocess | None = Field(
+        default=None,
+        description="how an image becomes the network's input; by default as timm or torchvision have it",
+    )
+    upstream: Upstream | None = Field(default=None, description="what it was trained on")
+    training: Training | None = Field(default=None, description="how to make it again")
+    licence: str | None = Field(default=None, description="licence of the weights")
+    source: str | None = Field(default=None, description="where it is from")
+    notes: str | None = Field(default=None, description="anything a reader should know")
 
     def files(self) -> list[Checkpoint]:
         """Return this entry, and for a file of masks alone one more, whose file is the base."""

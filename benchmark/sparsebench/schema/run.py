@@ -9,10 +9,14 @@ from pydantic import Field, computed_field, field_validator, model_validator
 
 from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
+from .further import FurtherTest, PlannedSet, by_name
 from .probe import Convergence
 from .task import RECORDED, Metric, Mode, Protocol, Task
 
 Status = Literal["ok", "failed"]
+Verdict = Literal["claimed", "rescored", "rerun"]
+VERDICTS: tuple[Verdict, ...] = ("claimed", "rescored", "rerun")
+"""What is known of a row from a bundle, the least first."""
 
 
 class Numerics(Lenient):
@@ -103,7 +107,8 @@ class RunSpec(Lenient):
 class Group(Lenient):
     """The runs that share a checkpoint, a task and a mode: one load, one extraction, one record per run.
 
-    A group is all that a worker needs: it carries the registry entries themselves, so no registry is read again.
+    ``tests`` are the further test sets that its runs are scored on. A group is all that a worker needs: it carries the
+    registry entries themselves, so no registry is read again.
     """
 
     checkpoint: Checkpoint
@@ -111,6 +116,7 @@ class Group(Lenient):
     mode: Mode
     protocol: Protocol
     runs: tuple[RunSpec, ...]
+    tests: tuple[PlannedSet, ...] = ()
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -210,21 +216,6 @@ class Scores(Lenient):
         return _gathered(data, "chosen", "chosen_")
 
 
-class FurtherTest(Lenient):
-    """What a run scored on a further test set, with the same trained head or network.
-
-    ``fingerprint`` is the set's content: with the run id it identifies the result. Accuracies are fractions.
-    """
-
-    name: str
-    fingerprint: str
-    top1: float
-    mean_per_class: float
-    n_test: int
-    predictions: str | None = None
-    predictions_sha256: str | None = None
-
-
 class MaskProof(Lenient):
     """Count of masked weights and of those among them that are not zero (which must be 0).
 
@@ -239,20 +230,32 @@ class MaskProof(Lenient):
     unheld_zeros: int | None = None
 
 
+class Origin(Lenient):
+    """Where a record that was not made here is from, and what was verified of it.
+
+    ``bundle`` is the sha256 of the file that it came in. ``claimed``: nobody has checked its scores; ``rescored``: they
+    follow from its predicted classes and the labels of the known test split; ``rerun``: moreover a random sample of its
+    checkpoint's linear runs was run again and agrees.
+    """
+
+    bundle: str
+    verdict: Verdict
+
+
 class RunRecord(Lenient):
     """What one run leaves on disk.
 
-    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets. ``stages`` are the
-    seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
+    ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets by name. ``stages`` are
+    the seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
     runs of a group share counts for the run that did it, but fits that served several runs for each of them equally, as
-    in ``seconds``.
+    in ``seconds``. ``origin`` is that of a record from a bundle; None where it was run here.
     """
 
     schema_version: int = SCHEMA_VERSION
     status: Status
     spec: RunSpec
     scores: Scores | None = None
-    tests: tuple[FurtherTest, ...] = ()
+    tests: dict[str, FurtherTest] = Field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
     mask_proof: MaskProof | None = None
     failure: Failure | None = None
@@ -266,6 +269,12 @@ class RunRecord(Lenient):
     features_cached: bool | None = None
     started: str
     environment: dict[str, str] = Field(default_factory=dict)
+    origin: Origin | None = None
+
+    @field_validator("tests", mode="before")
+    @classmethod
+    def _tests_by_name(cls, value: Any) -> Any:
+        return by_name(value)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

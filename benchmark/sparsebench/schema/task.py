@@ -22,6 +22,7 @@ from pydantic import (
 from .base import Strict
 from .checkpoint import Sha256
 from .errors import nearest
+from .further import FurtherSet, check_names
 
 Mode = Literal["linear", "full", "upstream"]
 Metric = Literal["top1", "mean_per_class"]
@@ -82,10 +83,17 @@ class Augment(Strict):
     published random area (``scale`` of the image) and aspect ratio (3/4 to 4/3), resized to the input size.
     """
 
-    crop: Literal["none", "shift", "random_resized"] = "none"
-    shift: int = Field(strict=True, default=0, ge=0, le=64)
-    scale: tuple[PositiveRate, PositiveRate] = (0.08, 1.0)
-    flip: StrictBool = False
+    crop: Literal["none", "shift", "random_resized"] = Field(
+        default="none",
+        description="shift moves the image by up to `shift` pixels; random_resized cuts a random part and resizes it",
+    )
+    shift: int = Field(
+        strict=True, default=0, ge=0, le=64, description="largest shift, in pixels; goes with crop shift"
+    )
+    scale: tuple[PositiveRate, PositiveRate] = Field(
+        default=(0.08, 1.0), description="smallest and largest share of the image's area that random_resized cuts"
+    )
+    flip: StrictBool = Field(default=False, description="whether images are flipped horizontally at random")
 
     @field_validator("scale")
     @classmethod
@@ -119,8 +127,12 @@ class Clusters(Strict):
         64 pixels are of one source.
     """
 
-    pattern: str
-    step: int | None = Field(strict=True, default=None, gt=0)
+    pattern: str = Field(
+        description="regular expression for an image's whole id; images with equal groups are of one source"
+    )
+    step: int | None = Field(
+        strict=True, default=None, gt=0, description="groups that are numbers are divided by this and rounded down"
+    )
 
     @field_validator("pattern")
     @classmethod
@@ -149,34 +161,55 @@ class Task(Strict):
 
     ``loader`` names the code in ``sparsebench.datasets``; ``options`` are that loader's own arguments. ``classes``,
     ``sizes`` (``trainval`` is train and val together) and ``split_sha256``, where given, are asserted before the first
-    run. ``clusters`` says which test images come from one source. ``limit`` is how many images of each split are used,
-    after these checks; all without one.
+    run. ``clusters`` says which test images come from one source. ``tests`` are further test sets of the same classes,
+    by name. ``limit`` is how many images of each split are used, after these checks; all without one.
 
     ``upstream`` names the upstream data sets (see :class:`.checkpoint.Upstream`) whose networks this is the own task
-    of, the one that published accuracies are about first. Such a task has test images alone, is run in mode
-    ``upstream`` alone, and ``published_images`` is how many its published test set has.
+    of. Such a task is run in mode ``upstream`` alone, and needs test images alone.
     """
 
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
-    title: str | None = None
-    loader: str
-    root: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
-    metric: Metric = "top1"
-    classes: int | None = Field(strict=True, default=None, gt=1)
-    sizes: dict[Literal["train", "val", "test", "trainval"], Natural] | None = None
-    split_sha256: Sha256 | None = None
-    clusters: Clusters | None = None
-    augment: Augment = Augment(crop="random_resized", flip=True)
-    mean: tuple[Number, Number, Number] | None = None
-    std: tuple[PositiveRate, PositiveRate, PositiveRate] | None = None
-    overrides: dict[Mode, dict[str, Any]] = Field(default_factory=dict)
-    licence: str | None = None
-    source: str | None = None
-    notes: str | None = None
-    limit: int | None = Field(strict=True, default=None, gt=0)
-    upstream: tuple[str, ...] = ()
-    published_images: int | None = Field(strict=True, default=None, gt=0)
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="its name; by default that of the file")
+    title: str | None = Field(default=None, description="its name in tables")
+    loader: str = Field(description="what reads the images: imagefolder, torchvision, or a data set's own layout")
+    root: str | None = Field(default=None, description="folder of the images: below --data DIR, else beside this file")
+    options: dict[str, Any] = Field(default_factory=dict, description="the loader's own arguments")
+    metric: Metric = Field(default="top1", description="what the task is scored by")
+    classes: int | None = Field(
+        strict=True, default=None, gt=1, description="number of classes, asserted before the first run"
+    )
+    sizes: dict[Literal["train", "val", "test", "trainval"], Natural] | None = Field(
+        default=None,
+        description="number of images per split, asserted before the first run; trainval is train and val together",
+    )
+    split_sha256: Sha256 | None = Field(
+        default=None, description="fingerprint of the split, asserted before the first run"
+    )
+    clusters: Clusters | None = Field(default=None, description="which test images come from one source")
+    augment: Augment = Field(
+        default=Augment(crop="random_resized", flip=True), description="augmentation of protocols with `augment: task`"
+    )
+    mean: tuple[Number, Number, Number] | None = Field(
+        default=None, description="mean of each channel, for protocols with `normalisation: task`"
+    )
+    std: tuple[PositiveRate, PositiveRate, PositiveRate] | None = Field(
+        default=None, description="standard deviation of each channel, for protocols with `normalisation: task`"
+    )
+    overrides: dict[Mode, dict[str, Any]] = Field(
+        default_factory=dict, description="settings of the protocol that this task replaces, by mode"
+    )
+    tests: dict[str, FurtherSet] = Field(
+        default_factory=dict, description="further test sets of the same classes, by name"
+    )
+    licence: str | None = Field(default=None, description="licence of the images, as far as it is stated")
+    source: str | None = Field(default=None, description="where the images are from")
+    notes: str | None = Field(default=None, description="anything a reader should know")
+    limit: int | None = Field(strict=True, default=None, gt=0, description="use at most this many images of each split")
+    upstream: tuple[str, ...] = Field(
+        default=(), description="upstream data sets whose checkpoints' own heads are tested on it (mode upstream)"
+    )
+    published_images: int | None = Field(
+        strict=True, default=None, gt=0, description="number of test images that published accuracies are about"
+    )
 
     def with_limit(self, limit: int) -> Task:
         """Return the task with at most so many images of each split, under a name that says so."""
@@ -185,6 +218,13 @@ class Task(Strict):
     def without_limit(self) -> Task:
         """Return the task that :meth:`with_limit` was called of."""
         return self.model_copy(update={"id": self.id.removesuffix(f"{_LIMIT}{self.limit}"), "limit": None})
+
+    @field_validator("tests")
+    @classmethod
+    def _names_of_tests(cls, value: dict[str, FurtherSet]) -> dict[str, FurtherSet]:
+        if value:
+            check_names(value)
+        return value
 
     @field_validator("overrides")
     @classmethod
@@ -216,8 +256,8 @@ def _check_overrides(mode: Mode, overrides: dict[str, Any]) -> None:
 class Grid(Strict):
     """Learning rates and weight decays to choose from on the validation split."""
 
-    lr: tuple[PositiveRate, ...] = Field(min_length=1)
-    weight_decay: tuple[Rate, ...] = Field(min_length=1)
+    lr: tuple[PositiveRate, ...] = Field(min_length=1, description="learning rates to choose from")
+    weight_decay: tuple[Rate, ...] = Field(min_length=1, description="weight decays to choose from")
 
     @field_validator("lr", "weight_decay")
     @classmethod
@@ -260,26 +300,44 @@ class Protocol(Strict):
     on train; with them the run then trains on train and val, and is scored once on test.
     """
 
-    name: str
-    mode: Mode
-    probe: str | None = None
-    optimizer: Literal["sgd"] = "sgd"
-    lr: float = Field(strict=True, default=0.0, ge=0)
-    momentum: float = Field(strict=True, default=0.9, ge=0, lt=1)
-    nesterov: StrictBool = False
-    weight_decay: float = Field(strict=True, default=5e-4, ge=0)
-    batch_size: int = Field(strict=True, default=64, gt=0)
-    microbatch: int | None = Field(strict=True, default=None, ge=2)
-    epochs: int = Field(strict=True, default=0, ge=0)
-    milestones: tuple[Count, ...] = ()
-    gamma: float = Field(strict=True, default=0.1, gt=0)
-    train_on: Literal["train", "trainval"] = "trainval"
-    eval_test: Literal["last", "each_epoch"] = "last"
-    normalisation: Literal["checkpoint", "task"] = "checkpoint"
-    augment: Literal["none", "task", "published"] = "none"
-    grid: Grid | None = None
-    settings: Any = None
-    source: str | None = None
+    name: str = Field(description="its name")
+    mode: Mode = Field(description="linear (frozen features) or full (finetuning)")
+    probe: str | None = Field(default=None, description="linear mode: the classifier")
+    optimizer: Literal["sgd"] = Field(default="sgd", description="optimizer")
+    lr: float = Field(strict=True, default=0.0, ge=0, description="learning rate; needed for SGD and full mode")
+    momentum: float = Field(strict=True, default=0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: StrictBool = Field(default=False, description="Nesterov momentum; full mode")
+    weight_decay: float = Field(strict=True, default=5e-4, ge=0, description="weight decay")
+    batch_size: int = Field(strict=True, default=64, gt=0, description="images per step")
+    microbatch: int | None = Field(
+        strict=True,
+        default=None,
+        ge=2,
+        description="images of a batch that are computed at once; full mode. Batch norm then sees that many",
+    )
+    epochs: int = Field(strict=True, default=0, ge=0, description="number of epochs; needed for SGD and full mode")
+    milestones: tuple[Count, ...] = Field(
+        default=(), description="epochs (from 0) at whose start the learning rate is multiplied by gamma"
+    )
+    gamma: float = Field(strict=True, default=0.1, gt=0, description="factor of the learning rate at each milestone")
+    train_on: Literal["train", "trainval"] = Field(
+        default="trainval", description="trainval trains on train and val together; train holds val out"
+    )
+    eval_test: Literal["last", "each_epoch"] = Field(
+        default="last",
+        description="last scores test after the last epoch; each_epoch records the best epoch, too. Full mode",
+    )
+    normalisation: Literal["checkpoint", "task"] = Field(
+        default="checkpoint",
+        description="whose mean and standard deviation normalise pixels: the checkpoint's or the task's",
+    )
+    augment: Literal["none", "task", "published"] = Field(
+        default="none",
+        description="augmentation in full mode: none, published (random resized crop, flip), or the task's own",
+    )
+    grid: Grid | None = Field(default=None, description="learning rates and weight decays to choose from on val")
+    settings: Any = Field(default=None, description="the probe's own settings, written as fields beside the others")
+    source: str | None = Field(default=None, description="where the protocol is from")
 
     @model_validator(mode="before")
     @classmethod
@@ -421,9 +479,11 @@ class SuiteMode(Strict):
     ``other_tasks`` is the protocol of tasks that the suite doesn't have, where it is another one.
     """
 
-    protocol: str
-    other_tasks: str | None = None
-    seeds: tuple[Natural, ...] = Field(min_length=1)
+    protocol: str = Field(description="name of the protocol")
+    other_tasks: str | None = Field(
+        default=None, description="name of the protocol for tasks that the suite doesn't have; by default the same"
+    )
+    seeds: tuple[Natural, ...] = Field(min_length=1, description="seeds of the runs")
 
     @field_validator("seeds")
     @classmethod
@@ -439,12 +499,14 @@ class Suite(Strict):
     Without ``checkpoints`` a suite takes all that its architectures have.
     """
 
-    id: str
-    title: str | None = None
-    tasks: tuple[str, ...] = Field(min_length=1)
-    archs: tuple[str, ...] = Field(min_length=1)
-    checkpoints: tuple[str, ...] = ()
-    modes: dict[Mode, SuiteMode]
+    id: str = Field(description="its name")
+    title: str | None = Field(default=None, description="what it is")
+    tasks: tuple[str, ...] = Field(min_length=1, description="ids of its tasks")
+    archs: tuple[str, ...] = Field(min_length=1, description="architectures that it selects")
+    checkpoints: tuple[str, ...] = Field(
+        default=(), description="ids of the checkpoints that it selects; by default all of its architectures"
+    )
+    modes: dict[Mode, SuiteMode] = Field(description="protocol and seeds by mode")
 
     @field_validator("modes")
     @classmethod

@@ -68,11 +68,15 @@ KINDS: dict[str, Kind] = {
     "protocol_sha256": "text",
     "started": "text",  # ISO 8601
     "error": "text",  # type and message of a failure
+    "verdict": "text",  # claimed, rescored or rerun, of a run from a bundle; curated files have it where there is one
 }
 """Column to the kind of its values: ``string``, ``Int64`` and ``float64`` in pandas. Accuracies are fractions."""
 
 COLUMNS: tuple[str, ...] = tuple(KINDS)
 """All columns, in order."""
+
+SPARSE: tuple[str, ...] = ("verdict",)
+"""Those that a curated file has only where a row has a value."""
 
 REQUIRED: tuple[str, ...] = (
     "checkpoint",
@@ -128,6 +132,8 @@ def row(record: RunRecord) -> dict[str, Any]:
         values["masked"], values["masked_nonzero"] = proof.masked, proof.nonzero
     if failure is not None:
         values["error"] = f"{failure.type}: {failure.message}"
+    if record.origin is not None:
+        values["verdict"] = record.origin.verdict
     values["run_id"] = run_id
     values["record_key"] = f"{run_id}-{numerics}"
     values["numerics"] = numerics

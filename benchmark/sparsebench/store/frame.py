@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..common import files
 from ..common.paths import root_file
-from ..schema import MODES, ResultsError, RunRecord
-from .columns import COLUMNS, FRACTIONS, KINDS, REQUIRED, SORT_KEYS, Kind, row
+from ..schema import MODES, VERDICTS, ResultsError, RunRecord
+from .columns import COLUMNS, FRACTIONS, KINDS, REQUIRED, SORT_KEYS, SPARSE, Kind, row
 from .csvfile import read_csv, to_csv
 from .records import Store
 
@@ -80,9 +80,10 @@ def write_curated(table: pd.DataFrame, file: Path) -> None:
     import pandas as pd
 
     result = tidy(table)
-    columns = [[None if value is pd.NA else value for value in result[c].tolist()] for c in COLUMNS]
+    names = [name for name in COLUMNS if name not in SPARSE or result[name].notna().any()]
+    columns = [[None if value is pd.NA else value for value in result[c].tolist()] for c in names]
     try:
-        files.write_text(file, to_csv(COLUMNS, zip(*columns, strict=True)))
+        files.write_text(file, to_csv(names, zip(*columns, strict=True)))
     except OSError as error:
         raise ResultsError(f"can't write {str(file)!r}: {error.strerror or error}") from error
 
@@ -182,7 +183,7 @@ def _parse(text: str, name: str, path: Path, line: int) -> Any:
         raise ResultsError(
             f"{str(path)!r}, row {line}: {name} is {text}, not between 0 and 1", "store fractions, not percent"
         )
-    allowed = {"mode": MODES, "status": ("ok", "failed")}.get(name)
+    allowed = {"mode": MODES, "status": ("ok", "failed"), "verdict": VERDICTS}.get(name)
     if allowed and value not in allowed:
         raise ResultsError(f"{str(path)!r}, row {line}: {name} is {text!r}, not one of {', '.join(allowed)}")
     return value

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..common.files import read_regular
-from ..schema import ResultsError, RunRecord
+from ..schema import FurtherTest, ResultsError, RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,27 +118,29 @@ def _largest(logits: npt.NDArray[np.floating] | None) -> npt.NDArray[np.int64]:
     return logits.argmax(axis=1)
 
 
-def read_archive(root: Path, folder: Path, record: RunRecord) -> tuple[bytes, Path]:
+def read_archive(root: Path, folder: Path, record: RunRecord, test: FurtherTest | None = None) -> tuple[bytes, Path]:
     """Return the bytes of the archive that a record names, and its path; ``folder`` is where it must lie, resolved.
+
+    With a ``test`` it is that of one of the record's further test sets.
 
     Raises
     ------
     ResultsError
         If the record names none, or it is missing or not the one that was written.
     """
-    if record.predictions is None:
-        raise ResultsError(f"the run {record.record_key} kept no predictions", "run its cell again")
-    path = root / record.predictions
+    kept: RunRecord | FurtherTest = record if test is None else test
+    if kept.predictions is None:
+        of = "" if test is None else f" on the test set {test.name!r}"
+        raise ResultsError(f"the run {record.record_key} kept no predictions{of}", "run its cell again")
+    path = root / kept.predictions
     if not path.resolve().is_relative_to(folder):
-        raise ResultsError(
-            f"the run {record.record_key} names predictions outside of its folder: {record.predictions!r}"
-        )
+        raise ResultsError(f"the run {record.record_key} names predictions outside of its folder: {kept.predictions!r}")
     try:
         data = read_regular(path)
     except OSError as error:
         raise ResultsError(
             f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again"
         ) from error
-    if hashlib.sha256(data).hexdigest() != record.predictions_sha256:
+    if hashlib.sha256(data).hexdigest() != kept.predictions_sha256:
         raise ResultsError(f"the predictions {str(path)!r} have changed since their run", "run its cell again")
     return data, path

@@ -136,9 +136,12 @@ def _reason(error: Exception) -> str:
 
 
 def predictions_named_by(path: Path) -> list[str]:
-    """Return the name (without folder) of the predictions that a record file names, if it is readable and names any."""
+    """Return the names (without folder) of the predictions that a record file names; none where it isn't readable."""
     try:
-        name = json.loads(_read(path))["predictions"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        data = json.loads(_read(path))
+        tests = data.get("tests") or {}
+        kept = [data, *(tests.values() if isinstance(tests, dict) else tests)]
+        names = [one["predictions"] for one in kept]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
-    return [Path(name).name] if isinstance(name, str) and name else []
+    return [Path(name).name for name in names if isinstance(name, str) and name]

@@ -17,13 +17,13 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..common import files
 from ..common.filenames import safe_name
-from ..schema import RunError, RunRecord, RunSpec
+from ..schema import RunError, RunRecord, RunSpec, UnknownNameError
 from .claims import Claims
 from .columns import COLUMNS
 from .gathering import Rows, gather
@@ -111,8 +111,22 @@ class Store:
                     found.append((preference(record, path), Found(record, path.stat().st_mtime_ns)))
         return max(found, key=lambda pair: pair[0])[1] if found else None
 
-    def write(self, record: RunRecord, predictions: Predictions | None = None) -> RunRecord:
+    def write(
+        self,
+        record: RunRecord,
+        predictions: Predictions | None = None,
+        further: Mapping[str, Predictions] | None = None,
+    ) -> RunRecord:
         """Write a record, its predictions first, and replace the run's older record if there is one.
+
+        Parameters
+        ----------
+        record : RunRecord
+            The record.
+        predictions : Predictions, optional
+            Those on test; without any, the record keeps the ones that it names.
+        further : mapping of str to Predictions, optional
+            Those on further test sets, by name, likewise.
 
         Returns
         -------
@@ -131,21 +145,28 @@ class Store:
                 f"the finished run {record.record_key} has no accuracy", "record it as failed, with the reason"
             )
         path = self.path_of(record)
-        older, created = self._older(record.record_key, path), None
+        older, created = self._older(record.record_key, path), list[Path]()
         try:
             if predictions is not None:
-                record, created = self._write_predictions(record, predictions)
+                record = record.model_copy(update=self._write_archive(record.record_key, predictions, created))
+            if further:
+                tests = {
+                    name: record.tests[name].model_copy(update=self._write_archive(record.record_key, own, created))
+                    for name, own in further.items()
+                }
+                record = record.model_copy(update={"tests": {**record.tests, **tests}})
             files.write_bytes(path, to_json(record))
             _sync_folder(path.parent)
         except OSError as error:
-            if created is not None and created.name not in predictions_named_by(path):
-                with contextlib.suppress(OSError):
-                    created.unlink()
+            for archive in created:
+                if archive.name not in predictions_named_by(path):
+                    with contextlib.suppress(OSError):
+                        archive.unlink()
             raise RunError(
                 f"can't write the record {str(path)!r}: {error.strerror or error}",
                 f"free space on, or repair access to, {str(self.root)!r}, then run the same command again",
             ) from error
-        self._remove_older(older, path, record.predictions)
+        self._remove_older(older, path, record)
         self._leave_one(record, path)
         return record
 
@@ -233,16 +254,31 @@ class Store:
         data, path = read_archive(self.root, self.predictions_dir.resolve(), record)
         return Predictions.from_bytes(data, str(path))
 
-    def _write_predictions(self, record: RunRecord, predictions: Predictions) -> tuple[RunRecord, Path | None]:
-        """Write the archive; return the record that names it, and the archive's path if it is new."""
+    def further_predictions(self, record: RunRecord, name: str) -> Predictions:
+        """Return the predictions on a further test set that a stored record names.
+
+        Raises
+        ------
+        UnknownNameError
+            If the run wasn't scored on a test set of this name.
+        ResultsError
+            If its predictions weren't kept, or are missing or not those that were written.
+        """
+        if name not in record.tests:
+            raise UnknownNameError(f"test set of the run {record.record_key}", name, record.tests)
+        data, path = read_archive(self.root, self.predictions_dir.resolve(), record, record.tests[name])
+        return Predictions.from_bytes(data, str(path))
+
+    def _write_archive(self, key: str, predictions: Predictions, created: list[Path]) -> dict[str, str]:
+        """Write an archive, and return its name and hash as a record has them; a new one's path is added to a list."""
         data = predictions.to_bytes()
         sha256 = hashlib.sha256(data).hexdigest()
-        path = self.predictions_dir / f"{safe_name(record.record_key)}.{sha256[:12]}.npz"
-        new = not path.exists()
+        path = self.predictions_dir / f"{safe_name(key)}.{sha256[:12]}.npz"
+        if not path.exists():
+            created.append(path)
         files.write_bytes(path, data)
         _sync_folder(path.parent)
-        name = path.relative_to(self.root).as_posix()
-        return record.model_copy(update={"predictions": name, "predictions_sha256": sha256}), path if new else None
+        return {"predictions": path.relative_to(self.root).as_posix(), "predictions_sha256": sha256}
 
     def _older(self, key: str, path: Path) -> dict[Path, tuple[int, int]]:
         """Return the files that a new record of the key makes obsolete, each with its inode and time of change."""
@@ -273,9 +309,10 @@ class Store:
                 with contextlib.suppress(OSError):
                     obsolete.unlink()
 
-    def _remove_older(self, older: dict[Path, tuple[int, int]], path: Path, predictions: str | None) -> None:
+    def _remove_older(self, older: dict[Path, tuple[int, int]], path: Path, record: RunRecord) -> None:
         """Delete what the new record replaced, unless another writer has renewed it in the meantime."""
-        keep = {path} if predictions is None else {path, self.root / predictions}
+        names = [record.predictions, *(test.predictions for test in record.tests.values())]
+        keep = {path, *(self.root / name for name in names if name is not None)}
         for file, identity in older.items():
             with contextlib.suppress(OSError):
                 if file not in keep and files.identity(file) == identity:

@@ -96,6 +96,7 @@ class LinearRuns:
                 cache_dir=self.cache_dir,
                 progress=part(progress, k / len(splits), (k + 1) / len(splits)),
                 workers=self.workers,
+                engine=inputs.engine,
             )
             for k, split in enumerate(splits)
         ]

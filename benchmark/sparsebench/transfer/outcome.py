@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ..datasets import TaskData
 from ..datasets.images.transforms import Transform
+from ..engines.kept import KeptEngine
 from ..models.backbone import Backbone
-from ..schema import MaskProof, Scores, Trial
+from ..schema import FurtherTest, MaskProof, Scores, Trial
 from ..store import Predictions
 
 if TYPE_CHECKING:
@@ -18,11 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Inputs:
-    """A checkpoint, a task, and the transform between them."""
+    """A checkpoint, a task, the transform between them, and the engine that runs the checkpoint."""
 
     backbone: Backbone
     data: TaskData
     transform: Transform
+    engine: KeptEngine = field(default_factory=KeptEngine, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Further:
+    """What a run scored and predicted on a further test set."""
+
+    test: FurtherTest
+    predictions: Predictions
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,8 @@ class Outcome:
     ----------
     scores, predictions, mask_proof, trials
         As in the run's record.
+    further : tuple of Further
+        What it gives on further test sets.
     feature_seconds, features_cached
         Linear mode: how long the features took, and whether all were cached.
     shared_seconds : float
@@ -47,6 +59,7 @@ class Outcome:
     predictions: Predictions
     mask_proof: MaskProof | None = None
     trials: tuple[Trial, ...] = ()
+    further: tuple[Further, ...] = ()
     feature_seconds: float | None = None
     features_cached: bool | None = None
     shared_seconds: float = 0.0

@@ -17,6 +17,8 @@ from sparsebench.report.style import method_colour, percent, signed_percent
 from sparsebench.schema import ResultsError, RunError
 from sparsebench.store import read_results
 
+FILES = ("png", "pdf", "txt", "tex")
+
 
 def test_percent():
     assert percent(0.85456) == "85.46"
@@ -103,6 +105,8 @@ def test_write_report(small, tmp_path):
         "methods.csv",
         "tables.md",
         "tables.tex",
+        "win_rates.csv",
+        "win_rates.md",
         "relative_error.png",
         "relative_error.pdf",
         "relative_error.txt",
@@ -111,6 +115,7 @@ def test_write_report(small, tmp_path):
         "accuracy-linear.pdf",
         "accuracy-linear.txt",
         "accuracy-linear.tex",
+        *(f"{figure}-linear.{kind}" for figure in ("critical_difference", "win_rates") for kind in FILES),
     ]
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == sorted(names)
     assert len(read_results(tmp_path / "report")) == len(linear)
@@ -129,6 +134,8 @@ def test_a_part_that_fails_costs_no_other(small, tmp_path, monkeypatch):
         "methods.csv",
         "tables.md",
         "tables.tex",
+        "win_rates.csv",
+        "win_rates.md",
     }
 
 
@@ -164,5 +171,4 @@ def test_the_interval_of_a_rank_correlation():
     # Bonett and Wright (2000): tanh(artanh 0.5 -+ 1.96 sqrt(1.125 / 28))
     assert correlation_interval(0.5, 31) == pytest.approx((0.1552, 0.7362), abs=1e-4)
     assert correlation_interval(-0.5, 31) == pytest.approx((-0.7362, -0.1552), abs=1e-4)
-    assert correlation_interval(1.0, 31) == (1.0, 1.0)
-    assert all(math.isnan(end) for end in correlation_interval(0.2, 3))
+    assert all(math.isnan(end) for of in ((0.2, 3), (1.0, 31), (-1.0, 5)) for end in correlation_interval(*of))

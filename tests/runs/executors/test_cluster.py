@@ -95,7 +95,7 @@ def test_the_warning_before_the_time_limit_leaves_most_of_a_short_job() -> None:
 
 
 def test_the_page_for_cluster_users_has_every_key_and_option() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs" / "clusters.md").read_text()
+    page = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "clusters.md").read_text()
     for name in Cluster.model_fields:
         assert f"| `{name}` |" in page, name
         option = {"extra": "sbatch"}.get(name, name)

@@ -120,7 +120,7 @@ signalled = threading.Event()
 worker.keep_pages = lambda: None
 worker.decode_job = lambda line: (None, None, True)
 worker.encode_event, worker.encode_idle = str, str
-worker.run_group = lambda group, options, emit, wait: (emit(sorted(os.sched_getaffinity(0))), signalled.wait())
+worker.run_group = lambda group, options, emit, wait, loaded: (emit(sorted(os.sched_getaffinity(0))), signalled.wait())
 worker.signal.raise_signal = lambda number: signalled.set()  # comes just when the group has ended
 worker.main()
 """

@@ -132,6 +132,34 @@ def test_a_plan_gives_the_same_leaderboard_here_on_two_workers_and_through_array
         assert "Job completed successfully" in (tmp_path / "slurm" / element.log).read_text()
 
 
+OWN_PROBE = """
+import numpy as np
+
+from sparsebench.extensions import Probe
+
+
+def fit(data, protocol, seeds, *, device="cpu", progress=None):
+    from sparsebench.transfer.probes.data import Fitted
+
+    x, y = np.concatenate(data.x.blocks), data.y
+    means = np.stack([x[y == label].mean(0) for label in range(data.num_classes)])
+    logits = data.x_test @ means.T - (means**2).sum(1) / 2
+    return [Fitted(logits.astype(np.float32), seconds=0.0, n_train=len(y)) for _ in seeds]
+
+
+NEAREST = Probe(name="nearest", summary="nearest class mean", fit=fit, seeded=False)
+"""
+
+
+def test_a_probe_in_a_users_file_is_fitted_by_jobs(tasks: Path, tmp_path: Path) -> None:
+    own = tmp_path / "nearest.py"
+    own.write_text(OWN_PROBE)
+    run(tasks, tmp_path / "inline", mode="linear", probe=str(own))
+    on_slurm(tasks, tmp_path / "slurm", mode="linear", probe=str(own))
+    same(Store(tmp_path / "inline"), Store(tmp_path / "slurm"))
+    assert {record.spec.probe.split("@")[0] for record in records_of(tmp_path / "slurm")} == {"nearest"}
+
+
 def test_an_embedded_plan_goes_through_an_array(tmp_path: Path) -> None:
     arguments = ["--method", "acdc", "--sparsity", "0.9", "--mode", "linear", "--task", "digits", "glyphs"]
     arguments += ["--no-reference", "--results"]

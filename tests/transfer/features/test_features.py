@@ -7,6 +7,7 @@ import shutil
 import threading
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -392,7 +393,7 @@ class Meeting:
 )
 def test_the_next_batch_is_decoded_while_the_backbone_runs(workers, files, overlaps, monkeypatch):
     meeting = Meeting(4, 20.0 if overlaps else 0.05)
-    monkeypatch.setattr(extraction, "prepare", lambda module, numerics, shape: meeting.run)
+    monkeypatch.setattr(extraction, "KeptEngine", lambda: SimpleNamespace(prepare=lambda *_: meeting.run))
     extract(
         world.backbone(),
         meeting.split(files=files),

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "run the benchmark": ("run", "status", "cancel"),
     "read the results": ("report", "compare", "analyze", "recommend"),
+    "exchange results": ("export-results", "verify", "merge"),
     "use what was trained": ("export-model", "predict"),
-    "see what there is": ("list", "inspect", "fetch", "doctor"),
+    "see what there is": ("list", "inspect", "fetch", "doctor", "schema"),
     "make and measure checkpoints": ("prune", "bench"),
     "results of older versions": ("migrate",),
 }

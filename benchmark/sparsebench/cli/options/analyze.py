@@ -12,7 +12,7 @@ from .types import path, results
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(
-        commands, "analyze", "say on which images two checkpoints differ, and how calibrated they are"
+        commands, "analyze", "compare two checkpoints image by image: agreement, classes, calibration"
     )
     what = command.add_argument_group("what to analyze")
     what.add_argument("first", metavar="A", help="a checkpoint's id, for example of a sparse network")
@@ -26,9 +26,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     what.add_argument("--json", action="store_true", help="print JSON; numbers are fractions, counts or nats")
     what.add_argument(
-        "--figures", type=path, metavar="DIR", help="write reliability diagrams and changes by class there"
+        "--figures",
+        type=path,
+        metavar="DIR",
+        help="write reliability diagrams, changes by class, confusion, and the images of exemplars there",
     )
-    closer = command.add_argument_group("a closer choice (needed where there are several)")
+    what.add_argument(
+        "--cka",
+        action="store_true",
+        help="compare the features, too, stage by stage (linear CKA); needs both checkpoints and the images",
+    )
+    what.add_argument(
+        "--data", dest="data_dir", type=path, metavar="DIR", help="where data sets live (default: $SPARSEBENCH_DATA)"
+    )
+    closer = command.add_argument_group("more selectors (needed where the results have several)")
     several(
         closer, "--task", "--tasks", dest="tasks", metavar="TASK", help="tasks or patterns (default: all common ones)"
     )

@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     what.add_argument(
         "--device", action="append", default=[], metavar="NAME", help="cpu or cuda (default: cpu, and cuda if there)"
     )
-    add_selection(command, "which checkpoints (what you leave out is the suite's)", tasks=False)
+    add_selection(command, "which checkpoints (an omitted option means every value the suite defines)", tasks=False)
     how = command.add_argument_group("how to measure it")
     add_out(how, "bench")
     how.add_argument(

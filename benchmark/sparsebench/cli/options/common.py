@@ -81,9 +81,12 @@ def add_selection(
         several(first, "--mode", metavar="NAME", help=modes)
     if suite:
         first.add_argument(
-            "--suite", default="mini", metavar="NAME", help="what gives all that you leave out (default: mini)"
+            "--suite",
+            default="mini",
+            metavar="NAME",
+            help="the suite whose tasks, checkpoints and protocols are used (default: mini)",
         )
-    closer = command.add_argument_group("a closer choice")
+    closer = command.add_argument_group("more selectors")
     several(closer, "--arch", metavar="NAME", help="an architecture; with a checkpoint FILE, the file's own")
     several(closer, "--variant", metavar="NAME", help="a variant of a method, such as erk_5x, or all")
     if suite:

@@ -11,9 +11,7 @@ from .types import results
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
-    command = add_command(
-        commands, "compare", "say whether one checkpoint transfers better than another, and how sure it is"
-    )
+    command = add_command(commands, "compare", "test whether one checkpoint transfers better than another")
     what = command.add_argument_group("what to compare")
     for name, metavar in (("first", "A"), ("second", "B")):
         what.add_argument(
@@ -29,7 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="where checkpoints are looked up: a results folder, a CSV or `published` (default: runs/)",
     )
     what.add_argument("--json", action="store_true", help="print JSON; numbers are fractions")
-    closer = command.add_argument_group("a closer choice (needed where there are several)")
+    closer = command.add_argument_group("more selectors (needed where the results have several)")
     closer.add_argument("--mode", metavar="NAME", help="linear, full or upstream")
     closer.add_argument("--tasks", nargs="+", metavar="TASK", help="tasks or patterns (default: all that both ran)")
     closer.add_argument("--probe", metavar="NAME", help="linear mode's classifier")

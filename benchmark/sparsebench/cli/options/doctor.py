@@ -9,7 +9,7 @@ from .common import add_command, add_json, add_records
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
-    command = add_command(commands, "doctor", "show what this machine has of what sparsebench can use, and what to do")
+    command = add_command(commands, "doctor", "check this installation: kernels, extras, GPUs, caches, free disk")
     what = command.add_argument_group("what to look at")
     add_records(what)
     add_json(what)

@@ -11,7 +11,7 @@ from .types import positive, seconds
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(commands, "fetch", "fetch checkpoints and data sets, to run without a network later")
-    add_selection(command, "for what (what you leave out is the suite's)")
+    add_selection(command, "for what (an omitted option means every value the suite defines)")
     how = command.add_argument_group("how to fetch it")
     how.add_argument("--dry-run", action="store_true", help="show what is here and what isn't; fetch nothing")
     part = how.add_mutually_exclusive_group()

@@ -9,7 +9,7 @@ from .common import add_command, add_device, add_format, add_json, add_offline, 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
-    command = add_command(commands, "inspect", "show what a checkpoint is, and how sparse it is by count")
+    command = add_command(commands, "inspect", "show a checkpoint: provenance, sparsity by layer, size, FLOPs")
     what = command.add_argument_group("what to look at")
     what.add_argument("checkpoint", metavar="CHECKPOINT", help="a registered checkpoint, or a file (FILE#ema)")
     what.add_argument("--arch", metavar="NAME", help="a file's architecture, where it doesn't say it itself")

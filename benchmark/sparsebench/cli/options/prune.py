@@ -13,7 +13,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(commands, "prune", "train and prune a backbone upstream, and write its checkpoint")
     _add_what(command)
-    _add_common(command.add_argument_group("the training (what you leave out is the method's own)"))
+    _add_common(command.add_argument_group("the training (default: the method's own values)"))
     _add_spread(command.add_argument_group("where weights are pruned"))
     _add_recipe(command.add_argument_group("details of the training"))
     how = command.add_argument_group("how to compute it")
@@ -112,5 +112,11 @@ def _add_recipe(recipe: argparse._ArgumentGroup) -> None:
     recipe.add_argument("--weight-decay", type=float, metavar="DECAY", help="L2 penalty of SGD")
     recipe.add_argument(
         "--decay-on", choices=("all", "weights"), help="decay all parameters, or the weights of layers alone"
+    )
+    recipe.add_argument(
+        "--relabel",
+        type=positive,
+        metavar="N",
+        help="give N training images random labels and log which are memorised and recovered; no augmentation",
     )
     recipe.add_argument("--label-smoothing", type=float, metavar="SHARE", help="share of the target over all classes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_command, add_json, add_out, add_selection, add_tasks_dir, several
+from .common import add_command, add_json, add_out, add_own_files, add_selection, several
 from .types import path, results
 
 
@@ -21,6 +21,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="a results folder, a tidy CSV file, or `published`, the paper's results (default: runs/)",
     )
     add_out(where, "report")
+    where.add_argument(
+        "--html",
+        type=path,
+        nargs="?",
+        const=Path(),
+        metavar="FILE",
+        help="also write everything as one page that needs no network (default: report.html in the folder)",
+    )
+    where.add_argument("--open", action="store_true", help="show the page in a browser; implies --html")
     add_json(where)
     add_selection(command, "which results (default: all; references stay)", runs=True, suite=False)
     beside = command.add_argument_group("what to set beside them")
@@ -36,7 +45,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="NAME|FILE",
         help="a further column of the leaderboard: a name, or a Python file with your own",
     )
-    add_tasks_dir(beside)
     figures = command.add_argument_group("how figures are drawn")
     figures.add_argument(
         "--width", type=width, metavar="INCHES", help="width of a figure in one column; those by task are twice as wide"
@@ -48,6 +56,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         default=("png", "pdf"),
         help="kinds of files (default: png pdf)",
     )
+    add_own_files(command, data=False)
 
 
 def width(text: str) -> float:

@@ -23,14 +23,20 @@ from .types import microbatch, natural, positive, seconds
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command and its options."""
     command = add_command(commands, "run", "run checkpoints on tasks and show how well they did")
-    closer = add_selection(command, "what to run (what you leave out is the suite's)", runs=True)
+    closer = add_selection(command, "what to run (an omitted option means every value the suite defines)", runs=True)
     several(
         closer,
         "--probe",
         metavar="NAME|FILE",
         help=f"linear mode's classifier: {kinds('probes')}, or a Python file with your own",
     )
-    several(closer, "--seed", type=int, metavar="N", help="a seed of the classifier's start and the images' order")
+    several(
+        closer,
+        "--seed",
+        type=int,
+        metavar="N",
+        help="a seed of the classifier's initialisation and of the order of the data",
+    )
     closer.add_argument(
         "--set",
         action="extend",
@@ -40,6 +46,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="change settings of the mode that --mode or --probe names, such as lr=0.01",
     )
     closer.add_argument("--limit", type=positive, metavar="N", help="at most N images of each split, for a quick look")
+    several(
+        closer,
+        "--shift",
+        metavar="NAME[:SEVERITY]",
+        help="further test images, also for finished runs: corruptions, fog:3, a test set of the tasks, or tests (all)",
+    )
     _add_way(command)
     own = add_own_files(command)
     add_format(own)

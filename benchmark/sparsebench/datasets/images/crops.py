@@ -59,7 +59,20 @@ def evaluation_views(
     """
     size = transform.preprocess.input_size
     shape = (len(split), 3, size, size)
-    images = evaluation_batches(split, transform, batch_size, workers=workers, decoder=decoder)
+    if split.source is None:
+        images = evaluation_batches(split, transform, batch_size, workers=workers, decoder=decoder)
+    else:
+        before = evaluation_views(
+            split.source,
+            transform,
+            batch_size,
+            decoder=decoder,
+            decoder_version=decoder_version,
+            cache_dir=cache_dir,
+            workers=workers,
+            budget=budget,
+        )
+        images = _altered(before, split)
     slow = split.file is not None or split.rendered is not None
     if cache_dir is None or not slow or not 0 < int(np.prod(shape)) <= budget:
         yield from images
@@ -74,6 +87,19 @@ def evaluation_views(
 
     for start in range(0, len(split), batch_size):
         yield torch.from_numpy(np.array(there.array[start : start + batch_size]))
+
+
+def _altered(before: Iterator[torch.Tensor], split: Split) -> Iterator[torch.Tensor]:
+    """Yield batches of crops, each crop changed as the split says."""
+    import torch
+
+    alter, done = split.alter, 0
+    assert alter is not None  # noqa: S101 - a split with a source has it
+    for batch in before:
+        crops = np.ascontiguousarray(batch.numpy().transpose(0, 2, 3, 1))
+        changed = np.stack([alter(done + i, crop) for i, crop in enumerate(crops)])
+        yield torch.from_numpy(np.ascontiguousarray(changed.transpose(0, 3, 1, 2)))
+        done += len(batch)
 
 
 def _key(split: Split, transform: Transform, decoder_version: str) -> dict[str, Any]:

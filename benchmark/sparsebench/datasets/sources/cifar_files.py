@@ -97,7 +97,7 @@ def _unpickle(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = _Unpickler(file, encoding="latin1").load()
     except FileNotFoundError as error:
-        raise DatasetError(f"{path}: the file is missing", hint="see docs/tasks.md for the layout") from error
+        raise DatasetError(f"{path}: the file is missing", hint="get or unpack it again") from error
     except Exception as error:  # damaged pickles raise nearly anything
         reason = " ".join(str(error).split())
         raise DatasetError(f"{path}: can't be read: {reason}", hint="get or write the file again") from error

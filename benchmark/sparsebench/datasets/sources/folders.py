@@ -13,6 +13,7 @@ from ..images.decode import SUFFIXES, is_image
 from ..splits.splitting import SplitName
 from .leftout import LeftOut, is_hidden
 from .splitfolders import find_splits
+from .splitnames import split_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,24 @@ def list_images(root: Path) -> list[Entry]:
     deep = sum(entry.name.count("/") > (1 if entry.split is None else 2) for entry in entries)
     if deep:
         notify(f"{root}: {deep} of {len(entries)} images lie in folders inside class folders, and count for the class")
+    return entries
+
+
+def list_test_images(root: Path) -> list[Entry]:
+    """List the images of a folder that is all for testing, or of its ``test/``, else ``val/``, with class folders.
+
+    Raises
+    ------
+    DatasetError
+        If a folder can't be listed, there are no class folders, or one has no images.
+    """
+    left = LeftOut()
+    folders = _subfolders(root, left)
+    splits = {split_of(name): folder for name, folder in folders.items()}
+    place = splits.get("test") or splits.get("val")
+    inside = {} if place is None else _subfolders(place, left, place.relative_to(root))
+    entries = _entries(root, inside or folders, None, left)
+    left.warn(root)
     return entries
 
 

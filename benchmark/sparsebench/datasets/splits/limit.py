@@ -30,11 +30,12 @@ def limited(data: TaskData, limit: int) -> TaskData:
             f"--limit {limit} is too few for task {data.task.id!r}, which has {classes} classes",
             f"give at least {classes}",
         )
-    train, val, test = (_few(split, limit, classes) for split in (data.train, data.val, data.test))
+    train, val, test = (few(split, limit, classes) for split in (data.train, data.val, data.test))
     return replace(data, train=train, val=val, test=test)
 
 
-def _few(split: Split, limit: int, classes: int) -> Split:
+def few(split: Split, limit: int, classes: int) -> Split:
+    """Return at most ``limit`` images of a split, as evenly over the classes as there are images."""
     if len(split) <= limit:
         return split
     shares = _shares(np.bincount(split.labels, minlength=classes), limit)

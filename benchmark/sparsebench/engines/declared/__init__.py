@@ -1,1 +1,1 @@
-"""The engines: one module each, found here; others come from entry points and from files (``docs/extending.md``)."""
+"""The engines: one module each, found here; others come from entry points and from files."""

@@ -1,4 +1,4 @@
-"""Our own engine for backbones with unstructured masks on a CPU; see ``docs/engine.md``."""
+"""Our own engine for backbones with unstructured masks on a CPU; see ``docs/engineering/engine.md``."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Basic blocks (He et al., 2016) of widths 32-64-128-256, one block a stage, after a 3x3 stem of stride 2: feature maps of
 16, 8, 4 and 2 pixels at 32x32, 1.28 M parameters with a 200-class head. It was chosen for what two cores can train and
-finetune in minutes (see ``docs/embedded.md``), not for accuracy.
+finetune in minutes (see ``docs/reference/embedded.md``), not for accuracy.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ __all__ = [
     "Batches",
     "Images",
     "Normalise",
+    "Relabelled",
     "UpstreamData",
     "data_label",
     "in_batches",
@@ -29,11 +30,29 @@ MEMORY_LIMIT = 4 * 2**30
 """Bytes of decoded images that are kept in memory by default; more are decoded anew each time they are used."""
 
 
+@dataclass(frozen=True, eq=False)
+class Relabelled:
+    """Training images with random labels.
+
+    Parameters
+    ----------
+    indices : Tensor, shape (m,), int64
+        Which training images.
+    labels, true : Tensor, shape (m,), int64
+        The classes that they are trained on, and those that they are of.
+    """
+
+    indices: Tensor
+    labels: Tensor
+    true: Tensor
+
+
 @dataclass(frozen=True)
 class UpstreamData:
     """Images ``(n, H, W, 3)`` uint8 with int64 labels, for training and for validation.
 
-    Images without labels, for calibration alone, have no classes and nothing to validate on.
+    Images without labels, for calibration alone, have no classes and nothing to validate on. ``relabelled`` are
+    training images whose labels in ``train_labels`` are random.
     """
 
     name: str
@@ -42,6 +61,7 @@ class UpstreamData:
     train_labels: Tensor
     val_images: Images
     val_labels: Tensor
+    relabelled: Relabelled | None = None
 
 
 def open_upstream(

@@ -42,6 +42,8 @@ class Batches:
         Seed of order and augmentation.
     shift : int
         Largest shift in pixels; the border is reflected.
+    augment : bool
+        Whether images are shifted and flipped at all.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Batches:
         batch_size: int,
         seed: int,
         shift: int = 4,
+        augment: bool = True,
     ) -> None:
         self.images = images
         self.labels = labels
@@ -60,6 +63,7 @@ class Batches:
         self.batch_size = batch_size
         self.seed = seed
         self.shift = shift
+        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.labels) // self.batch_size
@@ -70,7 +74,8 @@ class Batches:
         order = torch.randperm(len(self.labels), generator=generator)
         indices = order[: len(self) * self.batch_size].split(self.batch_size) if len(self) else ()
         for index, batch in zip(indices, in_batches(self.images, indices), strict=True):
-            yield self.normalise(self._augment(batch, generator), device), self.labels[index].to(device)
+            shown = self._augment(batch, generator) if self.augment else batch
+            yield self.normalise(shown, device), self.labels[index].to(device)
 
     def sample(self, count: int, size: int, seed: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield training images as they are, without augmentation, drawn without replacement.

@@ -11,7 +11,6 @@ import numpy as np
 from ...analysis.calibration import BINS, Reliability, Scored, reliability
 from ...common import files
 from ...schema import ResultsError
-from ...store import ensure_writable
 from ..measures import TaskMeasures
 from ..style import DENSE_COLOUR, percent, sentences
 from .canvas import Canvas, Picture, paper_style
@@ -23,36 +22,37 @@ _FEWEST = 10  # images in a bin that is drawn
 _COLUMNS, _PAGE, _COLUMN = 3, 7.0, 3.5
 
 
-def write_figures(folder: Path, names: tuple[str, str], found: Sequence[TaskMeasures]) -> Iterator[Path]:
-    """Write the figures ``reliability`` (where logits were kept) and ``classes``; yield each file once written.
-
-    Each is written as PNG and PDF, with its caption beside as text and as a LaTeX figure.
+def figures(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Iterator[Picture]:
+    """Yield the figures ``reliability`` (where logits were kept), ``classes`` and ``confusion``.
 
     Parameters
     ----------
-    folder : Path
-        Where to; it is made if it isn't there.
     names : tuple of str
         Both checkpoints.
     found : sequence of TaskMeasures
         By task.
+    """
+    reliable = reliability_figure(names, found)
+    yield from () if reliable is None else (reliable,)
+    yield classes_figure(names, found)
+    yield confusion_figure(names, found)
+
+
+def write_picture(folder: Path, picture: Picture) -> Iterator[Path]:
+    """Write a figure as PNG and PDF, its caption beside as text and as a LaTeX figure; yield each file once written.
 
     Raises
     ------
     ResultsError
         If the folder can't be written to.
     """
-    ensure_writable(folder)
-    for picture in (reliability_figure(names, found), classes_figure(names, found)):
-        if picture is None:
-            continue
-        for name, data in picture.files():
-            path = folder / name
-            try:
-                files.write_bytes(path, data)
-            except OSError as error:
-                raise ResultsError(f"can't write {str(path)!r}: {error.strerror or error}") from error
-            yield path
+    for name, data in picture.files():
+        path = folder / name
+        try:
+            files.write_bytes(path, data)
+        except OSError as error:
+            raise ResultsError(f"can't write {str(path)!r}: {error.strerror or error}") from error
+        yield path
 
 
 def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Picture | None:
@@ -64,6 +64,7 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
         f"Accuracy over confidence, in {BINS} bins of equal width over all runs (with at least {_FEWEST} images).",
         "The diagonal is perfect calibration.",
         "Dotted: after temperature scaling, each half of the test images by a temperature fitted on the other.",
+        *_noise_of_calibration(found),
     )
     labels = [*names, *(f"{name}, scaled" for name in names)]
     with paper_style():
@@ -82,7 +83,7 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
                 axes.set_ylabel("Accuracy (%)")
             axes.set_xlabel("Confidence (%)")
         looks = [(c, m, "-") for c, m in zip(_COLOURS, _MARKERS, strict=True)] + [(c, "none", ":") for c in _COLOURS]
-        canvas.legend([_handle(*look, label) for look, label in zip(looks, labels, strict=True)])
+        canvas.legend([handle(*look, label) for look, label in zip(looks, labels, strict=True)])
         return Picture("reliability", canvas, caption)
 
 
@@ -91,6 +92,7 @@ def classes_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Pic
     caption = sentences(
         f"Recall of {names[0]} minus that of {names[1]} by class, sorted; classes by their index.",
         "Red: beyond chance (McNemar's test with Holm's correction over the task's classes, 5 %).",
+        *_noise_of_classes(found),
     )
     labels = ["beyond chance", "not distinguished from chance"]
     with paper_style():
@@ -110,8 +112,59 @@ def classes_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Pic
                 axes.set_ylabel("Change of recall (%)")
             axes.set_xlabel("Class")
         looks = [(colour, "s", "none") for colour in (_FOUND, _CHANCE)]
-        canvas.legend([_handle(*look, label) for look, label in zip(looks, labels, strict=True)])
+        canvas.legend([handle(*look, label) for look, label in zip(looks, labels, strict=True)])
         return Picture("classes", canvas, caption)
+
+
+def confusion_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> Picture:
+    """Draw the change of the confusion matrix, a panel per task."""
+    from matplotlib.ticker import MaxNLocator
+
+    caption = sentences(
+        f"Confusion of {names[0]} minus that of {names[1]}: of each true class (row) the percent predicted as each"
+        " class (column), in the mean over runs; classes by their index.",
+        "Red: more often than the second; on the diagonal red is better. Colours end at the largest change of each"
+        " panel, which its title gives in points.",
+        *_noise_of_classes(found),
+    )
+    with paper_style():
+        columns = min(len(found), _COLUMNS)
+        canvas = Canvas(len(found), columns, _PAGE if columns > 1 else _COLUMN, 1.78 if columns > 1 else 2.6, [])
+        for index, (axes, task) in enumerate(zip(canvas.axes, found, strict=True)):
+            change = task.populations.confusions[0] - task.populations.confusions[1]
+            most = max(float(np.abs(change).max()), 1e-9)
+            axes.set_title(f"{task.task}, ±{percent(most, 0)}")
+            axes.imshow(change, cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+            axes.grid(visible=False)
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+            if index % columns == 0:
+                axes.set_ylabel("True class")
+            axes.set_xlabel("Predicted class")
+        return Picture("confusion", canvas, caption)
+
+
+def _noise_of_calibration(found: Sequence[TaskMeasures]) -> list[str]:
+    """Return the calibration errors, and how much they differ between two runs of one checkpoint."""
+    parts = []
+    for task in found:
+        if not task.has_logits:
+            continue
+        values = [f"{percent(own['ece'].value, 1)}" for own in (task.first, task.second)]
+        noise = [levels["ece"] for levels in task.noise.values() if "ece" in levels]
+        parts.append(f"{task.task} {' and '.join(values)}" + (f" (noise {percent(max(noise), 1)})" if noise else ""))
+    return [
+        f"Expected calibration error in percent, before scaling: {'; '.join(parts)}. Noise: the difference between two"
+        " runs of one checkpoint."
+    ]
+
+
+def _noise_of_classes(found: Sequence[TaskMeasures]) -> list[str]:
+    """Return how large a change chance makes: two standard errors of a recall of one half, in the smallest class."""
+    least = {task.task: min((row.n for row in task.classes), default=0) for task in found}
+    known = [f"{name} {percent(n**-0.5, 0)} ({n} images)" for name, n in least.items() if n]
+    first = "Noise: two standard errors of a recall of 50 % in the smallest class, as if images were independent"
+    return [f"{first}: {', '.join(known)}."]
 
 
 def _canvas(tasks: Sequence[TaskMeasures], labels: list[str]) -> Canvas:
@@ -138,7 +191,8 @@ def _percent_axes(axes: Any, limits: tuple[float, float] | None) -> None:
         axes.xaxis.set_major_formatter(text)
 
 
-def _handle(colour: str, marker: str, line: str, label: str) -> Any:
+def handle(colour: str, marker: str, line: str, label: str) -> Any:
+    """Return an entry of a legend."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, linestyle=line, markersize=3.5, label=label)

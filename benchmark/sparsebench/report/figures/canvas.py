@@ -115,12 +115,14 @@ class Layout:
     columns: int
     panel_height: float
     legend_rows: int
+    below: float = _BELOW
+    gap: float = _GAP_Y
 
     @property
     def height(self) -> float:
         """Height of the whole figure."""
-        panels = self.rows * self.panel_height + (self.rows - 1) * _GAP_Y
-        return _TOP + panels + _BELOW + self.legend_height + 0.06
+        panels = self.rows * self.panel_height + (self.rows - 1) * self.gap
+        return _TOP + panels + self.below + self.legend_height + 0.06
 
     @property
     def legend_height(self) -> float:
@@ -141,20 +143,37 @@ class Canvas:
         Inches.
     labels : list of str
         The legend's entries, to reserve their space.
+    left, right, below : float
+        Inches left and right of the panels, and below them.
+    gap : tuple of float
+        Inches between panels, horizontally and vertically.
     """
 
-    def __init__(self, panels: int, columns: int, width: float, panel_height: float, labels: list[str]) -> None:
+    def __init__(
+        self,
+        panels: int,
+        columns: int,
+        width: float,
+        panel_height: float,
+        labels: list[str],
+        left: float = _LEFT,
+        right: float = _RIGHT,
+        below: float = _BELOW,
+        gap: tuple[float, float] = (_GAP_X, _GAP_Y),
+    ) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
+        self._left, self._gap = left, gap
         self.legend_columns = _legend_columns(labels, width)
         rows = math.ceil(panels / columns)
         legend_rows = math.ceil(len(labels) / self.legend_columns) if labels else 0
-        self.layout = Layout(width, rows, columns, panel_height, legend_rows)
+        self.layout = Layout(width, rows, columns, panel_height, legend_rows, below, gap[1])
+        self._panel_width = (width - left - right - (columns - 1) * gap[0]) / columns
         self.figure = Figure(figsize=(width, self.layout.height))
         FigureCanvasAgg(self.figure)
         self.axes = [self._panel(i) for i in range(panels)]
-        self.panel_size = ((width - _LEFT - _RIGHT - (columns - 1) * _GAP_X) / columns, panel_height)
+        self.panel_size = (self._panel_width, panel_height)
 
     def legend(self, handles: list[Any]) -> None:
         """Draw the legend below the panels."""
@@ -186,12 +205,17 @@ class Canvas:
 
     def _panel(self, index: int) -> Any:
         row, column = divmod(index, self.layout.columns)
-        width = (self.layout.width - _LEFT - _RIGHT - (self.layout.columns - 1) * _GAP_X) / self.layout.columns
-        left = _LEFT + column * (width + _GAP_X)
-        top = _TOP + row * (self.layout.panel_height + _GAP_Y)
+        width = self._panel_width
+        left = self._left + column * (width + self._gap[0])
+        top = _TOP + row * (self.layout.panel_height + self._gap[1])
         bottom = self.layout.height - top - self.layout.panel_height
         x, y = self.layout.width, self.layout.height
         return self.figure.add_axes((left / x, bottom / y, width / x, self.layout.panel_height / y))
+
+
+def text_width(text: str) -> float:
+    """Return how many inches a title takes, about."""
+    return len(text) * _CHARACTER
 
 
 def _legend_columns(labels: list[str], width: float) -> int:

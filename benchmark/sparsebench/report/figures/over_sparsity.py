@@ -21,10 +21,13 @@ from ..style import (
     sentences,
     signed_percent,
 )
+from ..win_rates import win_rates_of
 from .canvas import Canvas, Picture, paper_style
 from .panel import Dot, Panel, caption_of, handle
+from .ranks import critical_difference_figure, win_rate_figure
 from .series import Axis, Line, Series, build_series
 from .upstream import upstream_by_task, upstream_figure
+from .variance import trainings_figure, variance_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,15 +62,20 @@ def _drawn(statistics: Aggregate, scale: float) -> Iterator[Picture | None]:
     for name, part in _families(statistics):
         yield relative_error_figure(part, f"relative_error{name}", scale)
         yield upstream_figure(part, f"upstream{name}", scale)
+        yield variance_figure(part, f"variance{name}", scale)
+        yield trainings_figure(part, f"upstream_trainings{name}", scale)
     groups = list(statistics.groups())
     for group, part in groups:
         name = distinguish(group, [o for o, _ in groups if o["mode"] == group["mode"]], always=("mode",))
         yield accuracy_figure(part, f"accuracy{name}", scale)
         yield upstream_by_task(part, f"upstream_by_task{name}", scale)
+        yield critical_difference_figure(part, f"critical_difference{name}", scale)
+        for found in win_rates_of(part):
+            yield win_rate_figure(found, part, f"win_rates{name}", scale)
 
 
 def relative_error_figure(statistics: Aggregate, name: str = "relative_error", scale: float = 1.0) -> Picture | None:
-    """Draw the mean relative error increase over sparsity, a panel a group, with 95 % intervals.
+    """Draw the mean relative error increase over sparsity, one panel per group, with 95 % intervals.
 
     The dense reference is the zero line; dense twins are hollow markers at sparsity 0, N:M patterns are stars. Entries
     that lack a task or a reference are left out; None if nothing remains.
@@ -109,7 +117,7 @@ def _scopes(statistics: Aggregate) -> str:
 
 
 def accuracy_figure(statistics: Aggregate, name: str = "accuracy", scale: float = 1.0) -> Picture | None:
-    """Draw the accuracy over sparsity, a panel a task, of one group; None if it has no sparse entry.
+    """Draw the accuracy over sparsity, one panel per task, of one group; None if it has no sparse entry.
 
     Bars are the standard deviation over seeds; the dashed line is the dense reference.
     """
@@ -125,7 +133,12 @@ def accuracy_figure(statistics: Aggregate, name: str = "accuracy", scale: float 
     levels = {task: _levels(statistics, dense, task) for task in tasks}
     panels = [Panel.of(_accuracies(axis, series, statistics, t), axis.limits, "low", levels[t]) for t in tasks]
     metric = metric_sentence(statistics.per_class_tasks)
-    caption = sentences(f"Mean and standard deviation over seeds. {_ASIDE}", caption_of(panels), metric, SEED_CAPTION)
+    caption = sentences(
+        f"Mean; bars are ± one standard deviation over seeds and don't cover the test images. {_ASIDE}",
+        caption_of(panels),
+        metric,
+        SEED_CAPTION,
+    )
     with paper_style():
         canvas = Canvas(len(tasks), columns, scale * width, 1.45, labels)
         for index, (axes, task, panel) in enumerate(zip(canvas.axes, tasks, panels, strict=True)):

@@ -12,6 +12,7 @@ from .series import Series
 
 _STRIP = "In the grey strip: off the scale, with the value."
 _NO_BAR = "No bar: one seed."
+_CUT = "Bars that reach beyond the panel are cut off at its edge."
 
 _TALL = 1.6  # inches, of a panel with room for more ticks
 
@@ -50,6 +51,12 @@ class Panel:
     def has_strip(self) -> bool:
         """Whether a point is off the scale."""
         return any(self.scale.is_off(dot.y) for dot in self.dots)
+
+    @property
+    def cuts_bars(self) -> bool:
+        """Whether a bar of a point on the scale ends off it."""
+        near = [dot for dot in self.dots if not self.scale.is_off(dot.y)]
+        return any(dot.low < self.scale.low or dot.high > self.scale.high for dot in near)
 
     def draw(self, axes: Any, size: tuple[float, float], text: Text) -> None:
         """Draw on axes of ``size`` (width and height in inches), with labels by ``text``."""
@@ -130,6 +137,8 @@ class Panel:
 def caption_of(panels: Sequence[Panel]) -> str:
     """Return the sentences that panels need in their caption, on outliers and on points without a bar."""
     sentences = [_STRIP] if any(panel.has_strip for panel in panels) else []
+    if any(panel.cuts_bars for panel in panels):
+        sentences.append(_CUT)
     if any(math.isnan(dot.low) for panel in panels for dot in panel.dots):
         sentences.append(_NO_BAR)
     return " ".join(sentences)

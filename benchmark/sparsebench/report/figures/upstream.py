@@ -12,7 +12,7 @@ from typing import Any
 from ...analysis.metrics import mean, student_t_quantile
 from ..aggregate import Aggregate, shared_ranks
 from ..style import DENSE_COLOUR, metric_sentence, panel_title, percent, sentences
-from .canvas import Canvas, Picture, paper_style
+from .canvas import Canvas, Picture, paper_style, text_width
 from .labels import place_labels
 from .panel import Dot, Panel, handle
 from .series import Line, Series, build_series
@@ -24,7 +24,7 @@ _WIDTH, _PAGE = 3.5, 7.0  # inches
 
 
 def upstream_figure(statistics: Aggregate, name: str = "upstream", scale: float = 1.0) -> Picture | None:
-    """Draw mean transfer accuracy over upstream top-1, a panel a group; None if fewer than two entries are known."""
+    """Draw mean transfer accuracy over upstream top-1, by group; None if fewer than two entries are known."""
     groups = [group for group, part in statistics.groups() if len(_known(part)) > 1]
     parts = [_only_known(part) for _, part in statistics.groups() if len(_known(part)) > 1]
     if not groups:
@@ -32,12 +32,12 @@ def upstream_figure(statistics: Aggregate, name: str = "upstream", scale: float 
     series = _series(parts)
     dots = [_dots(part, lambda line: float(line["mean_accuracy"])) for part in parts]
     panels = [Panel.of(found, _limits(found), None) for found in dots]
-    first = "Mean over tasks and seeds; numbers are sparsities in percent."
+    first = "Mean over tasks and seeds; numbers are sparsities in percent, where there is space for them."
     caption = sentences(first, _rho_sentence(dict(zip((panel_title(g, groups) for g in groups), dots, strict=True))))
     with paper_style():
         canvas = Canvas(len(groups), 1, scale * _WIDTH, 1.9, [s.label for s in series])
         for axes, group, panel in zip(canvas.axes, groups, panels, strict=True):
-            axes.set_title(panel_title(group, groups) + _rho(panel.dots))
+            axes.set_title(_with_rho(panel_title(group, groups), panel.dots, canvas.panel_size[0]))
             panel.draw(axes, canvas.panel_size, percent)
             _set_upstream(axes)
             place_labels(axes, canvas.panel_size, panel.dots)
@@ -48,7 +48,7 @@ def upstream_figure(statistics: Aggregate, name: str = "upstream", scale: float 
 
 
 def upstream_by_task(statistics: Aggregate, name: str = "upstream_by_task", scale: float = 1.0) -> Picture | None:
-    """Draw accuracy over upstream top-1, a panel a task, of one group; None if fewer than two entries are known."""
+    """Draw accuracy over upstream top-1, one panel per task, of one group; None if fewer than two entries are known."""
     if len(_known(statistics)) < 2:
         return None
     statistics = _only_known(statistics)
@@ -62,7 +62,7 @@ def upstream_by_task(statistics: Aggregate, name: str = "upstream_by_task", scal
         width = _PAGE if columns > 1 else _WIDTH
         canvas = Canvas(len(tasks), columns, scale * width, 1.3, [s.label for s in series])
         for index, (axes, task) in enumerate(zip(canvas.axes, tasks, strict=True)):
-            axes.set_title(task + _rho(panels[task].dots))
+            axes.set_title(_with_rho(task, panels[task].dots, canvas.panel_size[0]))
             panels[task].draw(axes, canvas.panel_size, percent)
             _set_upstream(axes)
             if index % columns == 0:
@@ -135,10 +135,19 @@ def _limits(dots: list[Dot]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _rho(dots: Sequence[Dot]) -> str:
-    """Return the ending of a title: the rank correlation, where there are enough models."""
+def _with_rho(title: str, dots: Sequence[Dot], width: float) -> str:
+    """Return a title with the rank correlation and its interval, where there are enough models and they fit."""
     value = rank_correlation([d.x for d in dots], [d.y for d in dots]) if len(dots) >= _FEWEST else math.nan
-    return "" if math.isnan(value) else f", ρ = {value:.2f}".replace("-", "−")
+    if math.isnan(value):
+        return title
+    whole = f"{title}, ρ = {_with_interval(value, len(dots))}"
+    return whole if text_width(whole) <= width else title
+
+
+def _with_interval(value: float, n: int) -> str:
+    low, high = correlation_interval(value, n)
+    ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{value:.2f}{ends}".replace("-", "−")
 
 
 def _rho_sentence(found: dict[str, list[Dot]]) -> str:
@@ -147,21 +156,21 @@ def _rho_sentence(found: dict[str, list[Dot]]) -> str:
     for title, dots in found.items():
         value = rank_correlation([d.x for d in dots], [d.y for d in dots]) if len(dots) >= _FEWEST else math.nan
         if not math.isnan(value):
-            low, high = correlation_interval(value, len(dots))
-            numbers = f"{value:.2f} [{low:.2f}, {high:.2f}] ({len(dots)} models)".replace("-", "−")
-            parts.append(f"{title} {numbers}")
+            parts.append(f"{title} {_with_interval(value, len(dots))} ({len(dots)} models)")
     if not parts:
         return ""
-    return f"ρ: Spearman's rank correlation, with its 95 % interval over models: {'; '.join(parts)}."
+    first = "ρ: Spearman's rank correlation, with the 95 % interval that as many independent models would give"
+    return f"{first}: {'; '.join(parts)}."
 
 
 def correlation_interval(value: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     r"""Return the interval of Spearman's rank correlation of n pairs (Bonett and Wright 2000).
 
-    :math:`\tanh(\mathrm{artanh}\,r \pm z \sqrt{(1 + r^2/2)/(n - 3)})`; that of a correlation of 1 or -1 is itself.
+    :math:`\tanh(\mathrm{artanh}\,r \pm z \sqrt{(1 + r^2/2)/(n - 3)})`; NaN of fewer than four pairs, and
+    where all are in perfect order, of which the formula would say that it is certain.
     """
     if n < 4 or abs(value) >= 1.0:
-        return (math.nan, math.nan) if n < 4 else (value, value)
+        return math.nan, math.nan
     half = student_t_quantile(0.5 + confidence / 2.0, 1e9) * math.sqrt((1.0 + value**2 / 2.0) / (n - 3))
     centre = math.atanh(value)
     return math.tanh(centre - half), math.tanh(centre + half)

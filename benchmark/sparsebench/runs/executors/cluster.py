@@ -33,21 +33,38 @@ class Cluster(Strict):
     writes down how far it is and the job queues again, ``max_timeouts`` times at most.
     """
 
-    partition: Text | None = None
-    account: Text | None = None
-    qos: Text | None = None
-    constraint: Text | None = None
-    time_minutes: Count = 240
-    memory_gb: float | None = Field(strict=True, default=None, gt=0)
-    cpus: Count | None = None
-    gpus: int | None = Field(strict=True, default=None, ge=0)
-    array_size: Count = 1000
-    bundle_minutes: float = Field(strict=True, default=5.0, ge=0)
-    max_parallel: Count | None = None
-    setup: tuple[Text, ...] = ()
-    extra: dict[Text, bool | int | float | Text] = Field(default_factory=dict)
-    signal_seconds: Count | None = None
-    max_timeouts: int = Field(strict=True, default=20, ge=0)
+    partition: Text | None = Field(default=None, description="partition; by default the site's")
+    account: Text | None = Field(default=None, description="account that is charged; by default the site's")
+    qos: Text | None = Field(default=None, description="quality of service; by default the site's")
+    constraint: Text | None = Field(default=None, description="features that the nodes must have, such as a100")
+    time_minutes: Count = Field(default=240, description="time limit of a job, in minutes")
+    memory_gb: float | None = Field(
+        strict=True, default=None, gt=0, description="memory of a job, in GiB; by default the site's"
+    )
+    cpus: Count | None = Field(default=None, description="cores of a job; by default --threads plus --workers")
+    gpus: int | None = Field(
+        strict=True, default=None, ge=0, description="GPUs of a job; by default 1 with --device cuda, else 0"
+    )
+    array_size: Count = Field(default=1000, description="most jobs in one array")
+    bundle_minutes: float = Field(
+        strict=True,
+        default=5.0,
+        ge=0,
+        description="short runs share a job of about this much work, in minutes; 0 gives each its own",
+    )
+    max_parallel: Count | None = Field(default=None, description="most jobs at a time, over all arrays of a submission")
+    setup: tuple[Text, ...] = Field(default=(), description="lines of shell before the work, such as module load cuda")
+    extra: dict[Text, bool | int | float | Text] = Field(
+        default_factory=dict,
+        description="further options of sbatch, without their dashes; true is an option without a value",
+    )
+    signal_seconds: Count | None = Field(
+        default=None,
+        description="how long before its time limit a job is warned; by default 120, or a quarter of a shorter limit",
+    )
+    max_timeouts: int = Field(
+        strict=True, default=20, ge=0, description="how often a job that reached its time limit queues again"
+    )
 
     def for_runs(self, numerics: Numerics, workers: int) -> Cluster:
         """Return the profile with the numbers that follow from how runs compute filled in."""

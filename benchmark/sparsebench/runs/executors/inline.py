@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..plan import Plan
-from ..runner import Emit, RunOptions, run_group
+from ..runner import Emit, Loaded, RunOptions, run_group
 
 
 class InlineExecutor:
@@ -14,10 +14,10 @@ class InlineExecutor:
 
     def execute(self, plan: Plan, options: RunOptions, emit: Emit) -> None:
         """Run all groups of ``plan`` in their order; what other processes hold is waited for at the very end."""
-        held = []
+        held, loaded = [], Loaded()
         for group in plan.groups:
-            left = run_group(group, options, emit, wait=False)
+            left = run_group(group, options, emit, wait=False, loaded=loaded)
             if left:
                 held.append(group.model_copy(update={"runs": left}))
         for group in held:
-            run_group(group, options, emit)
+            run_group(group, options, emit, loaded=loaded)

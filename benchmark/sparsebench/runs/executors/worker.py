@@ -17,7 +17,7 @@ import time
 
 from ...common import interruption
 from ...engines.memory import keep_pages
-from ..runner import run_group
+from ..runner import Loaded, run_group
 from .protocol import AFFINITY, decode_job, encode_event, encode_idle
 
 GRACE_SECONDS = 60.0
@@ -61,12 +61,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_pages()
-    parent = _Parent()
+    parent, loaded = _Parent(), Loaded()
     try:
         with interruption.handled():
             parent.send('{"kind": "ready"}')
             while True:
-                _serve(parent)
+                _serve(parent, loaded)
     except (interruption.Stopped, KeyboardInterrupt) as stop:
         if isinstance(stop, interruption.Interrupted) and not parent.gone.is_set():
             signal.signal(stop.number, signal.SIG_DFL)
@@ -74,14 +74,14 @@ def main() -> None:
         os._exit(_LOST_PARENT)
 
 
-def _serve(parent: _Parent) -> None:
-    """Run the next group."""
+def _serve(parent: _Parent, loaded: Loaded) -> None:
+    """Run the next group, with what the last one has loaded."""
     line = parent.jobs.get()
     if not line:
         os._exit(_LOST_PARENT)
     group, options, wait = decode_job(line)
     parent.busy.set()
-    left = run_group(group, options, lambda event: parent.send(encode_event(event)), wait=wait)
+    left = run_group(group, options, lambda event: parent.send(encode_event(event)), wait=wait, loaded=loaded)
     parent.busy.clear()
     parent.send(encode_idle(left))
 

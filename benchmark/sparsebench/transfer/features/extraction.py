@@ -21,7 +21,8 @@ from ...common.timings import stage, waiting
 from ...datasets.base import Split
 from ...datasets.images.crops import evaluation_views
 from ...datasets.images.resize import resize_version
-from ...engines import check_name, prepare, signature
+from ...engines import check_name, signature
+from ...engines.kept import KeptEngine
 from ...schema import SCHEMA_VERSION, Numerics, RunError, digest
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def extract(
     batch_size: int = 256,
     progress: Progress | None = None,
     workers: int | None = 0,
+    engine: KeptEngine | None = None,
 ) -> Features:
     """Return the features of every image of ``split``.
 
@@ -96,6 +98,8 @@ def extract(
     workers : int or None
         Threads that decode the next batch while the backbone runs on this one; with 0, images are decoded in between.
         None: one where images are files. They change the speed, never the numbers.
+    engine : KeptEngine, optional
+        The engine of an extraction before; one that fits is used again.
 
     Raises
     ------
@@ -119,6 +123,7 @@ def extract(
         transform,
         numerics,
         gives=("features", shape[1]),
+        engine=engine,
         cache_dir=cache_dir,
         batch_size=batch_size,
         progress=progress,
@@ -144,6 +149,7 @@ def outputs(
     numerics: Numerics,
     *,
     gives: tuple[str, int],
+    engine: KeptEngine | None = None,
     cache_dir: Path | None,
     batch_size: int = 256,
     progress: Progress | None = None,
@@ -164,11 +170,12 @@ def outputs(
         transform,
         batch_size,
         decoder=numerics.decoder,
-        decoder_version=_decoder(split, numerics),
+        decoder_version=decoder_of(split, numerics),
         cache_dir=cache_dir,
         workers=workers,
     )
-    return _forward(backbone, gives, waiting("decode", images), transform, numerics, Throttle(progress, len(split)))
+    report = Throttle(progress, len(split))
+    return _forward(backbone, gives, waiting("decode", images), transform, numerics, report, engine or KeptEngine())
 
 
 def _collected(
@@ -214,7 +221,7 @@ def cache_key(
         "split": split.sha256,
         "samples": digest(list(split.hashes)),
         "transform": transform.sha256,
-        "decoder": _decoder(split, numerics),
+        "decoder": decoder_of(split, numerics),
         "device_class": device_class(device_of(numerics)),
         "numerics": numerics.model_dump(mode="json", exclude={"device", "decoder", "processes"}),
         "engine": signature(numerics.engine),
@@ -224,7 +231,7 @@ def cache_key(
     }
 
 
-def _decoder(split: Split, numerics: Numerics) -> str:
+def decoder_of(split: Split, numerics: Numerics) -> str:
     """Return what images are decoded and resized with; images that aren't files are as they are."""
     pillow = f"pillow {version('pillow')}"
     fast = numerics.decoder == "fast" and split.file is not None
@@ -238,6 +245,7 @@ def _forward(
     transform: Transform,
     numerics: Numerics,
     report: Throttle,
+    engine: KeptEngine,
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Run the network over batches of uint8 images and yield its output, each batch's checked."""
     import torch
@@ -254,7 +262,7 @@ def _forward(
             )
         if run is None:
             with stage("load"):
-                run = prepare(backbone.module, numerics, tuple(batch.shape))
+                run = engine.prepare(backbone.module, numerics, tuple(batch.shape))
         with stage("backbone"):
             features = run(batch).cpu()
         if features.shape != (len(images), columns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,6 +51,13 @@ class Classifier(nn.Module):
         state = dict(self.features.state_dict())
         state |= {f"{head_name}.{name}": value for name, value in self.head.state_dict().items()}
         return {name: _portable(value) for name, value in state.items()}
+
+    def load_named(self, state: Mapping[str, Tensor], head_name: str) -> None:
+        """Take the weights of :meth:`named_state`, or raise RuntimeError or KeyError where they don't fit."""
+        head = {name: state[f"{head_name}.{name}"] for name in ("weight", "bias")}
+        rest = {name: value for name, value in state.items() if not name.startswith(f"{head_name}.")}
+        self.features.load_state_dict(rest)
+        self.head.load_state_dict(head)
 
 
 def _portable(value: Tensor) -> Tensor:

@@ -26,13 +26,13 @@ from ..probes.base import Accuracy, evaluate
 from .batches import Batch, batch_sizes, join_lone_last, parts_of, to_device, to_network
 from .model import Classifier, make_optimizer, require_finite
 from .randomness import own_randomness
+from .scoring import EVALUATION_BATCH
 from .training_state import Position, Training, TrainingState
 
 if TYPE_CHECKING:
     from ...datasets.images.transforms import Transform
     from ...models.backbone import Backbone
 
-EVALUATION_BATCH = 256
 _CHECK_EVERY = 32  # steps between two looks at the loss: looking makes a GPU's host wait
 
 

@@ -13,9 +13,9 @@ class Strengths(Settings):
     A penalty multiplies half the squared norm of the weights where the losses of all images are summed.
     """
 
-    low: float = Field(strict=True, default=1e-6, gt=0, allow_inf_nan=False)
-    high: float = Field(strict=True, default=1e5, gt=0, allow_inf_nan=False)
-    count: int = Field(strict=True, default=45, ge=1, le=1000)
+    low: float = Field(strict=True, default=1e-6, gt=0, allow_inf_nan=False, description="smallest penalty")
+    high: float = Field(strict=True, default=1e5, gt=0, allow_inf_nan=False, description="largest penalty")
+    count: int = Field(strict=True, default=45, ge=1, le=1000, description="how many, both ends included")
 
     @model_validator(mode="after")
     def _is_a_range(self) -> Strengths:
@@ -34,7 +34,7 @@ class Strengths(Settings):
 class Penalised(Settings):
     """The settings of a probe with an L2 penalty."""
 
-    l2: Strengths = Strengths()
+    l2: Strengths = Field(default=Strengths(), description="L2 penalties to choose from on val")
 
     @property
     def chooses(self) -> bool:

@@ -20,9 +20,9 @@ from PIL import Image
 from ....schema import DatasetError, Task, digest
 from ...base import TaskData
 from ...splits.keyed import shuffled
-from ..options import NoOptions, parse_options
-from .index import Row, index_path, read_index, task_data
-from .variation import FIELDS, RECIPE_VERSION, Spread, Variation, apply, draw
+from ..options import parse_options
+from .index import Row, index_path, read_index, task_data, with_test
+from .variation import FIELDS, RECIPE_VERSION, FurtherVariation, Spread, Variation, apply, draw
 
 CLASSES = tuple("0123456789")
 COLUMNS = ("index", *FIELDS)
@@ -56,9 +56,9 @@ def source() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
 
 def open_digits(task: Task, data_dir: Path | None = None, cache_dir: Path | None = None) -> TaskData:
     """Open the task; nothing outside the installed packages is read."""
-    parse_options(NoOptions, task)
+    options = parse_options(FurtherVariation, task)
     images, _ = source()
-    rows = read_index(index_path("digits"), COLUMNS)
+    rows = with_test(read_index(index_path("digits"), COLUMNS), options.of)
 
     def content_hash(row: Row) -> str:
         pixels = hashlib.sha256(images[int(row["index"])].tobytes()).hexdigest()

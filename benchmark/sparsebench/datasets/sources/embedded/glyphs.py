@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import string
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 
 from PIL import Image, ImageDraw, ImageFont
+from pydantic import field_validator
 
 from ....schema import DatasetError, Task, digest
 from ...base import TaskData
-from ..options import NoOptions, parse_options
-from .index import Row, index_path, read_index, task_data
-from .variation import FIELDS, RECIPE_VERSION, Spread, Variation, apply, draw
+from ..options import parse_options
+from .index import Row, index_path, read_index, task_data, with_test
+from .variation import FIELDS, RECIPE_VERSION, FurtherVariation, Spread, Variation, apply, draw
 
 CLASSES = tuple(string.ascii_uppercase)
 COLUMNS = ("font", *FIELDS)
@@ -38,7 +41,22 @@ FAMILIES = {
 COUNTS = {"train": 12, "val": 4, "test": 40}
 SPREAD = Spread(size=(18.0, 24.0), angle=8.0, shear=0.12, shift=1.5, ink=(160, 255), paper=(0, 60))
 _POINTS = 96
+_FONT = re.compile(r"[A-Za-z0-9-]+")
 _LOCK = Lock()  # FreeType faces are not made for several threads at once
+
+
+class GlyphOptions(FurtherVariation):
+    """Options of a further test set: also its fonts, of those that matplotlib ships."""
+
+    fonts: tuple[str, ...] = ()
+
+    @field_validator("fonts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _FONT.fullmatch(name):
+                raise ValueError(f"{name!r} is no font that matplotlib ships, such as 'cmsy10'")
+        return value
 
 
 def _unlock_in_child() -> None:
@@ -96,8 +114,11 @@ def _face(font: str) -> ImageFont.FreeTypeFont:
 
 def open_glyphs(task: Task, data_dir: Path | None = None, cache_dir: Path | None = None) -> TaskData:
     """Open the task; nothing outside the installed packages is read."""
-    parse_options(NoOptions, task)
+    options = parse_options(GlyphOptions, task)
     rows = read_index(index_path("glyphs"), COLUMNS)
+    if options.fonts:
+        rows = [row for row in rows if row["split"] != "test"] + list(_rows("test", options.fonts))
+    rows = with_test(rows, options.of)
 
     def content_hash(row: Row) -> str:
         return digest([RECIPE_VERSION, _font_sha256(row["font"]), row["label"], [row[name] for name in FIELDS]])
@@ -114,12 +135,12 @@ def render(row: Row) -> Image.Image:
 
 def make_rows() -> list[Row]:
     """Spread each split's images evenly over its fonts and draw their variations: what the split file holds."""
-    rows: list[Row] = []
-    for split, count in COUNTS.items():
-        fonts = FAMILIES[split]
-        for number, name in enumerate(CLASSES):
-            for i in range(count):
-                font = fonts[(i + number) % len(fonts)]
-                key = f"glyphs/{font}/{name}/{i // len(fonts)}"
-                rows.append({"id": key, "split": split, "label": name, "font": font, **draw(key, SPREAD).to_row()})
-    return rows
+    return [row for split in COUNTS for row in _rows(split, FAMILIES[split])]
+
+
+def _rows(split: str, fonts: Sequence[str]) -> Iterator[Row]:
+    for number, name in enumerate(CLASSES):
+        for i in range(COUNTS[split]):
+            font = fonts[(i + number) % len(fonts)]
+            key = f"glyphs/{font}/{name}/{i // len(fonts)}"
+            yield {"id": key, "split": split, "label": name, "font": font, **draw(key, SPREAD).to_row()}

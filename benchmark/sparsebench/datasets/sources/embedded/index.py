@@ -70,6 +70,11 @@ def write_index(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, text.getvalue())
 
 
+def with_test(rows: Sequence[Row], change: Callable[[Row], Row]) -> list[Row]:
+    """Return rows with those of test images changed."""
+    return [change(row) if row["split"] == "test" else row for row in rows]
+
+
 def task_data(
     task: Task,
     rows: Sequence[Row],

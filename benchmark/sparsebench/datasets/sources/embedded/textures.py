@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pydantic import Field
 
-from ....schema import DatasetError, Task, digest
+from ....schema import DatasetError, Strict, Task, digest
 from ...base import TaskData
 from ...splits.keyed import shuffled
-from ..options import NoOptions, parse_options
+from ..options import parse_options
 from .index import Row, index_path, read_index, task_data
 from .variation import RECIPE_VERSION, SIZE
 
@@ -35,6 +37,18 @@ class Photo:
     file: str
     sha256: str
     scale: float = 1.0
+
+
+class TextureOptions(Strict):
+    """Options of a further test set: how much nearer its patches are seen, and by how many quarters they are turned."""
+
+    zoom: float = Field(strict=True, default=1.0, ge=1.0, le=4.0)
+    turns: int = Field(strict=True, default=0, ge=0, le=3)
+
+    def of(self, row: Row) -> list[Any]:
+        """Return what is done to the image of a row: nothing to those that aren't for testing."""
+        changed = row["split"] == "test" and (self.zoom, self.turns) != (1.0, 0)
+        return [self.zoom, self.turns] if changed else []
 
 
 COLUMNS = ("photo", "x", "y")
@@ -122,7 +136,7 @@ def pixels(name: str) -> npt.NDArray[np.uint8]:
 
 def open_textures(task: Task, data_dir: Path | None = None, cache_dir: Path | None = None) -> TaskData:
     """Open the task; nothing outside the installed packages is read."""
-    parse_options(NoOptions, task)
+    options = parse_options(TextureOptions, task)
     rows = read_index(index_path("textures"), COLUMNS)
     unknown = sorted({row["photo"] for row in rows} - set(PHOTOS))
     if unknown:
@@ -130,16 +144,24 @@ def open_textures(task: Task, data_dir: Path | None = None, cache_dir: Path | No
 
     def content_hash(row: Row) -> str:
         photo = PHOTOS[row["photo"]]
-        return digest([RECIPE_VERSION, _verified(row["photo"]), photo.scale, row["x"], row["y"], SIZE, MEAN, SD])
+        made_from = [RECIPE_VERSION, _verified(row["photo"]), photo.scale, row["x"], row["y"], SIZE, MEAN, SD]
+        return digest(made_from + options.of(row))
 
-    return task_data(task, rows, CLASSES, content_hash, render)
+    def seen(row: Row) -> Image.Image:
+        return render(row, *(options.of(row) or (1.0, 0)))
+
+    return task_data(task, rows, CLASSES, content_hash, seen)
 
 
-def render(row: Row) -> Image.Image:
-    """Cut one patch out and normalise it."""
+def render(row: Row, zoom: float = 1.0, turns: int = 0) -> Image.Image:
+    """Cut one patch out, or its enlarged centre, turn it by quarters, and normalise it."""
     x, y = int(row["x"]), int(row["y"])
-    patch = normalised(pixels(row["photo"])[y : y + SIZE, x : x + SIZE])
-    return Image.fromarray(patch).convert("RGB")
+    patch = pixels(row["photo"])[y : y + SIZE, x : x + SIZE]
+    if zoom > 1.0:
+        edge = SIZE * (1 - 1 / zoom) / 2
+        box = (edge, edge, SIZE - edge, SIZE - edge)
+        patch = np.asarray(Image.fromarray(patch).resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box))
+    return Image.fromarray(normalised(np.rot90(patch, turns))).convert("RGB")
 
 
 def normalised(patch: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

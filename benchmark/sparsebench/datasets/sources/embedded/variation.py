@@ -10,7 +10,9 @@ import math
 from dataclasses import asdict, dataclass
 
 from PIL import Image
+from pydantic import field_validator
 
+from ....schema import Strict
 from ...splits.keyed import uniform
 
 SIZE = 32
@@ -79,6 +81,44 @@ def draw(key: str, spread: Spread) -> Variation:
         ink=int(uniform(f"{key}/ink", spread.ink[0], spread.ink[1] + 1)),
         paper=int(uniform(f"{key}/paper", spread.paper[0], spread.paper[1] + 1)),
     )
+
+
+Range = tuple[float, float]
+Level = tuple[int, int]
+
+
+class FurtherVariation(Strict):
+    """Options of a further test set: the ranges that its images vary in, in place of those of the task.
+
+    Units are those of :class:`Variation`. ``angle`` and ``shear`` are to either side: their ranges are of magnitudes.
+    """
+
+    size: Range | None = None
+    angle: Range | None = None
+    shear: Range | None = None
+    ink: Level | None = None
+    paper: Level | None = None
+
+    @field_validator("size", "angle", "shear", "ink", "paper")
+    @classmethod
+    def _range(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] <= value[1] <= 255:
+            raise ValueError("a range is two numbers from 0 on, the smaller first")
+        return value
+
+    def of(self, row: dict[str, str]) -> dict[str, str]:
+        """Return the row of a test image with what varies drawn anew, by the image's id."""
+        changed = dict(row)
+        for name, digits in (("size", 1), ("angle", 1), ("shear", 2), ("ink", 0), ("paper", 0)):
+            if (between := getattr(self, name)) is None:
+                continue
+            key = f"{row['id']}/further {name}"
+            if digits == 0:
+                changed[name] = str(int(uniform(key, between[0], between[1] + 1)))
+                continue
+            side = -1.0 if name in ("angle", "shear") and uniform(f"{key}/side", -1.0, 1.0) < 0 else 1.0
+            changed[name] = str(side * round(uniform(key, *between), digits) + 0.0)
+        return changed
 
 
 def apply(character: Image.Image, variation: Variation) -> Image.Image:

@@ -1,1 +1,1 @@
-"""The checkpoint formats, found here; others come from entry points and from files (``docs/extending.md``)."""
+"""The checkpoint formats, found here; others come from entry points and from files."""

@@ -1,1 +1,1 @@
-"""The executors: one module each, found here; others come from entry points and from files (``docs/extending.md``)."""
+"""The executors: one module each, found here; others come from entry points and from files."""

@@ -1,1 +1,1 @@
-"""The probes: one module each, found here; others come from entry points and from files (``docs/extending.md``)."""
+"""The probes: one module each, found here; others come from entry points and from files."""

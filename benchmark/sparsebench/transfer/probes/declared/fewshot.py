@@ -14,8 +14,8 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 class FewShot(Settings):
     """Images per class, each with as many random draws; the headline is the largest."""
 
-    shots: tuple[Count, ...] = Field(default=(1, 2, 5, 10), min_length=1)
-    draws: int = Field(strict=True, default=100, ge=2, le=100_000)
+    shots: tuple[Count, ...] = Field(default=(1, 2, 5, 10), min_length=1, description="images per class")
+    draws: int = Field(strict=True, default=100, ge=2, le=100_000, description="random draws for each number of images")
 
     @field_validator("shots")
     @classmethod
@@ -28,7 +28,7 @@ class FewShot(Settings):
 class FewShotSettings(Settings):
     """What a few-shot probe sets."""
 
-    few_shot: FewShot = FewShot()
+    few_shot: FewShot = Field(default=FewShot(), description="numbers of images per class, and draws")
 
 
 FEWSHOT = Probe(
@@ -37,5 +37,6 @@ FEWSHOT = Probe(
     fit="sparsebench.transfer.probes.fewshot:fit_seeds",
     settings=FewShotSettings,
     protocol="fewshot-linear",
+    keeps_head=False,
     place=5,
 )

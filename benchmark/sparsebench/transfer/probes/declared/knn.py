@@ -14,8 +14,12 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 class Neighbours(Settings):
     """Numbers of neighbours to choose from, and the temperature of their votes."""
 
-    k: tuple[Count, ...] = Field(default=(1, 5, 10, 20, 50, 100, 200), min_length=1)
-    temperature: float = Field(strict=True, default=0.07, gt=0, allow_inf_nan=False)
+    k: tuple[Count, ...] = Field(
+        default=(1, 5, 10, 20, 50, 100, 200), min_length=1, description="numbers of neighbours to choose from on val"
+    )
+    temperature: float = Field(
+        strict=True, default=0.07, gt=0, allow_inf_nan=False, description="temperature of the votes"
+    )
 
     @field_validator("k")
     @classmethod
@@ -28,7 +32,7 @@ class Neighbours(Settings):
 class KNNSettings(Settings):
     """What nearest neighbours set."""
 
-    neighbours: Neighbours = Neighbours()
+    neighbours: Neighbours = Field(default=Neighbours(), description="neighbours to choose from, and their votes")
 
     @property
     def chooses(self) -> bool:
@@ -43,5 +47,6 @@ KNN = Probe(
     settings=KNNSettings,
     protocol="knn-linear",
     seeded=False,
+    keeps_head=False,
     place=4,
 )

@@ -1,0 +1,110 @@
+"""Values that no run can have, found in a record alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ..schema import RunRecord, Scores
+
+_CLOCKS = timedelta(days=1)
+"""How much later than now a run may have started: clocks differ."""
+_ROUNDING = 1e-9
+_COUNTED = 1e-6
+_LONGEST = 400
+
+
+def impossible(record: RunRecord, now: datetime | None = None) -> Iterator[str]:
+    """Yield what is impossible about a record, in words.
+
+    Parameters
+    ----------
+    record : RunRecord
+        A record whose numbers are finite.
+    now : datetime, optional
+        The time, with its zone.
+    """
+    spec = record.spec
+    for name in ("sparsity", "sparsity_measured", "upstream_top1"):
+        value = getattr(spec, name)
+        if value is not None and not 0 <= value <= 1:
+            yield f"{name} is {value}, not between 0 and 1"
+    for name in ("checkpoint", "method", "variant", "task", "probe", "protocol_name", "reference", "twin_of", "family"):
+        text = getattr(spec, name)
+        if text is not None and not (0 < len(text) <= _LONGEST and text.isprintable()):
+            yield f"{name} is no name: {text[:40]!r}"
+    if not 0 <= spec.seed < 2**32:
+        yield f"the seed is {spec.seed}"
+    if spec.replicate < 0:
+        yield f"the replicate is {spec.replicate}"
+    if (spec.mode == "linear") != (spec.probe is not None):
+        yield f"mode {spec.mode} with probe {spec.probe}"
+    for name in ("weights_sha256", "mask_sha256", "split_sha256", "transform_sha256"):
+        if not _is_hash(getattr(spec, name)):
+            yield f"{name} is no hash"
+    if spec.numerics.device.partition(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+        yield f"the device is {spec.numerics.device!r}"
+    yield from _times(record, now or datetime.now(UTC))
+    if record.origin is not None:
+        yield "it says what was verified of it, which only a reader can"
+    if record.tests:
+        yield "it has further test sets, which a bundle doesn't carry"
+    if record.status == "failed":
+        if record.failure is None or record.scores is not None or record.predictions is not None:
+            yield "it failed, yet has scores or predictions, or doesn't say why"
+    elif record.scores is None or record.failure is not None:
+        yield "it is finished, yet has no scores, or a failure"
+    else:
+        yield from _scores(record.scores, spec.metric)
+
+
+def _times(record: RunRecord, now: datetime) -> Iterator[str]:
+    try:
+        started = datetime.fromisoformat(record.started)
+        started = started if started.tzinfo else started.replace(tzinfo=UTC)
+        if started > now + _CLOCKS or started.year < 2020:
+            yield f"it started at {record.started}"
+    except (ValueError, OverflowError):
+        yield f"it started at {record.started!r}, which is no time"
+    for name in ("seconds", "feature_seconds"):
+        value = getattr(record, name)
+        if value is not None and value < 0:
+            yield f"{name} is {value}"
+
+
+def _scores(scores: Scores, metric: str) -> Iterator[str]:
+    if scores.n_train < 1 or scores.n_test < 1 or scores.n_val < 0 or scores.n_classes < 2:
+        counts = f"{scores.n_train} training, {scores.n_val} val and {scores.n_test} test images"
+        yield f"{counts} of {scores.n_classes} classes"
+        return
+    for name in ("top1", "mean_per_class", "val_top1", "val_mean_per_class", "best_test"):
+        value = getattr(scores, name)
+        if value is not None and not 0 <= value <= 1:
+            yield f"{name} is {value}, not between 0 and 1"
+    right = scores.top1 * scores.n_test
+    if not scores.few_shot and abs(right - round(right)) > _COUNTED:
+        yield f"top1 is {scores.top1}, which no number of {scores.n_test} images gives"
+    if scores.best_test is not None and scores.best_test < getattr(scores, metric) - _ROUNDING:
+        yield f"the best epoch's accuracy {scores.best_test} is below the last one's"
+    if scores.train_loss is not None and scores.train_loss < 0:
+        yield f"the training loss is {scores.train_loss}"
+    for shot in scores.few_shot:
+        for name in ("top1", "mean_per_class"):
+            low, mean, high = (getattr(shot, f"{name}{end}") for end in ("_low", "", "_high"))
+            if not (0 <= mean <= 1 and low <= mean + _ROUNDING and mean <= high + _ROUNDING):
+                yield f"{name} from {shot.shots} images per class is {mean} [{low}, {high}]"
+    found = scores.convergence
+    if found is not None and (
+        found.gradient_norm < 0 or found.penalty < 0 or not _near(found.gap, found.objective - found.optimum)
+    ):
+        yield "its convergence contradicts itself"
+
+
+def _near(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
+
+
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")

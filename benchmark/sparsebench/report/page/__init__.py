@@ -1,0 +1,15 @@
+"""The report as one HTML page that needs nothing else: a pure function of results, registry and measurements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...common.lazy import importer
+from .sources import Layer, Network, Sources
+
+if TYPE_CHECKING:
+    from .render import page_html
+
+__all__ = ["Layer", "Network", "Sources", "page_html"]
+
+__getattr__ = importer(__name__, {"page_html": ".render"})

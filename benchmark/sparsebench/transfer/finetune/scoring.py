@@ -1,0 +1,103 @@
+"""Logits of a finetuned network, put together again from its weights, on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...common import interruption
+from ...common.progress import Progress, Throttle
+from ...common.timings import stage, waiting
+from ...datasets.base import Split
+from ...datasets.images.crops import evaluation_views
+from ...engines.context import autocast, device_of, repeatable
+from ...schema import Numerics, RunError
+from ..features.extraction import decoder_of
+from .batches import to_network
+from .model import Classifier
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...datasets.images.transforms import Transform
+    from ...models.backbone import Backbone
+
+EVALUATION_BATCH = 256
+
+
+def finetuned_logits(
+    backbone: Backbone,
+    state: Mapping[str, Tensor],
+    num_classes: int,
+    split: Split,
+    transform: Transform,
+    *,
+    numerics: Numerics,
+    cache_dir: Path | None,
+    workers: int | None = 0,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return the logits (n, C) of a finetuned network, in eval mode.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        What was finetuned.
+    state : mapping of str to Tensor
+        The weights, as a run keeps them.
+    num_classes : int
+        Classes of the task.
+    split : Split
+        The images.
+    transform : Transform
+        Geometry and normalisation.
+    numerics : Numerics
+        How it is computed.
+    cache_dir : Path or None
+        Where crops are cached.
+    workers : int or None
+        Threads that decode.
+    progress : callable, optional
+        ``progress(images done, images)``.
+
+    Raises
+    ------
+    RunError
+        If the weights don't fit the backbone.
+    """
+    device = device_of(numerics)
+    model = Classifier(backbone, num_classes, 0)
+    try:
+        model.load_named(state, backbone.info.head_name)
+    except (RuntimeError, KeyError) as error:
+        raise RunError(f"the kept weights don't fit {backbone.info.arch}", "run the cell again") from error
+    layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
+    model = model.to(device).to(memory_format=layout).eval()
+    forward = torch.compile(model) if numerics.compile else model
+    out = np.empty((len(split), num_classes), dtype=np.float32)
+    report, row = Throttle(progress, len(split)), 0
+    batches = evaluation_views(
+        split,
+        transform,
+        EVALUATION_BATCH,
+        decoder=numerics.decoder,
+        decoder_version=decoder_of(split, numerics),
+        cache_dir=cache_dir,
+        workers=workers,
+    )
+    with torch.inference_mode(), repeatable(device):
+        for images in waiting("data", batches):
+            with stage("train"):
+                batch = to_network(images, transform, device, numerics)
+                with autocast(numerics):
+                    logits = forward(batch)
+                out[row : row + len(images)] = logits.float().cpu().numpy()
+            row += len(images)
+            interruption.check()
+            report.advance(len(images))
+    return out

@@ -1,0 +1,197 @@
+"""The page as text: what is on it, that nothing on it is markup that isn't ours, and that it needs nothing else."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from many import make, many
+
+from sparsebench.report import intervals
+from sparsebench.report.aggregate import aggregate
+from sparsebench.report.page.palette import Palette
+from sparsebench.report.page.sections import sections_of
+from sparsebench.report.page.sources import Sources
+from sparsebench.store import Predictions, tidy
+
+VOID = {"meta", "input", "br", "path", "circle", "rect", "image"}
+LIMIT = 5e6
+
+
+class Reader(HTMLParser):
+    """Collects a page's elements and text, and sees that each element is closed in its place."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    def values(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.elements if name in attributes]
+
+
+def test_every_part_is_there_and_every_link_leads_to_one(page: str) -> None:
+    read = Reader(page)
+    assert read.open == []
+    ids = read.values("id")
+    assert len(ids) == len(set(ids))
+    inside = [link[1:] for link in read.values("href") if link.startswith("#")]
+    assert {"leaderboard", "checkpoints", "tasks", "numbers", "c-resnet50.dense", "t-digits", "n-e46be135"} <= set(ids)
+    assert set(inside) <= set(ids)
+
+
+def test_a_board_has_a_row_per_entry_with_rank_interval_and_bar(page: str, frame: pd.DataFrame) -> None:
+    line = aggregate(frame).summary.iloc[1]
+    boards = page.split('<article class="board"')[1:]
+    assert [board.count("<tr data-row=") for board in boards] == [12, 12]
+    row = re.search(rf'<tr data-row="\d+"[^>]*>(?:(?!</tr>).)*{re.escape(line["checkpoint"])}.*?</tr>', boards[0], re.S)
+    assert row is not None
+    low, high = (f"{100 * line[f'relative_error_{end}']:+.1f}".replace("-", "−") for end in ("low", "high"))
+    assert f"{low} to {high}" in row[0]
+    assert f">{line['rank_low']:.0f}" in row[0]
+    assert row[0].count('class="whisker') >= 1
+
+
+def test_what_the_registry_says_is_shown_but_no_folder_of_this_machine(page: str) -> None:
+    text = " ".join(Reader(page).text)
+    for shown in ("Apache-2.0", "a paper", "A note.", "Handwritten digits"):
+        assert shown in text
+    assert "/secret" not in page
+
+
+def test_no_date_is_on_the_page(page: str) -> None:
+    assert "2026-01-01" not in page
+
+
+def test_names_that_look_like_markup_are_text(nasty: pd.DataFrame) -> None:
+    page = make(nasty)
+    read = Reader(page)
+    assert [tag for tag, _ in read.elements].count("script") == 1
+    assert "<script>alert" not in page
+    text = " ".join(read.text)
+    for column in ("checkpoint", "task", "method", "arch", "protocol", "numerics"):
+        assert f"{column}<script>alert('x')</script>\"&" in text
+    inside = [link[1:] for link in read.values("href") if link.startswith("#")]
+    assert set(inside) <= set(read.values("id"))
+
+
+def test_control_characters_are_spelled_out(frame: pd.DataFrame) -> None:
+    page = make(frame.assign(checkpoint=frame["checkpoint"].str.replace("resnet50.gmp_v1_s50", "bad\u202ename\x1b")))
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert "bad\\u202ename\\x1b" in page
+
+
+def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+    read = Reader(page)
+    loaded = [value for name in ("src", "srcset", "data", "action", "poster") for value in read.values(name)]
+    assert loaded == []
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in read.values("href"))
+    assert {tag for tag, _ in read.elements}.isdisjoint({"link", "iframe", "object", "embed", "base"})
+    assert not re.search(r"@import|url\(|https?://|//[a-z]+\.[a-z]", page)
+    policy = next(a["content"] for tag, a in read.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+
+
+def test_equal_results_in_any_order_give_equal_bytes(frame: pd.DataFrame, page: str, registry) -> None:
+    shuffled = frame.sample(frac=1.0, random_state=0)
+    assert make(shuffled, registry) == page
+
+
+def test_without_networks_bench_or_predictions_the_page_says_less(frame: pd.DataFrame) -> None:
+    page = make(frame, networks={})
+    assert "Sparsity by layer" not in page
+    assert "Same prediction,&nbsp;%" not in page
+    assert "Accuracy over sparsity" in page
+    assert "Accuracy over size" not in page
+
+
+def test_versions_of_the_runs_are_behind_the_numbers(frame: pd.DataFrame) -> None:
+    keys = frame["record_key"].tolist()
+    page = make(frame, environments={key: {"torch": "9.9", "processor": "An <abacus>"} for key in keys})
+    assert f"processor An &lt;abacus&gt;, torch 9.9 ({len(frame)} runs)" in page
+
+
+def test_measured_speed_is_on_the_board(frame: pd.DataFrame) -> None:
+    bench = pd.DataFrame(
+        {
+            "checkpoint": ["resnet50.dense"] * 2, "engine": ["torch", "sparse"], "device": "cpu",
+            "images_per_second": [100.0, 250.0], "packed_bytes": [5e6, 5e6],
+        }
+    )  # fmt: skip
+    page = make(frame, bench=bench)
+    assert "Accuracy over measured speed" in page
+    assert 'title="engine sparse">250</td>' in page
+
+
+def test_failed_runs_and_missing_accuracies_are_shown(frame: pd.DataFrame) -> None:
+    failed = frame.copy()
+    own = (failed["checkpoint"] == "resnet50.gmp_v1_s50") & (failed["task"] == "digits") & (failed["mode"] == "full")
+    failed.loc[own, ["status", "accuracy"]] = ["failed", None]
+    page = make(tidy(failed))
+    assert "3 failed" in page
+    assert "failed failed failed" in page
+
+
+def test_confused_pairs_are_counted_over_runs(frame: pd.DataFrame, registry) -> None:
+    own = frame[(frame["mode"] == "linear") & (frame["task"] == "digits")]
+    dense = set(own.loc[own["method"] == "dense", "record_key"])
+    labels = np.repeat(np.arange(2), 10)
+
+    def reader(keys):
+        for key in sorted(set(keys) & set(own["record_key"])):
+            predicted = labels.copy()
+            predicted[: 1 if key in dense else 4] = 1
+            yield key, Predictions(tuple(map(str, range(20))), labels, predicted)
+
+    sources = Sources(frame, aggregate(frame, registry), registry, reader)
+    from sparsebench.report.page.boards import boards_of
+
+    sections = sections_of(sources, boards_of(sources, Palette()))
+    section = next(section for section in sections if section.name == "resnet50.gmp_v1_s50")
+    assert [(p.task, p.true, p.predicted, p.share, p.reference) for p in section.results[0].pairs] == [
+        ("digits", 0, 1, "40.0", "10.0")
+    ]
+    assert section.results[0].results[0].agreement == "85.0"
+
+
+def _ranks(parts):
+    from sparsebench.analysis.ranks import RankIntervals
+
+    count = len(parts.statistics.values)
+    ones = np.ones(count, dtype=np.int64)
+    return RankIntervals(ones, count * ones, np.zeros((count, count), dtype=bool), 0.05)
+
+
+def test_the_page_grows_by_less_than_a_limit_per_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 checkpoints on twelve tasks in two modes it is under 5 MB; the slow test has all of them."""
+    monkeypatch.setattr(intervals, "rank_intervals", _ranks)
+    small, large = (len(make(many(count)).encode()) for count in (4, 12))
+    assert small + 196 * (large - small) / 8 < LIMIT
+
+
+@pytest.mark.slow
+def test_two_hundred_checkpoints_on_twelve_tasks_are_under_five_megabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "rank_intervals", _ranks)
+    assert len(make(many(200)).encode()) < LIMIT
