@@ -1,6 +1,6 @@
 """Bundles of results: written for others, verified without trust, merged into a results folder.
 
-A bundle is one zip file (``docs/exchange.md``). It is read member by member within fixed limits, nothing in it is run,
+A bundle is one zip file. It is read member by member within fixed limits, nothing in it is run,
 and nothing is unpacked to disk.
 """
 
