@@ -241,7 +241,7 @@ def _results(
                 reference=texts.percentage(other, 2).text,
                 difference=texts.change(mean - other, 2).text,
                 agreement=_agreement(agrees),
-                exemplars=str(agrees.found.exemplars) if agrees is not None and agrees.found.exemplars_over else "",
+                exemplars=_exemplars(agrees),
                 numerics=tuple(
                     Link(texts.text(value), texts.anchor("n", value))
                     for value in sorted(set(runs["numerics"].dropna()))
@@ -262,3 +262,8 @@ def _seeds(runs: pd.DataFrame) -> Iterable[str]:
 def _agreement(row: Agreement | None) -> str:
     """Return on what share of the images a checkpoint and its reference predict the same class."""
     return "" if row is None else texts.percentage(row.found.between["agreement"].value).text
+
+
+def _exemplars(row: Agreement | None) -> str:
+    """Return how many images change their most frequent class; nothing where a side ran only once."""
+    return "" if row is None or not row.found.populations.over else str(len(row.found.populations.exemplars))
