@@ -107,7 +107,7 @@ class Section:
 def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
     """Return a section for each entry of the boards, in the order of their names."""
     runs = {str(name): own for name, own in sources.runs.groupby("entry", sort=True)}
-    agreement = {
+    agreement: dict[tuple[str, ...], Agreement] = {
         (*row.group, row.checkpoint, row.found.task): row for row in sources.agreement
     }  # by mode, probe, protocol, entry, task
     confused = Confused(sources)
@@ -142,10 +142,10 @@ def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
                     for layer in (network.layers if network else ())
                 ],
                 results=[
-                    _results(board, name, own, means, line, agreement, confused)
+                    _results(board, name, own, means, of_board, agreement, confused)
                     for board in boards
                     for key in [tuple(board.group[column] for column in GROUP)]
-                    if key in groups and (line := lines.get((*key, name))) is not None
+                    if key in groups and (of_board := lines.get((*key, name))) is not None
                 ],
             )
         )
