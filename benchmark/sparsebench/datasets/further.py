@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def open_further(
         assert source.severity is not None  # noqa: S101 - they go together
         return corrupted(data.test, source.corruption, source.severity)
     loader = source.loader or (FOLDER if source.root else data.task.loader)
-    of_set = {"loader": loader, "root": source.root, "options": source.options}
+    of_set: dict[str, Any] = {"loader": loader, "root": source.root, "options": source.options}
     task = data.task.without_limit() if data.task.limit is not None else data.task
     other = Task(id=f"{task.id}.{name}", **of_set)
     if loader == FOLDER:

@@ -1,7 +1,7 @@
 """Bundles of results: written for others, verified without trust, merged into a results folder.
 
-A bundle is one zip file (``docs/how-to/exchange.md``). It is read member by member within fixed limits, nothing in it
-is run, and nothing is unpacked to disk.
+A bundle is one zip file. It is read member by member within fixed limits, nothing in it is run,
+and nothing is unpacked to disk.
 """
 
 from .export import Exported, export_results

@@ -49,8 +49,8 @@ class Bundle:
         self._file = _open(path)
         try:
             _check_ends(self._file)
-            self.sha256 = hashlib.file_digest(self._file, "sha256").hexdigest()
-            self._zip = zipfile.ZipFile(_Sparing(self._file))  # type: ignore[arg-type]
+            self.sha256 = hashlib.file_digest(self._file, "sha256").hexdigest()  # type: ignore[arg-type]
+            self._zip = zipfile.ZipFile(_Sparing(self._file))
             self._members = _checked(self._zip.infolist())
             self.listed = self._manifest()
         except BundleError:

@@ -8,7 +8,7 @@ registered for the task, the labels are the task's own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..schema import digest
 from .problems import BundleError
@@ -70,5 +70,5 @@ def read_split(document: dict[str, Any], fingerprint: str, where: str) -> TestSp
     return TestSplit(tuple(ids), np.array(labels, dtype=np.int64), len(names))
 
 
-def _texts(value: Any) -> bool:
+def _texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)

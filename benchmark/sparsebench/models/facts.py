@@ -57,8 +57,8 @@ class Facts(Lenient):
     """What a plan needs to know of a checkpoint; see :class:`.backbone.BackboneInfo` for what each is.
 
     ``many_unheld`` says that more weights of a sparse checkpoint are zero without a mask than chance leaves.
-    ``layers`` are the prunable ones, from input to output; none in facts that an older version kept.
     ``classes`` and ``head_sha256`` are the head's, None where the file has none.
+    ``layers`` are the prunable ones, from input to output; none in facts that an older version kept.
     """
 
     arch: str
@@ -70,9 +70,9 @@ class Facts(Lenient):
     many_unheld: bool
     packed_bytes: int
     preprocess: Preprocess
-    layers: tuple[LayerFact, ...] = ()
     classes: int | None = None
     head_sha256: str | None = None
+    layers: tuple[LayerFact, ...] = ()
 
     @classmethod
     def of(cls, backbone: Backbone) -> Facts:
@@ -90,11 +90,11 @@ class Facts(Lenient):
             many_unheld=info.checkpoint.method != "dense" and info.sparsity.unheld_fraction >= DENSE_BELOW,
             packed_bytes=info.packed_bytes,
             preprocess=backbone.preprocess,
+            classes=info.num_classes,
+            head_sha256=info.head_sha256,
             layers=tuple(
                 LayerFact(name=layer.name, weights=layer.weights, held=layer.held) for layer in info.sparsity.layers
             ),
-            classes=info.num_classes,
-            head_sha256=info.head_sha256,
         )
 
 

@@ -38,8 +38,8 @@ def select_sets(texts: Sequence[str], tasks: Sequence[Task]) -> dict[str, dict[s
         if any(named.values()):
             if severities:
                 raise InputError(f"--shift {text}: {name!r} has no severity", f"give --shift {name}")
-            for task, tests in named.items():
-                found[task] |= {test: (source, True) for test, source in tests.items()}
+            for of_task, tests in named.items():
+                found[of_task] |= {test: (source, True) for test, source in tests.items()}
             continue
         if name == DECLARED:
             raise InputError(

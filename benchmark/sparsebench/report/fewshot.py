@@ -64,8 +64,8 @@ def fewshot_rows(frame: pd.DataFrame) -> list[Shots]:
         for _, run in runs.iterrows():
             for shots, value, low, high in _PART.findall(run["few_shot"]):
                 exact = run.get(f"few_shot_{shots}")
-                known = exact is not None and exact == exact
-                found.setdefault(int(shots), []).append((float(exact if known else value), float(low), float(high)))
+                best = value if exact is None or exact != exact else exact  # the text is rounded
+                found.setdefault(int(shots), []).append((float(best), float(low), float(high)))
         for shots, values in sorted(found.items()):
             accuracy = Sample.of(value for value, _, _ in values)
             half = mean((high - low) / 2 for _, low, high in values) / math.sqrt(len(values))  # draws differ by seed

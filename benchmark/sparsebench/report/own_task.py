@@ -64,7 +64,13 @@ class OwnTask:
         low, high = binomial_interval(round(top1 * images), images)
         same = same_data and published in (None, images)
         claim = agreement_of(claimed, low, high, same_images=same)
-        values = {"claimed": claimed, "top1": top1, "low": low, "high": high, "difference": top1 - claimed}
+        values: dict[str, Any] = {
+            "claimed": claimed,
+            "top1": top1,
+            "low": low,
+            "high": high,
+            "difference": top1 - claimed,
+        }
         return cls(**values, images=images, published=published, claim=claim, **more)
 
 

@@ -73,8 +73,8 @@ class Scored:
         """Return the calibration error of a cell's runs on the task's own test images; NaN without their logits."""
         if cell.keys not in self._clean:
             found = [None if self.kept is None else self.kept(key, CLEAN) for key, _ in cell.keys]
-            logits = [own for own in found if own is not None and own.logits is not None]
-            self._clean[cell.keys] = mean(expected_calibration_error(own.logits, own.labels) for own in logits)
+            logits = [(own.logits, own.labels) for own in found if own is not None and own.logits is not None]
+            self._clean[cell.keys] = mean(expected_calibration_error(*own) for own in logits)
         return self._clean[cell.keys]
 
     def _source_of(self, task: str, predictions: Predictions) -> Array:

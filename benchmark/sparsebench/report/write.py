@@ -62,8 +62,7 @@ def write_report(
     predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
     with their references. Where runs were scored on further test sets, ``shift.csv``, ``shift.md`` and the figures
     ``severity*`` say how well; few-shot accuracies are in ``fewshot.csv``, ``fewshot.md`` and the figures ``shots*``.
-    ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was
-    published.
+    ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was published.
 
     Parameters
     ----------
@@ -113,8 +112,7 @@ def write_report(
     shift = ("the further test sets", lambda: write_shift(frame, out, further, registry, width, formats))
     shots = ("few images per class", lambda: write_shots(frame, out, width, formats))
     parts = [*_parts(frame, statistics, out, bench, columns, width, formats), *_comparison(comparison, out)]
-    parts += [agreement, shift, shots]
-    parts += _own_tasks(frame, registry, out)
+    parts += [agreement, shift, shots, *_own_tasks(frame, registry, out)]
     if page is not None:
         parts.append(_page(sources, page))
     for name, part in parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..datasets.known import KnownTask
@@ -38,6 +38,11 @@ def tasks_by_mode(
         raise InputError(f"there is no task for mode {trained[0]}", "name one with --task")
     tested = own or list(_own_tasks(registry).values())
     return {mode: others if mode in TRAINED else tested for mode in modes}, bool(own)
+
+
+def all_tasks(by_mode: Mapping[Mode, Sequence[Task]]) -> list[Task]:
+    """Return the tasks of all modes, each once."""
+    return list({task.id: task for tasks in by_mode.values() for task in tasks}.values())
 
 
 def _no_own_task(name: str, registry: Registry) -> InputError:

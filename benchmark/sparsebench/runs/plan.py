@@ -31,7 +31,7 @@ from ..schema import (
     Task,
 )
 from .further import planned_sets
-from .own_tasks import assert_head, own_tasks_of, tasks_by_mode
+from .own_tasks import all_tasks, assert_head, own_tasks_of, tasks_by_mode
 from .prefetch import Missing, Prefetch
 
 if TYPE_CHECKING:
@@ -165,21 +165,20 @@ def make_plan(
         for mode in modes
         for task in by_mode[mode]
     }
-    trained = list({task.id: task for mode in modes if mode in TRAINED for task in by_mode[mode]}.values())
-    if selection.shifts and not trained:
-        raise InputError("--shift scores what is trained, and mode upstream trains nothing", "leave --shift out")
-    sets = select_sets(selection.shifts, trained)
+    sets = select_sets(selection.shifts, [task for task in all_tasks(by_mode) if not task.upstream])
+    if selection.shifts and "upstream" in modes:
+        raise InputError("--shift scores what was trained on a task, which mode upstream doesn't", "leave --shift out")
     if selection.shifts:
         _need_heads(protocols.values())
     if selection.limit is not None:
-        sets = {task.with_limit(selection.limit).id: sets[task.id] for task in trained}
-        limits = {task.id: task.with_limit(selection.limit) for tasks in by_mode.values() for task in tasks}
+        limits = {task.id: task.with_limit(selection.limit) for task in all_tasks(by_mode)}
         by_mode = {mode: [limits[task.id] for task in tasks] for mode, tasks in by_mode.items()}
+        sets = {limits[name].id: own for name, own in sets.items()}
         protocols = {(mode, limits[name].id): own for (mode, name), own in protocols.items()}
     checkpoints = select_checkpoints(selection, registry, suite, places.cache_dir)
     own = own_tasks_of(by_mode["upstream"], checkpoints, registry, named=named) if "upstream" in modes else {}
     used = {mode: [t for t in by_mode[mode] if mode in TRAINED or any(t in o for o in own.values())] for mode in modes}
-    tasks = list({task.id: task for mode in modes for task in used[mode]}.values())
+    tasks = all_tasks(used)
     provided = (prefetch or Prefetch(places.data_dir, places.cache_dir)).provide(checkpoints, tasks, notify)
     opened = provided.data
     further = {
@@ -277,7 +276,7 @@ def _group(context: _Context, protocol: Protocol, checkpoint: Checkpoint, facts:
     transform = resolve_transform(facts.preprocess, task, protocol)
     first = _first_spec(context, checkpoint, facts, data, protocol, transform.sha256)
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in _seeds(context, protocol))
-    further = context.further[task.id] if mode in TRAINED and _has_head(protocol) else ()
+    further = context.further.get(task.id, ()) if _has_head(protocol) else ()
     return Group(checkpoint=checkpoint, task=task, mode=mode, protocol=protocol, runs=runs, tests=further)
 
 

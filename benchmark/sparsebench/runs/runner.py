@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -208,7 +208,7 @@ def _write(
         try:
             return _persist(session, logs, lambda: store.write(record, predictions, _predictions(further)))
         except RunError as error:
-            update = {
+            update: dict[str, Any] = {
                 "status": "failed",
                 "scores": None,
                 "tests": {},

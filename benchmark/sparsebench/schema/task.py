@@ -165,8 +165,7 @@ class Task(Strict):
     by name. ``limit`` is how many images of each split are used, after these checks; all without one.
 
     ``upstream`` names the upstream data sets (see :class:`.checkpoint.Upstream`) whose networks this is the own task
-    of, the one that published accuracies are about first. Such a task has test images alone, is run in mode
-    ``upstream`` alone, and ``published_images`` is how many its published test set has.
+    of. Such a task is run in mode ``upstream`` alone, and needs test images alone.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="its name; by default that of the file")
@@ -206,11 +205,10 @@ class Task(Strict):
     notes: str | None = Field(default=None, description="anything a reader should know")
     limit: int | None = Field(strict=True, default=None, gt=0, description="use at most this many images of each split")
     upstream: tuple[str, ...] = Field(
-        default=(),
-        description="upstream data sets whose networks this is the own task of; then it has test images alone",
+        default=(), description="upstream data sets whose checkpoints' own heads are tested on it (mode upstream)"
     )
     published_images: int | None = Field(
-        strict=True, default=None, gt=0, description="number of images of the published test set"
+        strict=True, default=None, gt=0, description="number of test images that published accuracies are about"
     )
 
     def with_limit(self, limit: int) -> Task:

@@ -96,10 +96,19 @@ def score_head(
     n, row, right5 = len(split), 0, 0
     predicted = np.empty(n, dtype=np.int64)
     logits = np.empty((n, classes), dtype=np.float16) if keep_logits else None
-    options = {
-        "cache_dir": cache_dir, "batch_size": BATCH, "progress": progress, "workers": workers, "engine": engine
-    }  # fmt: skip
-    for batch in outputs(backbone, split, transform, numerics, gives=("logits", classes), **options):
+    batches = outputs(
+        backbone,
+        split,
+        transform,
+        numerics,
+        gives=("logits", classes),
+        cache_dir=cache_dir,
+        batch_size=BATCH,
+        progress=progress,
+        workers=workers,
+        engine=engine,
+    )
+    for batch in batches:
         rows = slice(row, row + len(batch))
         predicted[rows] = batch.argmax(axis=1)
         right5 += int(in_top(batch, split.labels[rows], TOP).sum())

@@ -17,7 +17,8 @@ import sparsebench
 from sparsebench.models.backbone import Backbone
 from sparsebench.models.formats import read_checkpoint
 from sparsebench.models.loading import load_entry
-from sparsebench.schema import Checkpoint, CheckpointError
+from sparsebench.registry import load_registry
+from sparsebench.schema import Checkpoint, CheckpointError, FileSource
 
 ARCH = {"resnet50_rigl": "resnet50_rigl", "resnet50": "resnet50", "resnet50_str": "resnet50"}
 
@@ -296,3 +297,38 @@ def test_dense_files_of_a_pattern_are_masked_when_they_are_read(tmp_path: Path) 
         assert bool((theirs.masked_fill(~ours, 9).amin(1) >= theirs.masked_fill(ours, 0).amax(1)).all())
     with pytest.raises(CheckpointError, match="needs the pattern"):
         read_checkpoint(tmp_path / "srste.pth", "nm-dense")
+
+
+def test_chitas_files_are_plain(tmp_path: Path) -> None:
+    state = random_state("mobilenet.plain", seed=2)
+    sparsify(state, 0.89)
+    file = {
+        "epoch": 99,
+        "model_state_dict": {f"module.{name}": value for name, value in state.items()},
+        "optimizer_state_dict": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
+    }
+    torch.save(file, tmp_path / "chita.pth")
+    registered = load_registry().checkpoint("mobilenet_v1.chita_s89")
+    entry = registered.model_copy(update={"file": FileSource(path=str(tmp_path / "chita.pth"))})
+    backbone = load_entry(entry, head=True)
+    assert backbone.info.sparsity.scope("prunable") == pytest.approx(0.89, abs=1e-3)
+    assert len(backbone.masks) == len(weights_of(state))
+    sparsify(state, 0.95)
+    torch.save(file | {"model_state_dict": state}, tmp_path / "chita.pth")
+    with pytest.raises(CheckpointError, match=r"claims sparsity 0\.89 but measures"):
+        load_entry(entry)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["large", "small"])
+def test_srigls_mobilenets_need_no_architecture(tmp_path: Path, size: str) -> None:
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    network = get_model(f"mobilenet_v3_{size}", weights=None, dropout=0)
+    state = dict(network.state_dict())
+    sparsify(state, 0.9)
+    torch.save({"model": state, "epoch": 3, "step": 7, "best_acc": 70.0, "run_id": "x"}, tmp_path / "best.pt.tar")
+    backbone = sparsebench.load(tmp_path / "best.pt.tar", head=True)
+    assert backbone.info.arch == f"torchvision/mobilenet_v3_{size}"
+    assert backbone.info.sparsity.scope("pruned_layers") == pytest.approx(0.9, abs=0.01)

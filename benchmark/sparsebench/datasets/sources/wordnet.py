@@ -71,7 +71,8 @@ def open_wordnet(task: Task, data_dir: Path | None = None, cache_dir: Path | Non
         )
     order = np.array(sorted(range(len(found.names)), key=found.names.__getitem__), dtype=np.int64)
     labels = np.array([number[wnid] for wnid in found.wnids], dtype=np.int64)
-    test = Split(found.names, labels, found.hashes, found.load, found.file).take(order)
+    decoded = None if found.file is not None else "bytes of an image file"  # decoding them is worth a cache, too
+    test = Split(found.names, labels, found.hashes, found.load, found.file, decoded).take(order)
     nothing = test.take(np.zeros(0, dtype=np.int64))
     return TaskData(task, classes, nothing, nothing, test, on_overlap="allow")
 

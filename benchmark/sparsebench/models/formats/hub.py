@@ -140,8 +140,8 @@ def _processor(config: Mapping[str, Any]) -> dict[str, Any]:
     crop = crop.get("height") if isinstance(crop, Mapping) else crop
     found = {ours: config[key] for key, ours in (("image_mean", "mean"), ("image_std", "std")) if key in config}
     if isinstance(size, int) and not isinstance(size, bool) and size > 0:
-        cropped = isinstance(crop, int) and 0 < crop <= size and config.get("do_center_crop") is True
-        found |= {"input_size": crop if cropped else size, "crop_pct": crop / size if cropped else 1.0}
+        kept = crop if isinstance(crop, int) and 0 < crop <= size and config.get("do_center_crop") is True else size
+        found |= {"input_size": kept, "crop_pct": kept / size}
         found |= {"crop_pct": config["crop_pct"]} if isinstance(config.get("crop_pct"), float) else {}
     if "resample" in config:
         found["interpolation"] = _PILLOW.get(config["resample"], "bicubic")

@@ -45,9 +45,9 @@ def is_masks_alone(raw: RawCheckpoint) -> bool:
         return False
     if all(value.dtype == torch.bool for value in values):
         return True
-    weights = [value for value in values if value.ndim > 1]
+    weights = [value for value in values if value.ndim > 1]  # beside masks of ones for biases and norms
     both = any(bool((value == 0).any()) for value in weights) and any(bool((value == 1).any()) for value in weights)
-    return both and len(weights) == len(values) and all(bool(((v == 0) | (v == 1)).all()) for v in values)
+    return both and all(bool(((value == 0) | (value == 1)).all()) for value in values)
 
 
 def masks_alone(raw: RawCheckpoint, wanted: object = None) -> RawCheckpoint:

@@ -24,7 +24,7 @@ from .guard import guarded
 _QUANTISED = frozenset(
     {"QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DequantizeLinear", "DynamicQuantizeLinear"}
 )
-_ANONYMOUS = re.compile(r"(?:onnx::|/|val_|_).*|\d+|[A-Z]\w*_\d+")
+_ANONYMOUS = re.compile(r"(?:onnx::|/|val_).*|\d+|[A-Z]\w*_\d+")
 _ROLES = {
     "Conv": ("weight", "bias"),
     "Gemm": ("weight", "bias"),

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...datasets.images.decode import is_image, read_rgb
 from ...datasets.sources.folders import list_images
-from ...datasets.sources.jpegs_npz import read_npz
+from ...datasets.sources.jpegs_npz import JpegSplit, read_npz
 from ...schema import DatasetError
 from .images import Part
 
@@ -27,7 +27,11 @@ def open_npz(path: Path) -> Parts:
         If it can't be read, an array is missing, or the arrays don't fit together.
     """
     classes, (train, val) = read_npz(path, ("train", "val"))
-    return classes, *(Part(torch.from_numpy(part.labels), part.load) for part in (train, val))
+    return classes, _part(train), _part(val)
+
+
+def _part(split: JpegSplit) -> Part:
+    return Part(torch.from_numpy(split.labels), split.load)
 
 
 def open_folder(path: Path) -> Parts:

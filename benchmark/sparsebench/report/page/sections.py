@@ -107,7 +107,7 @@ class Section:
 def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
     """Return a section for each entry of the boards, in the order of their names."""
     runs = {str(name): own for name, own in sources.runs.groupby("entry", sort=True)}
-    agreement = {
+    agreement: dict[tuple[str, ...], Agreement] = {
         (*row.group, row.checkpoint, row.found.task): row for row in sources.agreement
     }  # by mode, probe, protocol, entry, task
     confused = Confused(sources)
@@ -142,10 +142,10 @@ def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
                     for layer in (network.layers if network else ())
                 ],
                 results=[
-                    _results(board, name, own, means, line, agreement, confused)
+                    _results(board, name, own, means, of_board, agreement, confused)
                     for board in boards
                     for key in [tuple(board.group[column] for column in GROUP)]
-                    if key in groups and (line := lines.get((*key, name))) is not None
+                    if key in groups and (of_board := lines.get((*key, name))) is not None
                 ],
             )
         )
@@ -241,7 +241,7 @@ def _results(
                 reference=texts.percentage(other, 2).text,
                 difference=texts.change(mean - other, 2).text,
                 agreement=_agreement(agrees),
-                exemplars=str(agrees.found.exemplars) if agrees is not None and agrees.found.exemplars_over else "",
+                exemplars=_exemplars(agrees),
                 numerics=tuple(
                     Link(texts.text(value), texts.anchor("n", value))
                     for value in sorted(set(runs["numerics"].dropna()))
@@ -262,3 +262,8 @@ def _seeds(runs: pd.DataFrame) -> Iterable[str]:
 def _agreement(row: Agreement | None) -> str:
     """Return on what share of the images a checkpoint and its reference predict the same class."""
     return "" if row is None else texts.percentage(row.found.between["agreement"].value).text
+
+
+def _exemplars(row: Agreement | None) -> str:
+    """Return how many images change their most frequent class; nothing where a side ran only once."""
+    return "" if row is None or not row.found.populations.over else str(len(row.found.populations.exemplars))
