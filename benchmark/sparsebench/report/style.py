@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
+from .. import extensions
 from ..common.filenames import safe_name
 from ..registry.names import method_names
 from ..schema import UNDERFIT
@@ -25,7 +26,12 @@ UNDERFIT_CAPTION: Final = (
 
 def seed_caption(probe: str) -> str:
     """Return what differs between the seeds of a probe, and so what a spread over them is about."""
-    return _DRAWS_CAPTION if probe == "fewshot" else SEED_CAPTION
+    if probe == "fewshot":
+        return _DRAWS_CAPTION
+    declared: extensions.Probe | None = extensions.find("probes", probe) if probe else None
+    if declared is not None and not declared.seeded:
+        return f"The probe {declared.name} has no randomness: one run, and no spread over seeds."
+    return SEED_CAPTION
 
 
 DENSE_COLOUR: Final = "#3b3b3b"
