@@ -12,7 +12,7 @@ from ..models.facts import Facts, known_facts
 from ..registry import Registry
 from ..schema import Checkpoint, InputError, MaskProof, Protocol, RunRecord, RunSpec
 from ..schema.checkpoint import SPARSITY_TOLERANCE
-from ..schema.task import RECORDED
+from ..schema.protocol import RECORDED
 from .export import LABELS
 from .tasks import task_named
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..schema import Grid, InputError, Protocol, UnknownNameError
-from ..schema.task import probe_named, settings_of
+from ..schema.protocol import probe_named, settings_of
 from ..schema.yamlfile import read_value, validate
 
 _BETWEEN = re.compile(r",(?=[A-Za-z_][\w.]*=)")

@@ -27,6 +27,7 @@ from .errors import (
 )
 from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
+from .protocol import MODES, TRAINED, UPSTREAM, Augment, Grid, Metric, Mode, Protocol
 from .run import (
     VERDICTS,
     Failure,
@@ -43,7 +44,8 @@ from .run import (
     Trial,
     Verdict,
 )
-from .task import MODES, TRAINED, UPSTREAM, Augment, Clusters, Grid, Metric, Mode, Protocol, Suite, SuiteMode, Task
+from .suite import Suite, SuiteMode
+from .task import Clusters, Task
 
 __all__ = [
     "MODES",

@@ -11,7 +11,8 @@ from .base import SCHEMA_VERSION, Lenient, digest
 from .checkpoint import Checkpoint
 from .further import FurtherTest, PlannedSet, by_name
 from .probe import Convergence
-from .task import RECORDED, Metric, Mode, Protocol, Task
+from .protocol import RECORDED, Metric, Mode, Protocol
+from .task import Task
 
 Status = Literal["ok", "failed"]
 Verdict = Literal["claimed", "rescored", "rerun"]
