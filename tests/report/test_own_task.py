@@ -81,7 +81,7 @@ def test_the_newest_run_counts_and_failures_do_not(registry):
 
 
 def test_they_are_no_transfer_results(small, tmp_path, registry):
-    both = tidy(pd.concat([small, frame(run("mini.acdc_s90", 0.2, 0.2, method="acdc"))], ignore_index=True))
+    both = tidy(pd.concat([small, frame(run("mini.acdc_s90", 0.2, None, method="acdc"))], ignore_index=True))
     pd.testing.assert_frame_equal(leaderboard(both), leaderboard(small))
     names = {path.name for path in write_report(both, tmp_path, registry=registry, formats=())}
     assert {"upstream.csv", "upstream.md"} <= names

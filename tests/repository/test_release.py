@@ -79,7 +79,7 @@ def test_lowest_versions() -> None:
     assert len(found) == len(PROJECT["dependencies"])
     assert all(re.fullmatch(r"[\w.-]+==[\d.]+", line) for line in found)
     extra = lowest.requirements_of(PROJECT["optional-dependencies"], (), ["test"])
-    assert {line.partition(">=")[0] for line in extra} == {"google-crc32c", "pytest", "pytest-xdist", "hypothesis"}
+    assert {"google-crc32c", "pytest", "pytest-xdist", "hypothesis"} <= {line.partition(">=")[0] for line in extra}
     with pytest.raises(ValueError, match="is not NAME>=VERSION"):
         lowest.lowest(["torch"])
 

@@ -58,7 +58,7 @@ def test_a_checkpoint_is_loaded_once_for_all_its_groups_and_changes_no_number(
     monkeypatch.setenv("SPARSEBENCH_CACHE", str(tmp_path / "cold"))
     read: list[str] = []
     load = session.load_entry
-    monkeypatch.setattr(session, "load_entry", lambda entry: read.append(entry.id) or load(entry))
+    monkeypatch.setattr(session, "load_entry", lambda entry, **how: read.append(entry.id) or load(entry, **how))
     plan = {"mode": "linear", "probe": ["sgd", "ridge"]}
     both = run(tasks, tmp_path / "both", **plan | {"checkpoint": ["mini.acdc_s90", "mini.dense"]})
     assert sorted(read) == ["mini.acdc_s90", "mini.dense"]

@@ -11,7 +11,7 @@ import numpy as np
 from .. import extensions
 from ..schema import DatasetError, FurtherSet, RegistryError, Task, digest, nearest
 from .base import Split, TaskData
-from .corruptions import corrupted
+from .corruptions.altering import corrupted
 from .opening import open_task
 from .splits.limit import few
 

@@ -251,7 +251,7 @@ def _labels(rows: pd.DataFrame) -> dict[str, Any]:
     ``verdict`` is the least that is known of any of its finished runs that are from bundles.
     """
     latest = rows.sort_values(["started", "run_id"], na_position="first")
-    verdicts = rows.loc[rows["status"] == "ok", "verdict"].dropna()
+    verdicts = rows.loc[rows["status"] == "ok", "verdict"].dropna() if "verdict" in rows else ()
     values: dict[str, Any] = {"verdict": min(verdicts, key=VERDICTS.index, default="")}
     for name in LABELS:
         known = latest[name].dropna()

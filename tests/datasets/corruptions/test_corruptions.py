@@ -20,7 +20,7 @@ from PIL import Image
 from small_world import split
 from sparsebench import extensions
 from sparsebench.datasets.base import Split
-from sparsebench.datasets.corruptions import corrupted, generator_of
+from sparsebench.datasets.corruptions.altering import corrupted, generator_of
 from sparsebench.extensions import SEVERITIES
 from sparsebench.schema import RunError, UnknownNameError
 

@@ -183,7 +183,7 @@ def test_lbcs_linear_layers_group_their_inputs(tmp_path: Path) -> None:
 )
 def test_damaged_combinations_are_named(tmp_path: Path, change: dict[str, Tensor | None], message: str) -> None:
     parts, _ = lbc_layer("a", torch.randn(6, 8), 2, 4)
-    state = {"a.weight": torch.ones(6, 8), "b.bias": torch.ones(3), **parts} | change
+    state = {"a.weight": torch.randn(6, 8), "b.bias": torch.randn(3), **parts} | change
     with pytest.raises(CheckpointError, match=message):
         read_checkpoint(saved(tmp_path / "a.pth", {n: v for n, v in state.items() if v is not None}))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...analysis.confusion import most_confused
+from ...analysis.confused_pairs import most_confused
 from . import texts
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from ...analysis.ranks import win_rates
 from ..aggregate import Aggregate
+from . import texts
 from .svg import element, number
 
 _WIN, _LOSS = (34, 102, 172), (204, 85, 34)  # blue and orange, told apart with every common colour blindness
@@ -53,7 +54,7 @@ def win_rates_of(part: Aggregate) -> WinRates | None:
     errors = np.array([[1.0 - cell.mean for cell in own if cell is not None] for own in cells])
     rates = 100.0 * win_rates(errors)
     return WinRates(
-        [name for _, name in chosen],
+        [texts.text(name) for _, name in chosen],
         [at for at, _ in chosen],
         np.where(np.isnan(rates), 255, np.rint(rates)).astype(np.uint8),
     )

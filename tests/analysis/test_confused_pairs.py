@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsebench.analysis.confusion import ConfusedPair, most_confused
+from sparsebench.analysis.confused_pairs import ConfusedPair, most_confused
 
 
 def test_pairs_are_counted_over_runs_most_frequent_first() -> None:
