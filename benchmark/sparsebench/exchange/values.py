@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..schema import RunRecord, Scores
+from ..schema import RunRecord, RunSpec, Scores
 
 _CLOCKS = timedelta(days=1)
 """How much later than now a run may have started: clocks differ."""
@@ -57,7 +57,7 @@ def impossible(record: RunRecord, now: datetime | None = None) -> Iterator[str]:
     elif record.scores is None or record.failure is not None:
         yield "it is finished, yet has no scores, or a failure"
     else:
-        yield from _scores(record.scores, spec.metric)
+        yield from _scores(record.scores, spec)
 
 
 def _times(record: RunRecord, now: datetime) -> Iterator[str]:
@@ -74,20 +74,23 @@ def _times(record: RunRecord, now: datetime) -> Iterator[str]:
             yield f"{name} is {value}"
 
 
-def _scores(scores: Scores, metric: str) -> Iterator[str]:
-    if scores.n_train < 1 or scores.n_test < 1 or scores.n_val < 0 or scores.n_classes < 2:
+def _scores(scores: Scores, spec: RunSpec) -> Iterator[str]:
+    counted = scores.n_train == 0 if spec.mode == "upstream" else scores.n_train > 0
+    if not counted or scores.n_test < 1 or scores.n_val < 0 or scores.n_classes < 2:
         counts = f"{scores.n_train} training, {scores.n_val} val and {scores.n_test} test images"
         yield f"{counts} of {scores.n_classes} classes"
         return
-    for name in ("top1", "mean_per_class", "val_top1", "val_mean_per_class", "best_test"):
+    for name in ("top1", "mean_per_class", "top5", "val_top1", "val_mean_per_class", "best_test"):
         value = getattr(scores, name)
         if value is not None and not 0 <= value <= 1:
             yield f"{name} is {value}, not between 0 and 1"
     right = scores.top1 * scores.n_test
     if not scores.few_shot and abs(right - round(right)) > _COUNTED:
         yield f"top1 is {scores.top1}, which no number of {scores.n_test} images gives"
-    if scores.best_test is not None and scores.best_test < getattr(scores, metric) - _ROUNDING:
+    if scores.best_test is not None and scores.best_test < getattr(scores, spec.metric) - _ROUNDING:
         yield f"the best epoch's accuracy {scores.best_test} is below the last one's"
+    if scores.top5 is not None and scores.top5 < scores.top1 - _ROUNDING:
+        yield f"top5 is {scores.top5}, below top1 {scores.top1}"
     if scores.train_loss is not None and scores.train_loss < 0:
         yield f"the training loss is {scores.train_loss}"
     for shot in scores.few_shot:
