@@ -88,7 +88,9 @@ def _order(first: Kept, own: Kept, task: str, run: str) -> npt.NDArray[np.int64]
     """Return where in a run's own order the images of the first run lie."""
     places = {name: place for place, name in enumerate(own.ids)}
     if len(places) < len(own.ids):
-        raise ResultsError(f"the run {run} on {task} predicted some image twice", "run its cell again")
+        raise ResultsError(
+            f"the run {run} on {task} predicted some image twice", "run its cell again with --overwrite always"
+        )
     if len(own.ids) != len(first.ids) or any(name not in places for name in first.ids):
         raise _different(task, run)
     order = np.array([places[name] for name in first.ids], dtype=np.int64)

@@ -15,7 +15,7 @@ from ..models.loading import load_entry
 from ..runs.kept import read_kept
 from ..schema import Checkpoint, CheckpointError, InputError, ResultsError, RunRecord
 
-_AGAIN = "run its cell again"
+_AGAIN = "run its cell again with --overwrite always"
 
 
 @dataclass(frozen=True)

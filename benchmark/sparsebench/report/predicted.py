@@ -87,7 +87,9 @@ class Images:
     def of(cls, task: str, kept: Predictions, registry: Registry) -> Images:
         """Return the images of a run's predictions."""
         if len(set(kept.ids)) < len(kept.ids) or not kept.ids:
-            raise ResultsError(f"a run on {task} predicted no image, or some image twice", "run its cell again")
+            raise ResultsError(
+                f"a run on {task} predicted no image, or some image twice", "run its cell again with --overwrite always"
+            )
         declared = registry.tasks.get(task.partition("@")[0])
         named = {}
         if declared is not None and declared.clusters is not None:

@@ -38,9 +38,12 @@ def read_kept(path: Path, record: RunRecord) -> tuple[dict[str, Tensor], dict[st
             raise ValueError(f"it is of the run {said['run_id']}")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ResultsError(
-            f"{str(path)!r} isn't what the run {record.run_id} kept: {error}", "run its cell again"
+            f"{str(path)!r} isn't what the run {record.run_id} kept: {error}",
+            "run its cell again with --overwrite always",
         ) from error
     broken = [name for name, value in tensors.items() if not bool(value.isfinite().all())]
     if broken:
-        raise ResultsError(f"{str(path)!r}: {broken[0]} holds NaN or infinity", "run its cell again")
+        raise ResultsError(
+            f"{str(path)!r}: {broken[0]} holds NaN or infinity", "run its cell again with --overwrite always"
+        )
     return tensors, said

@@ -41,7 +41,7 @@ def find_record(store: Store, run: str) -> RunRecord:
     if not finished:
         failure = found[0].failure
         why = f": {failure.message}" if failure and failure.message else ""
-        raise InputError(f"the run {run} failed{why}", "run its cell again")
+        raise InputError(f"the run {run} failed{why}", "run its cell again with --overwrite always")
     if len(finished) > 1:
         keys = ", ".join(record.record_key for record in finished)
         raise InputError(f"the run {run} was computed in {len(finished)} ways", f"name one of its records: {keys}")

@@ -127,5 +127,6 @@ def _ids(names: bytes, lengths: npt.NDArray[np.int64], record: RunRecord) -> tup
 
 def _damaged(record: RunRecord, why: str) -> ResultsError:
     return ResultsError(
-        f"the predictions of the run {record.record_key} are not a file of predictions: {why}", "run its cell again"
+        f"the predictions of the run {record.record_key} are not a file of predictions: {why}",
+        "run its cell again with --overwrite always",
     )

@@ -108,7 +108,9 @@ class Predictions:
                 raise ValueError("its arrays have different lengths")
         except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile,
                 zlib.error) as error:  # fmt: skip
-            raise ResultsError(f"{source} is not a file of predictions: {error}", "run its cell again") from error
+            raise ResultsError(
+                f"{source} is not a file of predictions: {error}", "run its cell again with --overwrite always"
+            ) from error
         return cls(ids, labels, predicted.astype(np.int64), logits)
 
 
@@ -131,7 +133,9 @@ def read_archive(root: Path, folder: Path, record: RunRecord, test: FurtherTest 
     kept: RunRecord | FurtherTest = record if test is None else test
     if kept.predictions is None:
         of = "" if test is None else f" on the test set {test.name!r}"
-        raise ResultsError(f"the run {record.record_key} kept no predictions{of}", "run its cell again")
+        raise ResultsError(
+            f"the run {record.record_key} kept no predictions{of}", "run its cell again with --overwrite always"
+        )
     path = root / kept.predictions
     if not path.resolve().is_relative_to(folder):
         raise ResultsError(f"the run {record.record_key} names predictions outside of its folder: {kept.predictions!r}")
@@ -139,8 +143,10 @@ def read_archive(root: Path, folder: Path, record: RunRecord, test: FurtherTest 
         data = read_regular(path)
     except OSError as error:
         raise ResultsError(
-            f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again"
+            f"can't read the predictions {str(path)!r}: {error.strerror}", "run its cell again with --overwrite always"
         ) from error
     if hashlib.sha256(data).hexdigest() != kept.predictions_sha256:
-        raise ResultsError(f"the predictions {str(path)!r} have changed since their run", "run its cell again")
+        raise ResultsError(
+            f"the predictions {str(path)!r} have changed since their run", "run its cell again with --overwrite always"
+        )
     return data, path
