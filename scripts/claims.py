@@ -3,10 +3,11 @@
 ``results/mini/claims.yaml`` lists sentences, each with the files that say it and checks over the summary of results.
 Exit status 1, and a line per failure, where a file doesn't say a sentence, or a sentence no longer follows.
 
-A check selects ``rows`` of a ``table`` (``mini``, ``published``, ``upstream_agreement``) by the values of columns. Texts may be patterns as a
-shell spells them, a list is one of several, and ``not`` has patterns of checkpoints to leave out. The columns are those
-of the summary (:func:`sparsebench.report.aggregate.aggregate`), ``verdict`` (``better``, ``worse`` or ``undecided``
-against the reference, by the 95 % interval) and ``rank_width``. All rows selected must do what the check says:
+A check selects ``rows`` of a ``table`` (``mini``, ``published``, ``upstream_agreement``) by the values of columns.
+Texts may be patterns as a shell spells them, a list is one of several, ``not`` has patterns of checkpoints to leave out.
+The columns are those of the summary (:func:`sparsebench.report.aggregate.aggregate`), ``verdict`` (``better``,
+``worse`` or ``undecided`` against the reference, by the 95 % interval) and ``rank_width``. All rows selected must do
+what the check says:
 
 - ``verdict``;
 - ``column`` (by default ``relative_error``) with ``at_least`` or ``at_most``, or ``text`` (a pattern);

@@ -184,6 +184,7 @@ def _ranks(parts):
     return RankIntervals(ones, count * ones, np.zeros((count, count), dtype=bool), 0.05)
 
 
+@pytest.mark.slow
 def test_the_page_grows_by_less_than_a_limit_per_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 200 checkpoints on twelve tasks in two modes it is under 5 MB; the slow test has all of them."""
     monkeypatch.setattr(intervals, "rank_intervals", _ranks)
