@@ -4,7 +4,7 @@
 Exit status 1, and a line per failure, where a file doesn't say a sentence, or a sentence no longer follows.
 
 A check selects ``rows`` of a ``table`` (``mini``, ``published``, ``upstream_agreement``) by the values of columns.
-Texts may be patterns as a shell spells them, a list is one of several, ``not`` has patterns of checkpoints to leave out.
+Texts may be patterns as a shell spells them, a list is one of several, ``not`` has patterns of checkpoints to omit.
 The columns are those of the summary (:func:`sparsebench.report.aggregate.aggregate`), ``verdict`` (``better``,
 ``worse`` or ``undecided`` against the reference, by the 95 % interval) and ``rank_width``. All rows selected must do
 what the check says:

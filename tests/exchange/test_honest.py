@@ -90,7 +90,7 @@ def test_an_entry_of_ones_own_loses_its_folders(results, tmp_path, registry):
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
-        ("python /home/me/train.py --out=/data/x.pth", "python train.py --out=x.pth"),
+        ("python /opt/me/train.py --out=/data/x.pth", "python train.py --out=x.pth"),
         ("see https://example.org/a/b.pth", "see https://example.org/a/b.pth"),
         ("https://me:word@example.org/b", "https://example.org/b"),
         ("file:///srv/me/x.npz", "x.npz"),
