@@ -52,7 +52,7 @@ def test_the_verdict(
 
 def test_a_part_of_the_images_decides_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["inspect", "mini.acdc_s90", "--verify", "--data", str(data / "tiny-imagenet-32.npz")]) == 0
-    assert "the published 26.43 % can be neither confirmed nor refuted: it is about 10,000 others" in (
+    assert "the published 26.43 % can be neither confirmed nor refuted: it is about 10,000 images" in (
         capsys.readouterr().out
     )
 

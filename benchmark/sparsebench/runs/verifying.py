@@ -53,7 +53,7 @@ class Verification:
             return f"no accuracy is published for it here; {measured}"
         claimed = f"{percent(found.claimed)} %"
         if found.claim == "other images":
-            about = f"about {found.published:,} others" if found.published else "about another data set"
+            about = f"about {found.published:,} images" if found.published else "about another data set"
             return f"the published {claimed} can be neither confirmed nor refuted: it is {about}; {measured}"
         return f"the published {claimed} {'holds' if found.claim == 'holds' else f'is {found.claim}'}: {measured}"
 
