@@ -217,6 +217,11 @@ def a_negative_loss(c):
     c.change(c.key(), lambda r: r["scores"].update(train_loss=-1.0))
 
 
+@case("value", "below top1")
+def a_top5_that_is_less_than_top1(c):
+    c.change(c.key(), lambda r: r["scores"].update(top5=0.001))
+
+
 @case("value", "it failed, yet has scores")
 def a_failure_with_scores(c):
     c.change(c.key(), lambda r: r.update(status="failed"))
