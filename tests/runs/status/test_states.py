@@ -11,7 +11,7 @@ from made_up_queue import AFTER, BEFORE, claim, done, failed, queue, states, sub
 
 from sparsebench.cli import main
 from sparsebench.runs.status import look_over, traces
-from sparsebench.schema import RunSpec
+from sparsebench.schema import ResultsError, RunSpec
 from sparsebench.store import Claims, Store
 
 pytestmark = pytest.mark.usefixtures("fake")
@@ -191,3 +191,10 @@ def test_a_look_at_a_folder_loads_no_torch(fake: Path, runs: list[RunSpec], resu
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "5 done, 1 queued" in out
     assert out.endswith("False\n")
+
+
+def test_tables_of_finished_runs_have_no_status(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("run_id\n")
+    with pytest.raises(ResultsError, match="holds tables of finished runs") as caught:
+        look_over(tmp_path)
+    assert "sparsebench report --results" in str(caught.value.hint)

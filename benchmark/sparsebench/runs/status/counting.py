@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,10 +75,15 @@ def look_over(results: Path, wanted: Callable[[Cell], bool] | None = None) -> Ov
     Raises
     ------
     ResultsError
-        If there is no such folder, or its records can't be read.
+        If there is no such folder, it holds curated tables alone, or its records can't be read.
     """
     if not results.is_dir():
         raise ResultsError(f"there is no results folder {str(results)!r}", "name it with --results")
+    if not (results / "records").is_dir() and any(results.glob("*.csv")):
+        raise ResultsError(
+            f"{str(results)!r} holds tables of finished runs, and no records that a status could be read from",
+            f"what is in it: sparsebench report --results {shlex.quote(str(results))}",
+        )
     known = read_traces(results)
     runs = sorted(run for run in known.planned.keys() | known.rows.keys() if not wanted or wanted(known.cell(run)))
     states = {run: _state(run, known) for run in runs}
