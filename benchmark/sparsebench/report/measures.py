@@ -208,7 +208,7 @@ def task_measures(
         scores=(sides[0].scores, sides[1].scores),
         scaled=(sides[0].scaled, sides[1].scaled),
         classes=_classes(sides, images) if logits else [],
-        populations=_populations(sides, levels, images) if logits else Populations(),
+        populations=_populations(sides, levels, images),
     )
 
 

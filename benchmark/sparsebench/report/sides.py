@@ -153,7 +153,7 @@ def _with(side: Side, runs: pd.DataFrame) -> Side:
 
 
 def _ways(runs: pd.DataFrame) -> pd.Series:
-    return runs[list(_HOW)].astype(str).agg(lambda way: "/".join(filter(None, way)), axis=1)
+    return runs[list(_HOW)].astype(str).agg("/".join, axis=1).str.replace("//", "/")  # full mode has no probe
 
 
 def _one_way(sides: list[Side]) -> str:
