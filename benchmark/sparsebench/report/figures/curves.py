@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...analysis.metrics import mean
+from ...registry.names import method_title
 from ..fewshot import Shots
 from ..shift import Cell
 from ..style import DENSE_COLOUR, distinguish, method_colour, method_marker, method_order, percent, sentences
@@ -125,7 +126,7 @@ def _figure(
     names = _labels(sparse)
     looks = {text: look for curve in sparse for text, look in [(names[curve.checkpoint], _look(curve, sparse, names))]}
     legend = sorted(looks, key=lambda text: (looks[text][3], text))
-    labels = ["dense", *legend] if dense else legend
+    labels = [method_title("dense"), *legend] if dense else legend
     columns = min(len(levels), _COLUMNS)
     page = (width or _COLUMN) * (_PAGE / _COLUMN if columns > 1 else 1.0)
     with paper_style():
@@ -138,10 +139,11 @@ def _figure(
                 _draw(axes, curve, looks[names[curve.checkpoint]][:3], 1.0)
             axes.set_title(f"{100 * level:.4g} % sparse")
             _axes(axes, sorted({x for curve in curves for x in curve.points}), log)
-            axes.set_xlabel(label)
+            if index + columns >= len(levels):  # the last of its column
+                axes.set_xlabel(label)
             if index % columns == 0:
                 axes.set_ylabel("Accuracy (%)")
-        handles = [_handle(DENSE_COLOUR, "none", "-", "dense")] if dense else []
+        handles = [_handle(DENSE_COLOUR, "none", "-", method_title("dense"))] if dense else []
         canvas.legend([*handles, *(_handle(*looks[text][:3], text) for text in legend)])
         return Picture(name, canvas, caption)
 
@@ -150,7 +152,7 @@ def _labels(curves: Sequence[Curve]) -> dict[str, str]:
     """Return what each curve is called: its method, or the checkpoint where a panel has several of a method."""
     places = [(curve.method, round(curve.sparsity, 4)) for curve in curves]
     return {
-        curve.checkpoint: curve.method if places.count(place) == 1 else curve.checkpoint
+        curve.checkpoint: method_title(curve.method) if places.count(place) == 1 else curve.checkpoint
         for curve, place in zip(curves, places, strict=True)
     }
 
