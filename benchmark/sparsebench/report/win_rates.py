@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ def win_rates_of(statistics: Aggregate) -> Iterator[WinRates]:
         yield WinRates(group, names, errors.shape[1], win_rates(errors), better)
 
 
-def errors_by_task(part: Aggregate, names: tuple[str, ...]) -> Array:
+def errors_by_task(part: Aggregate, names: Sequence[str]) -> Array:
     """Return the mean errors of a group's complete entries, shape (entries, tasks)."""
     cells = [[part.cell(name, task) for task in part.tasks] for name in names]
     return np.array([[1.0 - cell.mean for cell in own if cell is not None] for own in cells])

@@ -123,10 +123,7 @@ class Session:
 
     def run(self, spec: RunSpec, progress: Progress, kept: Kept) -> Outcome:
         """Run one cell, and write what the options say to keep of it beside its record."""
-        if self._inputs is None:
-            with stage("load"):
-                self._inputs = self._load(spec)
-        inputs, protocol, options = self._inputs, self.group.protocol, self.options
+        inputs, protocol, options = self._inputs_of(spec), self.group.protocol, self.options
         if self.group.tests:
             whole, progress = progress, part(progress, 0.0, 0.7)
         if spec.mode == "full":
@@ -178,14 +175,12 @@ class Session:
     def score_again(self, record: RunRecord, progress: Progress) -> tuple[Further, ...]:
         """Score a finished run on the test sets that it lacks, by the head or network that it kept."""
         spec = record.spec
-        if self._inputs is None:
-            with stage("load"):
-                self._inputs = self._load(spec)
+        inputs = self._inputs_of(spec)
         path = kept_file(record, self.store.root)
         if path is None:
             raise RunError(f"the head or network of {record.record_key} is gone", "run again")
         tensors, _ = read_kept(path, record)
-        found = self._scorer(self._inputs, lacking(record, self.group.tests)).run(spec, tensors, progress)
+        found = self._scorer(inputs, lacking(record, self.group.tests)).run(spec, tensors, progress)
         return self._trimmed(found)
 
     def _scorer(self, inputs: Inputs, tests: Sequence[PlannedSet]) -> Scorer:
@@ -210,6 +205,13 @@ class Session:
         if self.options.predictions != "classes":
             return tuple(found)
         return tuple(replace(one, predictions=one.predictions.without_logits()) for one in found)
+
+    def _inputs_of(self, spec: RunSpec) -> Inputs:
+        """Return what the group's runs share, loaded by the first that needs it."""
+        if self._inputs is None:
+            with stage("load"):
+                self._inputs = self._load(spec)
+        return self._inputs
 
     def _load(self, spec: RunSpec) -> Inputs:
         backbone = self.loaded.backbone(self.group.checkpoint, head=self.group.mode == "upstream")

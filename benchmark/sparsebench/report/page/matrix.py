@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from ...analysis.ranks import win_rates
 from ..aggregate import Aggregate
+from ..win_rates import errors_by_task
 from . import texts
 from .svg import element, number
 
@@ -46,13 +47,10 @@ class WinRates:
 
 def win_rates_of(part: Aggregate) -> WinRates | None:
     """Return the win rates of a board's complete entries; None for fewer than two."""
-    tasks = part.tasks
     chosen = [(at, line["checkpoint"]) for at, line in enumerate(part.lines) if line["complete"]]
     if len(chosen) < 2:
         return None
-    cells = [[part.cell(name, task) for task in tasks] for _, name in chosen]
-    errors = np.array([[1.0 - cell.mean for cell in own if cell is not None] for own in cells])
-    rates = 100.0 * win_rates(errors)
+    rates = 100.0 * win_rates(errors_by_task(part, [name for _, name in chosen]))
     return WinRates(
         [texts.text(name) for _, name in chosen],
         [at for at, _ in chosen],
