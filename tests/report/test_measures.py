@@ -6,6 +6,8 @@ import json
 
 import numpy as np
 import pytest
+import scipy.special
+from sklearn.metrics import log_loss
 
 from made_up import SHA
 from sparsebench.analysis import agreement, error_consistency, expected_calibration_error
@@ -32,7 +34,7 @@ def logits_of(checkpoint, seed, replicate=0):
     return (signal + shared + 0.4 * own + 0.1 * head) * 2.0
 
 
-def write(results, checkpoint, *, seeds=2, replicate=0, keep="logits", probe="sgd", order=None):
+def write(results, checkpoint, *, seeds=2, replicate=0, keep="logits", probe="sgd", order=None, temperature=None):
     store = Store(results)
     for seed in range(seeds):
         kept = Predictions.of(tuple(f"i{j}" for j in range(N)), LABELS, logits_of(checkpoint, seed, replicate))
@@ -64,7 +66,8 @@ def write(results, checkpoint, *, seeds=2, replicate=0, keep="logits", probe="sg
             metric="top1",
             numerics=Numerics(threads=1),
         )
-        scores = Scores(top1=accuracy, mean_per_class=accuracy, n_train=100, n_test=N, n_classes=K)
+        counts = {"n_train": 100, "n_test": N, "n_classes": K}
+        scores = Scores(top1=accuracy, mean_per_class=accuracy, temperature=temperature, **counts)
         record = RunRecord(status="ok", spec=spec, scores=scores, seconds=1.0, started="2026-01-02T03:04:05Z")
         store.write(record, {"logits": kept, "classes": kept.without_logits(), "none": None}[keep])
 
@@ -105,6 +108,19 @@ def test_measures_are_means_over_pairs_of_runs_with_intervals(results, capsys):
         assert low < own[name] < high
     assert own["scope"] == "seeds and test images"
     assert own["nll_scaled"]["a"] < own["nll"]["a"]
+
+
+def test_a_temperature_fitted_on_held_out_images_is_used_and_named(tmp_path, capsys):
+    write(tmp_path, SPARSE, temperature=2.0, order=np.arange(N)[::-1])
+    write(tmp_path, DENSE)
+    own = analyzed(SPARSE, DENSE, tmp_path, capsys)["tasks"]["photos"]
+    assert own["temperature_fitted_on"] == ["halves of test", "val"]
+    assert own["temperature"]["a"] == pytest.approx(2.0)
+    kept = [np.asarray(logits_of(SPARSE, seed), np.float16).astype(float) / 2.0 for seed in (0, 1)]
+    expected = [log_loss(LABELS, scipy.special.softmax(values, axis=1)) for values in kept]
+    assert own["nll_scaled"]["a"] == pytest.approx(np.mean(expected))
+    assert main(["analyze", SPARSE, DENSE, "--results", str(tmp_path)]) == 0
+    assert "fitted on halves of test and val" in capsys.readouterr().out
 
 
 def test_noise_is_that_of_heads_and_of_upstream_trainings(results, capsys):

@@ -35,12 +35,16 @@ class Predictions:
         Predicted class indices: those of the full-precision logits, which rounding to half precision could change.
     logits : ndarray of float, shape (n, classes), optional
         Kept in half precision; what exceeds its range is clipped to it. None where the classes alone were kept.
+    temperature : float, optional
+        What fits the run's logits of the validation images best, as its record has it (the archive doesn't); None where
+        none were held out.
     """
 
     ids: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     predicted: npt.NDArray[np.int64]
     logits: npt.NDArray[np.floating] | None = None
+    temperature: float | None = None
 
     @classmethod
     def of(cls, ids: tuple[str, ...], labels: npt.NDArray[np.int64], logits: npt.NDArray[np.floating]) -> Predictions:
