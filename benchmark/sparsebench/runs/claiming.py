@@ -10,7 +10,7 @@ from ..common.progress import notify
 from ..common.retry import wait
 from ..schema import PlannedSet, ResultsError, RunError, RunRecord, RunSpec
 from ..store import Claims, Found, Held, Store
-from .plan import Overwrite
+from .options import Overwrite
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 

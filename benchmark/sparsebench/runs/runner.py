@@ -23,9 +23,10 @@ from ..transfer.outcome import Further
 from .claiming import Claiming
 from .environment import VERSIONED, environment
 from .logs import RunLogs
-from .session import Kept, Loaded, Outcome, RunOptions, Session
+from .options import RunOptions
+from .session import Kept, Loaded, Outcome, Session
 
-__all__ = ["Emit", "Event", "Loaded", "RunOptions", "run_group"]
+__all__ = ["Emit", "Event", "Loaded", "run_group"]
 
 T = TypeVar("T")
 
