@@ -78,7 +78,9 @@ def run_group(
     session = Session(group, options, loaded)
     left = group.runs
     with Claims(options.results, options.lease_seconds) as claims:
-        claiming = Claiming(session.store, claims, options.overwrite, options.since, options.save_weights, group.tests)
+        claiming = Claiming(
+            session.store, claims, options.overwrite, options.since, options.save_weights, group.tests, group.label
+        )
         while left:
             # the seeds of a probe are fitted together, so they are claimed together
             taken = claiming.take(left, at_once=len(left) if group.mode == "linear" else 1)
@@ -94,10 +96,8 @@ def run_group(
                 emit(Event("done", spec.record_key, record=record))
                 interruption.check()
             left = taken.left
-            if left and not taken.moved:
-                if not wait:
-                    break
-                claiming.pause(group.label, len(left))
+            if not wait and not taken.moved:
+                break
     return left
 
 

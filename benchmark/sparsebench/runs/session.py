@@ -143,13 +143,12 @@ class Session:
 
     def score_again(self, record: RunRecord, progress: Progress) -> tuple[Further, ...]:
         """Score a finished run on the test sets that it lacks, by the head or network that it kept."""
-        spec = record.spec
-        inputs = self._inputs_of(spec)
-        path = kept_file(record, self.store.root)
+        path, missing = kept_file(record, self.store.root), lacking(record, self.group.tests)
         if path is None:
             raise RunError(f"the head or network of {record.record_key} is gone", "run again")
         tensors, _ = read_kept(path, record)
-        found = self._scorer(inputs, lacking(record, self.group.tests)).run(spec, tensors, progress)
+        inputs = self._inputs_of(record.spec)
+        found = self._scorer(inputs, missing).run(record.spec, tensors, progress)
         return self._trimmed(found)
 
     def _scorer(self, inputs: Inputs, tests: Sequence[PlannedSet]) -> Scorer:
@@ -201,25 +200,21 @@ class Session:
     def _keep(self, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> Outcome:
         """Write an outcome's tensors where they are asked for, and return it as its record has it."""
         options, full = self.options, spec.mode == "full"
-        file = None
-        if outcome.tensors is not None and (options.save_weights if full else options.save_heads):
-            file = f"{'weights' if full else 'heads'}/{spec.record_key}.safetensors"
-            what = {
-                "arch": inputs.backbone.info.arch,
-                "checkpoint": spec.checkpoint,
-                "weights_sha256": spec.weights_sha256,
-                "task": spec.task,
-                "classes": list(inputs.data.classes),
-                "run_id": spec.run_id,
-            }
-            metadata = {"finetuned" if full else "head": canonical_json(what)}
-            write_bytes(options.results / file, save(dict(outcome.tensors), metadata))
         predictions = outcome.predictions
-        return replace(
-            outcome,
-            predictions=predictions.without_logits() if options.predictions == "classes" else predictions,
-            further=self._trimmed(outcome.further),
-            tensors=None,
-            weights_file=file if full else None,
-            head_file=None if full else file,
-        )
+        if options.predictions == "classes":
+            predictions = predictions.without_logits()
+        kept = replace(outcome, predictions=predictions, further=self._trimmed(outcome.further), tensors=None)
+        if outcome.tensors is None or not (options.save_weights if full else options.save_heads):
+            return kept
+        file = f"{'weights' if full else 'heads'}/{spec.record_key}.safetensors"
+        what = {
+            "arch": inputs.backbone.info.arch,
+            "checkpoint": spec.checkpoint,
+            "weights_sha256": spec.weights_sha256,
+            "task": spec.task,
+            "classes": list(inputs.data.classes),
+            "run_id": spec.run_id,
+        }
+        metadata = {"finetuned" if full else "head": canonical_json(what)}
+        write_bytes(options.results / file, save(dict(outcome.tensors), metadata))
+        return replace(kept, weights_file=file if full else None, head_file=None if full else file)
