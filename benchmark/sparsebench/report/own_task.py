@@ -181,11 +181,9 @@ def read_own_tasks(results: Path | str) -> tuple[list[OwnTask], dict[tuple[str, 
         return [], {}
     try:
         rows = [_read(row) for row in _dicts(file)]
-        ends = ("agreement", "agreement_low", "agreement_high")
-        agreement = {
-            (row["checkpoint"], row["task"]): Interval(*(_float(row[name]) for name in ends), ())
-            for row in (_dicts(other) if other.exists() else ())
-        }
+        agreement = (
+            {(row["checkpoint"], row["task"]): _agreement(row) for row in _dicts(other)} if other.exists() else {}
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(
             f"{str(folder)!r} holds an upstream.csv or upstream_agreement.csv that can't be read: {error}",
@@ -199,13 +197,18 @@ def _dicts(path: Path) -> list[dict[str, str]]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
+def _agreement(row: dict[str, str]) -> Interval:
+    low, high = (_float(row[f"agreement_{end}"]) for end in ("low", "high"))
+    return Interval(_float(row["agreement"]), low, high, ())
+
+
 def _read(row: dict[str, str]) -> OwnTask:
-    numbers = {name: _float(row[name]) for name in ("sparsity", "claimed", "top1", "low", "high", "difference", "top5")}
-    texts = {name: row[name] for name in ("checkpoint", "method", "reference", "task")}
-    published = int(row["published"]) if row["published"] else None
     if row["claim"] not in get_args(Agreement):
         raise ValueError(f"no claim is {row['claim']!r}")
-    return OwnTask(**texts, **numbers, images=int(row["images"]), published=published, claim=row["claim"])
+    numbers = ("sparsity", "claimed", "top1", "low", "high", "difference", "top5")
+    values: dict[str, Any] = row | {name: _float(row[name]) for name in numbers}
+    published = int(row["published"]) if row["published"] else None
+    return OwnTask(**values | {"images": int(row["images"]), "published": published})
 
 
 def _float(text: str) -> float:
