@@ -296,7 +296,7 @@ def _own_interval(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel
 
 def _images_alone(parts: Components) -> Components:
     """Return the part of test images, with the heads and backbones that there are."""
-    return replace(parts, levels=(), both=(), _images=[])
+    return replace(parts, levels=(), both=())
 
 
 def _scope(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel]) -> str:
