@@ -106,7 +106,7 @@ def satterthwaite(parts: Sequence[tuple[Array, float]]) -> tuple[Array, Array]:
     """Return the sums of variances and their degrees of freedom (Satterthwaite 1946); 0 and infinity of nothing."""
     total = np.asarray(sum(v for v, _ in parts))
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = total**2 / sum(v**2 / df for v, df in parts)
+        df = np.divide(total**2, sum(v**2 / df for v, df in parts))
     return total, np.where(total > 0, df, np.inf)
 
 
@@ -152,7 +152,7 @@ def variance_parts(
         Covariance components of p statistics.
     quadratic : callable
         From a covariance matrix of the statistics to the variances of some linear combinations.
-    images, fourth, added : ndarray
+    images, fourth, added : float or ndarray
         Of the same combinations: the variance over test images, the sum of fourth powers of the units' residuals, and
         what the added units contribute.
     """
@@ -168,7 +168,7 @@ def variance_parts(
         return named, [(named["tasks"] + added, np.asarray(parts.tasks.df)), *replicates]
     both = np.asarray(sum(quadratic(part.matrix) for part in parts.both))
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(fourth > 0, 2.0 * images**2 / fourth, np.inf)
+        df = np.where(fourth > 0, np.divide(2.0 * images**2, fourth), np.inf)
     return named, [(np.maximum(images - both, 0.0) + added, df), seeds, *replicates]
 
 
