@@ -38,9 +38,10 @@ def rank_intervals(parts: Components, *, confidence: float = 0.95, draws: int = 
 
     Mogstad, Romano, Shaikh and Wilhelm (2024): from simultaneous intervals of all pairwise differences an entry's rank
     lies between 1 plus the number of entries shown to be lower, and p minus the number shown to be higher. The critical
-    value is the quantile of the largest :math:`|t_{jk}|`, from a Gaussian multiplier bootstrap of the estimated
-    covariance with a fixed seed. As seeds and replicates are few, its normal tail probability is what each pair is
-    tested at, with the interval of that pair (:func:`.intervals.interval`).
+    value is the quantile of the largest :math:`|t_{jk}|`, from a Gaussian multiplier bootstrap with a fixed seed
+    (:func:`covariance`). As seeds are few, its normal tail probability is what each pair is tested at, with the
+    interval of that pair (:func:`.intervals.interval`). Replicates, and tasks where they are random, are too few to
+    know how pairs' statistics go together: with them each pair is tested at Bonferroni's level.
 
     Parameters
     ----------
@@ -58,7 +59,9 @@ def rank_intervals(parts: Components, *, confidence: float = 0.95, draws: int = 
         one = np.ones(p, dtype=np.int64)
         return RankIntervals(one, one.copy(), np.zeros((p, p), dtype=bool), 1.0 - confidence)
     found = pair_variances(parts) if has_spread(parts) else []
-    level = _level(covariance(parts), confidence, draws, seed)
+    few = parts.tasks is not None or any(part.factor == "replicates" for part in parts.levels)
+    strictest = (1.0 - confidence) / (p * (p - 1) / 2)
+    level = strictest if few else max(_level(covariance(parts), confidence, draws, seed), strictest)
     below = _differences(parts.statistics.values) < -_half_widths(found, level)
     return RankIntervals(1 + below.sum(axis=0), p - below.sum(axis=1), below, level)
 
@@ -106,13 +109,18 @@ def _half_widths(parts: list[tuple[Array, Array]], level: float) -> Array:
 
 
 def covariance(parts: Components) -> Array:
-    """Return the estimated covariance matrix of the statistics, made positive semi-definite."""
-    outer = [part.matrix for part in parts.levels if parts.tasks is None or part.factor == "replicates"]
-    if parts.tasks is not None:
-        return np.asarray(sum(outer, parts.tasks.matrix))
-    total = sum(outer, parts.images) - sum(part.matrix for part in parts.both)
-    values, vectors = np.linalg.eigh((total + total.T) / 2.0)
-    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+    """Return the covariance matrix of the statistics from which the largest of all pairs' statistics is drawn.
+
+    Over test images it is the estimated one, made positive semi-definite. Seeds are few: a covariance matrix that is
+    estimated from S of them has rank S - 1 per task, and entries would seem to vary together that don't. So what seeds
+    add counts as each entry's own, with the mean variance over pairs.
+    """
+    p = len(parts.statistics.values)
+    images = parts.images - sum(part.matrix for part in parts.both)
+    values, vectors = np.linalg.eigh((images + images.T) / 2.0)
+    seeds = np.asarray(sum((part.matrix for part in parts.levels), np.zeros((p, p))))
+    own = _of_differences(seeds).sum() / (p * (p - 1)) / 2.0
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T + own * np.eye(p))
 
 
 def _level(sigma: Array, confidence: float, draws: int, seed: int) -> float:
@@ -131,8 +139,7 @@ def _level(sigma: Array, confidence: float, draws: int, seed: int) -> float:
             if sd[j, k] > least:
                 np.maximum(largest, np.abs(drawn[j] - drawn[k]) / sd[j, k], out=largest)
     critical = float(np.quantile(largest, confidence, method="higher"))
-    # never laxer than one test, never stricter than Bonferroni
-    return float(np.clip(2.0 * ndtr(-critical), (1.0 - confidence) / (p * (p - 1) / 2), 1.0 - confidence))
+    return min(2.0 * float(ndtr(-critical)), 1.0 - confidence)  # never laxer than one test
 
 
 def win_rates(by_task: Array) -> Array:
