@@ -79,7 +79,7 @@ def test_the_covariance_is_that_of_the_pairs():
     assert np.linalg.eigvalsh(sigma).min() > -1e-12
     for j, k in combinations(range(3), 2):
         alone = interval(parts, np.eye(3)[j] - np.eye(3)[k])
-        assert sigma[j, j] + sigma[k, k] - 2 * sigma[j, k] == pytest.approx(alone.variance, rel=0.1)
+        assert sigma[j, j] + sigma[k, k] - 2 * sigma[j, k] == pytest.approx(alone.variance, rel=0.25)
 
 
 def test_what_rounding_leaves_of_equal_entries_is_no_variance():

@@ -34,8 +34,8 @@ class Counts:
         Data sets whose overall verdict isn't true.
     decided : int
         Data sets whose overall verdict is true.
-    false_ranks : int
-        Data sets in which some entry is shown to be lower than one that it isn't lower than.
+    rank_sets, false_ranks : int
+        Data sets with entries to rank, and those in which some entry is shown to be lower than one that it isn't lower than.
     width : float
         Sum of the intervals' widths.
     """
@@ -47,6 +47,7 @@ class Counts:
     false_tasks: int = 0
     false_overall: int = 0
     decided: int = 0
+    rank_sets: int = 0
     false_ranks: int = 0
     width: float = 0.0
 
@@ -91,7 +92,8 @@ def _of_one(drawn: Drawn) -> Counts:
         false_tasks=any(verdicts[task.verdict] not in (None, _sign(-value)) for task, value in tasks),
         false_overall=said not in (None, sign),
         decided=said is not None and said == sign,
-        false_ranks=_false_ranks(drawn, truth),
+        rank_sets=len(truth) > 2,
+        false_ranks=len(truth) > 2 and _false_ranks(drawn, truth),
         width=overall.high - overall.low,
     )
 
@@ -99,8 +101,6 @@ def _of_one(drawn: Drawn) -> Counts:
 def _false_ranks(drawn: Drawn, truth: Array) -> bool:
     """Return whether a rank interval of the entries (all models but the reference) excludes a true rank."""
     entries = range(1, len(truth))
-    if len(entries) < 2:
-        return False
     parts = components(relative_error_increases(drawn.panels, {str(m): "0" for m in entries}))
     below = rank_intervals(parts, draws=2000).below
     lower = truth[1:, None] < truth[None, 1:] - 1e-12
