@@ -35,7 +35,8 @@ class Counts:
     decided : int
         Data sets whose overall verdict is true.
     rank_sets, false_ranks : int
-        Data sets with entries to rank, and those in which some entry is shown to be lower than one that it isn't lower than.
+        Data sets with entries to rank, and those in which some entry is shown to be lower than one that it isn't lower
+        than.
     width : float
         Sum of the intervals' widths.
     """

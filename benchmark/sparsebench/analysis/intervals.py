@@ -131,8 +131,7 @@ def interval(parts: Components, weights: Array | None = None, confidence: float 
     """
     c = np.ones(1) if weights is None else np.asarray(weights, dtype=np.float64)
     value = float(c @ parts.statistics.values)
-    images, fourth, added = _of_images(parts, c)
-    named, found = variance_parts(parts, lambda matrix: c @ matrix @ c, images, fourth, added)
+    named, found = variance_parts(parts, lambda matrix: c @ matrix @ c, *map(np.asarray, _of_images(parts, c)))
     used = [(float(v), float(df)) for v, df in found if v > 0]
     variances = tuple((factor, float(v)) for factor, v in named.items() if v > 0)
     if not used or not has_spread(parts):

@@ -88,8 +88,8 @@ def _text(series: pd.Series) -> pd.Series:
 
 def joined(runs: pd.DataFrame, columns: Sequence[str], separator: str) -> pd.Series:
     """Return each run's values of some columns as one text; what is missing is empty."""
-    first, *others = (_text(runs[column]) for column in columns)
-    return first.str.cat(others, sep=separator)
+    first, *others = columns
+    return _text(runs[first]).str.cat(runs[others].astype("string").fillna(""), sep=separator)
 
 
 def _content(runs: pd.DataFrame, columns: tuple[str, ...], name: str) -> pd.Series:
