@@ -84,6 +84,10 @@ static int items(const spb_op *op) {
     case SPB_MEAN: return ceil_div(op->y.channels, 16);
     case SPB_ATTENTION: return op->heads * op->y.height * ceil_div(op->y.width, QUERIES);
     case SPB_UNPACK: return 1;
+    case SPB_SCALE:
+    case SPB_LAYERNORM:
+    case SPB_TOKENS:
+    case SPB_UNFOLD: return op->y.height;
     default: return op->y.height;
     }
 }
