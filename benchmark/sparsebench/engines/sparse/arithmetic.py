@@ -55,7 +55,7 @@ def div(b: Builder, name: str, x: object, other: object) -> object:
     """Divide by one constant per channel."""
     if not isinstance(other, Constant):
         raise NotUnderstood("divides by a map")
-    return affine(b, name, x, 1 / per_channel(x, other), 0.0)
+    return affine(b, name, x, np.reciprocal(per_channel(x, other)), 0.0)
 
 
 def affine(b: Builder, name: str, x: object, scale: float | Floats, shift: float | Floats) -> object:
