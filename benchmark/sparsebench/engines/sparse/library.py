@@ -13,7 +13,7 @@ from typing import Any
 from ...common.native.build import KERNELS
 from ...common.native.loading import load
 
-ABI = 4
+ABI = 5
 PATH = KERNELS.path
 
 
@@ -70,7 +70,9 @@ class Op(Structure):
         *((name, c_int32) for name in ("tile", "rows", "parts", "blocks")),
         *((name, c_void_p) for name in ("starts", "entries", "both_starts", "both", "offsets", "weights", "bias")),
         *((name, c_int32) for name in ("inputs", "kernel_h", "kernel_w", "pad_top", "pad_left")),
-        *((name, c_int32) for name in ("outside", "limit_h", "limit_w", "sweep", "reach_h", "reach_w")),
+        *((name, c_int32) for name in ("outside", "limit_h", "limit_w", "sweep", "reach_h", "reach_w", "chunks")),
+        *((name, c_int64) for name in ("x_step", "y_step", "r_step")),
+        ("train", c_void_p),
     ]
 
 

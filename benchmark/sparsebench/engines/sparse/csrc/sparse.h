@@ -10,7 +10,7 @@
 #define SPARSEBENCH_SPARSE_H
 #include <stdint.h>
 
-#define SPB_ABI 4
+#define SPB_ABI 5
 #define SPB_GROUP 6 /* output channels that a dense tile computes together */
 
 enum { SPB_PACK, SPB_ZERO, SPB_SPARSE, SPB_DENSE, SPB_MAXPOOL, SPB_AVGPOOL, SPB_MEAN, SPB_ADD, SPB_UNPACK, SPB_PAIR };
@@ -33,6 +33,8 @@ typedef struct {
     int32_t strip;                           /* columns of a strip; the width where there are none */
 } spb_map;
 
+struct spb_train;
+
 typedef struct {
     int32_t kind, stride;   /* of the output's positions in the input (convolutions, pools) */
     spb_map x, y, r;        /* input, output, and what is added (data NULL: nothing) */
@@ -53,6 +55,9 @@ typedef struct {
     int32_t limit_h, limit_w; /* pools: height and width with the padding behind */
     int32_t sweep; /* one block: each output channel (or group) does all columns of a row before the next one begins */
     int32_t reach_h, reach_w; /* convolutions: rows and columns that a kernel spans, dilation included */
+    int32_t chunks;             /* training: chunks that the operation is done for; 0: one */
+    int64_t x_step, y_step, r_step; /* bytes from one chunk to the next */
+    const struct spb_train *train;
 } spb_op;
 
 typedef struct {
@@ -62,6 +67,8 @@ typedef struct {
     int32_t count;                                  /* images of this chunk, at most its lanes */
     int32_t *unusual;                               /* [count], set where an input isn't finite */
 } spb_io;
+
+#include "training.h"
 
 typedef struct {
     const char *name;
