@@ -230,14 +230,18 @@ def _numerics(
     checkpoint: Checkpoint, backbone: Backbone | None, mode: Mode, asked: Numerics, notify: Callable[[str], None]
 ) -> Numerics:
     """Return how a checkpoint's runs of a mode are computed, with the engine that will run."""
-    if mode == "full" or asked.engine == "torch":
-        return asked.model_copy(update={"engine": "torch"})
-    from ..engines.choice import pinned
+    if asked.engine == "torch":
+        return asked
+    from ..engines.choice import pinned, pinned_training
     from ..models.loading import load_entry
 
     backbone = backbone or load_entry(checkpoint)
     size = backbone.preprocess.input_size
-    found = pinned(backbone.module, asked, (_BATCH, 3, size, size))
+    shape = (_BATCH, 3, size, size)
+    if mode == "full":
+        found = pinned_training(backbone.module, backbone.masks, asked, shape)
+    else:
+        found = pinned(backbone.module, asked, shape)
     if found.engine != asked.engine:
         notify(f"engine for {backbone.info.id}: {found.engine}")
     return found

@@ -134,6 +134,7 @@ class Program:
 
 
 def set_choice(op: Op, choice: Choice, packed: Packed) -> None:
+    """Put into an operation how it is cut, and its weights."""
     op.kind = choice.kernel
     op.tile, op.rows, op.parts, op.blocks = choice.tile, choice.rows, choice.parts, packed.blocks
     op.sweep = choice.sweep

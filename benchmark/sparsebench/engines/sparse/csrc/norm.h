@@ -42,14 +42,15 @@ INLINE vec opened(vec g, vec value, vec low, vec high) {
     return (vec)(~closed & (lanes_mask)g);
 }
 
-/* Sums of a map's row: of (x - centre) and of its squares. */
+/* Sums of a map's row, of x and of its squares, in doubles; the floats are summed less the row's first value. */
 static void sums_item(const spb_op *op, int h, int chunk) {
     const spb_train *t = op->train;
     const spb_map *x = &op->x;
     const int images = images_of(t, chunk);
     double *sums = t->sums + ((int64_t)chunk * x->height + h) * x->channels * 2;
     for (int c = 0; c < x->channels; c++) {
-        const vec centre = splat(t->centre[c]);
+        const float first = *(const float *)(x->data + h * x->row + c * x->ch);
+        const vec centre = splat(first);
         vec one[U], two[U];
         for (int u = 0; u < U; u++) one[u] = two[u] = splat(0);
         for (int w = 0, end; w < x->width; w = end) {
@@ -75,7 +76,8 @@ static void sums_item(const spb_op *op, int h, int chunk) {
             const lanes_mask m = there(u, images);
             s1 += sum1(chosen(m, one[u])), s2 += sum1(chosen(m, two[u]));
         }
-        sums[2 * c] = s1, sums[2 * c + 1] = s2;
+        const double n = (double)images * x->width;
+        sums[2 * c] = s1 + n * first, sums[2 * c + 1] = s2 + 2 * first * s1 + n * first * first;
     }
 }
 
@@ -100,8 +102,7 @@ static void moments_item(const spb_op *op, int index) {
         } else {
             double s1, s2;
             total(t, x->height, x->channels, c, &s1, &s2);
-            const double off = s1 / count;
-            mean = t->centre[c] + off, variance = s2 / count - off * off;
+            mean = s1 / count, variance = s2 / count - mean * mean;
             if (variance < 0) variance = 0;
             if (t->running_mean) {
                 t->running_mean[c] = (float)((1 - (double)t->momentum) * t->running_mean[c] + t->momentum * mean);

@@ -12,7 +12,7 @@ enum {
     SPB_GATHER = 64,  /* weights into the arrays that the tiles read */
     SPB_LOAD,         /* images, or gradients of features, into a map */
     SPB_STORE,        /* features out of a map */
-    SPB_SUMS,         /* of each row and channel: the values, less a centre, and their squares */
+    SPB_SUMS,         /* of each row and channel: the values, and their squares */
     SPB_MOMENTS,      /* from the sums: mean and variance, and the norm as a scale and a shift */
     SPB_NORM,         /* scaled, shifted, something added, clamped */
     SPB_NORM_SUMS,    /* of each row and channel: the gradients behind the clamp, and their products with the input */
@@ -40,7 +40,6 @@ typedef struct spb_train {
     float epsilon, momentum;
     const float *gain, *offset;  /* a norm's parameters; NULL: ones and zeros */
     float *running_mean, *running_var;
-    const float *centre;         /* what the sums leave out of the values */
     float *mean, *inverse, *scale, *shift, *slope, *level; /* of each channel */
     double *sums;                /* [chunk][row][channel][2] */
     float *partial;              /* [band][kept] */

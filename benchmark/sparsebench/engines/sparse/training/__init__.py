@@ -1,4 +1,4 @@
-"""Training in our own kernels: forward and backward over the kept weights alone; see ``docs/engineering/training.md``."""
+"""Training in our own kernels: forward and backward over the kept weights alone; see ``docs/engineering/engine.md``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 from ....common.lazy import importer
 
 if TYPE_CHECKING:
-    from .module import KeptTrainable, Trainable, trainable
+    from .module import KeptTrainable, Trainable, train, trainable
     from .tracing import check
 
-__all__ = ["KeptTrainable", "Trainable", "check", "trainable"]
+__all__ = ["KeptTrainable", "Trainable", "check", "train", "trainable"]
 
 __getattr__ = importer(
     __name__,
-    {"KeptTrainable": ".module", "Trainable": ".module", "check": ".tracing", "trainable": ".module"},
+    {
+        "KeptTrainable": ".module",
+        "Trainable": ".module",
+        "check": ".tracing",
+        "train": ".module",
+        "trainable": ".module",
+    },
 )

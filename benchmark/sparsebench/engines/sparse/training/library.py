@@ -41,7 +41,7 @@ class Extra(Structure):
         *((n, c_int32) for n in ("images", "batches", "from_input", "fixed", "bands", "band", "shift_h", "shift_w")),
         ("epsilon", c_float),
         ("momentum", c_float),
-        *((n, c_void_p) for n in ("gain", "offset", "running_mean", "running_var", "centre")),
+        *((n, c_void_p) for n in ("gain", "offset", "running_mean", "running_var")),
         *((n, c_void_p) for n in ("mean", "inverse", "scale", "shift", "slope", "level")),
         *((n, c_void_p) for n in ("sums", "partial", "gain_gradient", "offset_gradient", "source", "index", "to")),
         ("count", c_int32),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ....models import masks as masking
-from ....schema import InputError
+from ....schema import InputError, Numerics
 from ..engine import chosen_isa
 from ..graph import Convolution, Network
 from ..library import Team, instruction_sets
@@ -28,10 +28,10 @@ _EVALUATED = 4
 
 
 class Trainable(nn.Module):
-    """A backbone whose masked weights neither take part nor have gradients; made by :func:`trainable`.
+    """A backbone whose masked weights neither take part nor have gradients, by :func:`trainable`.
 
-    Its parameters, buffers and their names are the backbone's own. Gradients of masked weights are zeros, so that a masked
-    weight stays zero with any optimizer.
+    Its parameters, buffers and their names are the backbone's own. Gradients of masked weights are zeros, so that a
+    masked weight stays zero with any optimizer.
 
     Parameters
     ----------
@@ -299,3 +299,8 @@ def trainable(backbone: object, *, threads: int | None = None, measure: bool = T
     masks = getattr(backbone, "masks", None) if module is not backbone else None
     own = copy.deepcopy(module).float()
     return Trainable(own, masking.find(own).masks if masks is None else masks, threads=threads, measure=measure)
+
+
+def train(module: nn.Module, masks: Mapping[str, Tensor], numerics: Numerics) -> KeptTrainable:
+    """Return what full mode trains: the layers of a module, with the kept weights as parameters."""
+    return KeptTrainable(module, masks, threads=numerics.threads)

@@ -168,7 +168,7 @@ class Plan:
             self._add(Kind.ADD, "sum of gradients", x=before, y=before, r=g)
 
     def _input_of(self, layer: Layer) -> Buffer:
-        """Return a layer's input in the backward pass: kept, or a norm's output computed again from the norm's input."""
+        """Return a layer's input in the backward pass: kept, or computed again from a norm's input."""
         made = next((other for other in self.network.layers if other.y is layer.x), None)
         if not isinstance(made, Norm) or made.residual is not None:
             return self._maps[id(layer.x)]

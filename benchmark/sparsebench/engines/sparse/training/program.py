@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,8 @@ from .weights import Gather, gathers, kept_tiles, numbered, transposed
 Kept = Mapping[str, "np.ndarray[Any, np.dtype[np.int64]] | None"]
 
 
-@dataclass
-class _NormState:
-    """What a norm's operations share: its values of each channel, in the order of ``Extra``'s fields."""
-
-    channels: np.ndarray
-    centre: np.ndarray
-
-
 _PER_CHANNEL = ("mean", "inverse", "scale", "shift", "slope", "level")
+"""What the operations of a norm share, in the order of its rows."""
 
 
 class Program:
@@ -77,8 +69,12 @@ class Program:
         weakref.finalize(self, Arena.close, self.arena)
         self.features = network.output.channels * network.output.height * network.output.width
         self.parameters = list(self._named_parameters(layers))
-        self._counts = {name: len(k) if (k := kept[name]) is not None else modules[name].weight.numel() for name in phases}  # type: ignore[union-attr,arg-type,operator]
-        self._norms = {la.name: self._norm_state(la.x.channels) for la in layers if isinstance(la, Norm)}
+        self._counts = {
+            name: len(k) if (k := kept[name]) is not None else modules[name].weight.numel() for name in phases
+        }  # type: ignore[union-attr,arg-type,operator]
+        self._norms = {
+            la.name: np.zeros((len(_PER_CHANNEL), la.x.channels), np.float32) for la in layers if isinstance(la, Norm)
+        }
         self._biases = {name: np.zeros(modules[name].weight.shape[0], np.float32) for name in phases}  # type: ignore[union-attr,index]
         self._kept_alive: list[Any] = [plan]
         self._build(plan, tuner)
@@ -92,9 +88,6 @@ class Program:
                 for own in ("weight", "bias"):
                     if getattr(self._modules[layer.name], own, None) is not None:
                         yield layer.name, own
-
-    def _norm_state(self, channels: int) -> _NormState:
-        return _NormState(np.zeros((len(_PER_CHANNEL), channels), np.float32), np.zeros(channels, np.float32))
 
     def _build(self, plan: Plan, tuner: Tuner) -> None:
         maps = [b for b in plan.buffers if b.place is not None]
@@ -157,7 +150,6 @@ class Program:
         if isinstance(layer, Convolution):
             op.reach_h, op.reach_w = ((k - 1) * d + 1 for k, d in zip(w.kernel, w.dilation, strict=True))
             op.bias = self._zeros(len(layer.weight))
-            extra.centre = op.bias
             extra.shift_h, extra.shift_w = step.first
         elif isinstance(layer, Pool):
             op.outside = layer.outside
@@ -174,8 +166,8 @@ class Program:
     def _norm_extra(self, layer: Norm, extra: Extra) -> None:
         state, module = self._norms[layer.name], self._modules[layer.name]
         for row, name in enumerate(_PER_CHANNEL):
-            setattr(extra, name, state.channels[row].ctypes.data)
-        extra.centre, extra.epsilon = state.centre.ctypes.data, module.eps  # type: ignore[assignment]
+            setattr(extra, name, state[row].ctypes.data)
+        extra.epsilon = module.eps  # type: ignore[assignment]
 
     def _tune(self, index: int, step: Step, tuner: Tuner) -> Packed:
         """Choose how to cut a convolution, as for inference, and put the choice into its operation."""
@@ -277,9 +269,7 @@ class Program:
         module: Any = self._modules[name]
         gain, offset = values.get((name, "weight")), values.get((name, "bias"))
         fixed = not module.training and module.running_mean is not None
-        state = self._norms[name]
         tracked = module.track_running_stats and module.running_mean is not None
-        state.centre[:] = np.nan_to_num(module.running_mean.numpy(), posinf=0, neginf=0) if tracked else 0
         factor = module.momentum
         if not fixed and tracked and module.num_batches_tracked is not None:
             module.num_batches_tracked.add_(1)
@@ -326,6 +316,3 @@ def _io(tensor: Tensor, strides: tuple[int, ...], unusual: np.ndarray) -> Io:
     io.stride_n, io.stride_c, io.stride_h, io.stride_w = strides
     io.unusual = unusual.ctypes.data
     return io
-
-
-

@@ -1,7 +1,7 @@
 """Kept weights and where they go: a convolution's own tiles, those of its transpose, and their gradients.
 
-A layer's kept weights are one vector, in the order of the dense tensor. What packs a convolution for the kernels is given
-the kept weights' numbers (from 1 on) in place of their values, so that its arrays say which weight goes where.
+A layer's kept weights are one vector, in the order of the dense tensor. What packs a convolution for the kernels is
+given the kept weights' numbers (from 1 on) in place of their values, so that its arrays say which weight goes where.
 """
 
 from __future__ import annotations
