@@ -59,7 +59,7 @@ def gradients(module: nn.Module, batch: Tensor, weights: Tensor) -> dict[str, Te
 
 def agree(module: nn.Module, batch: Tensor, mode: bool = True) -> Trainable:
     """Compare features, gradients and statistics with torch's in double precision; torch's floats are off, too."""
-    ours = trainable(module, threads=2).train(mode)
+    ours = trainable(module, threads=1).train(mode)
     exact = copy.deepcopy(module).double().train(mode)
     shape = exact(batch[:2].double()).shape[1:]
     exact.load_state_dict(module.state_dict())
@@ -119,7 +119,7 @@ def layers(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
     return module, images(draw(st.sampled_from([2, 3, 9])), parts[0].in_channels, *size)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(layers())
 def test_gradients_of_any_layers_are_torchs(made: tuple[nn.Module, Tensor]) -> None:
     module, batch = made
