@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from ... import extensions
 from ...schema import Group, RunRecord, RunSpec
-from ..runner import Event, RunOptions
+from ..options import RunOptions
+from ..runner import Event
 
 AFFINITY = "SPARSEBENCH_WORKER_CPUS"
 """Environment variable that names the processors of a worker, by number."""

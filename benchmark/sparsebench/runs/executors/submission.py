@@ -23,7 +23,7 @@ from ...common import files
 from ...schema import InputError, RunError
 from ...schema.base import SCHEMA_VERSION
 from ...store.jobs import Element, JobArray, Submission, is_cancelled, jobs_dir, write_submission
-from ..runner import RunOptions
+from ..options import RunOptions
 from .cancelling import cancel_jobs
 from .cluster import Cluster
 from .packing import Array
