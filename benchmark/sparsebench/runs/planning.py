@@ -134,7 +134,7 @@ def _known(
         for data in tasks:
             if data.task in cells.own.get(checkpoint.id, ()):
                 check_head(checkpoint, facts, data.task, data.n_classes)
-        chosen = {mode: numerics for mode in cells.tasks}
+        chosen = dict.fromkeys(cells.tasks, numerics)
         if chooses and backbone is not None:
             chosen = {mode: _chosen(mode, backbone, numerics) for mode in cells.tasks}
             for engine in dict.fromkeys(one.engine for one in chosen.values() if one.engine != numerics.engine):
