@@ -63,12 +63,13 @@ class Position:
 
 @dataclass
 class Training:
-    """What changes while a network is trained."""
+    """What changes while a network is trained; ``shared`` is what is kept of each of several processes."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     device: torch.device
+    shared: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
         """Return weights, optimizer, loss scale, and torch's generators."""
@@ -79,6 +80,7 @@ class Training:
             "scaler": self.scaler.state_dict(),
             "generator": torch.get_rng_state(),
             "cuda_generator": cuda,
+            "shared": self.shared,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -86,6 +88,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.shared = state.get("shared")
         torch.set_rng_state(state["generator"])
         if state["cuda_generator"] is not None:
             torch.cuda.set_rng_state(state["cuda_generator"], self.device)
