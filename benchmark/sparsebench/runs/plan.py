@@ -33,6 +33,7 @@ from ..schema import (
 from .further import planned_sets
 from .own_tasks import all_tasks, assert_head, own_tasks_of, tasks_by_mode
 from .prefetch import Missing, Prefetch
+from .sharing import check_processes, check_protocols, with_number
 
 if TYPE_CHECKING:
     from ..models.backbone import Backbone
@@ -152,6 +153,8 @@ def make_plan(
     check_choice(numerics.engine)
     suite = registry.suite(selection.suite)
     modes = select_modes(selection.modes or (["linear"] if selection.probes else []), suite)
+    check_processes(numerics, modes)
+    selection = with_number(selection, numerics)
     if selection.settings and modes == ["upstream"]:
         raise InputError("--set changes nothing in mode upstream, which trains nothing", "leave --set out")
     if selection.settings and len(modes) > 1:
@@ -165,6 +168,7 @@ def make_plan(
         for mode in modes
         for task in by_mode[mode]
     }
+    check_protocols(numerics, protocols.values())
     sets = select_sets(selection.shifts, [task for task in all_tasks(by_mode) if not task.upstream])
     if selection.shifts and "upstream" in modes:
         raise InputError("--shift scores what was trained on a task, which mode upstream doesn't", "leave --shift out")

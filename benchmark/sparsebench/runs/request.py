@@ -182,6 +182,7 @@ def reference_command(request: Request, reference: str) -> str:
             parts += [f"--{name}", extensions.given("engines", value) if name == "engine" else str(value)]
     parts += [] if request.numerics.channels_last else ["--no-channels-last"]
     parts += ["--compile"] if request.numerics.compile else []
+    parts += ["--processes-per-run", str(request.numerics.processes)] if request.numerics.processes > 1 else []
     return shlex.join(parts)
 
 
@@ -268,6 +269,14 @@ def check_request(request: Request) -> None:
     elsewhere = request.where.elsewhere and numerics.device.partition(":")[0] == "cuda"  # the nodes' GPUs, not ours
     if not elsewhere and _is_cpu(numerics) and numerics.precision == "fp16":
         raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")
+    if not elsewhere and numerics.processes > 1 and numerics.device == "cuda":
+        from torch.cuda import device_count
+
+        if device_count() < numerics.processes:
+            raise InputError(
+                f"--processes-per-run {numerics.processes} needs as many GPUs, and torch sees {device_count()}",
+                "give fewer processes, or --device cpu",
+            )
 
 
 def _is_cpu(numerics: Numerics) -> bool:

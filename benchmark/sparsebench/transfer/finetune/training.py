@@ -354,8 +354,7 @@ class _Run:
     def _asked(self) -> tuple[bool, bool]:
         """Return whether any process is to stop, and whether the state is to be written down."""
         resume = self._watch.resume
-        due = self.team.first and resume is not None and resume.due()
-        stopping, due = self.team.agree(interruption.stop_requested(), due)
+        stopping, due = self.team.agree(interruption.stop_requested(), resume is not None and resume.due())
         if stopping and not interruption.stop_requested():
             interruption.request_stop("another process of the run was asked to stop")
         return stopping, due
@@ -365,8 +364,7 @@ class _Run:
         resume = self._watch.resume
         if resume is not None and (stopping or due):
             self._training.shared = self._network.collect()
-            if self.team.first:
-                resume.save(self._training, self._at)
+            resume.save(self._training, self._at)
         if stopping:
             interruption.check()
 

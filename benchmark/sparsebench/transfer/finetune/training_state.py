@@ -108,12 +108,15 @@ class TrainingState:
         Seconds between two states.
     name : str
         Of the training within the run: a search has several.
+    writes : bool
+        Whether this process changes anything on disk: of several that train together the first alone does.
     """
 
     folder: Path
     identity: Mapping[str, Any]
     every: float = CHECKPOINT_SECONDS
     name: str = "training"
+    writes: bool = True
     _written: float = field(default_factory=time.monotonic, init=False, repr=False)
 
     @property
@@ -123,14 +126,16 @@ class TrainingState:
 
     def of(self, name: str) -> TrainingState:
         """Return where another training of the same run keeps its state."""
-        return TrainingState(self.folder, self.identity, self.every, name)
+        return TrainingState(self.folder, self.identity, self.every, name, self.writes)
 
     def due(self) -> bool:
         """Return whether the last state is old enough for a new one."""
-        return time.monotonic() - self._written >= self.every
+        return self.writes and time.monotonic() - self._written >= self.every
 
     def save(self, training: Training, position: Position) -> None:
         """Write the state down; where that fails, it is a :class:`UnsavedStateWarning`, and the state before stays."""
+        if not self.writes:
+            return
         self._written = time.monotonic()  # also of a try: a full disk is not asked again at each step
         state = {
             "version": _VERSION,
@@ -186,6 +191,8 @@ class TrainingState:
 
     def write_json(self, name: str, value: Any) -> None:
         """Keep a small value of the run; where that fails, it is a :class:`UnsavedStateWarning`."""
+        if not self.writes:
+            return
         document = {"identity": canonical_json(dict(self.identity)), "value": value}
         path = self.folder / f"{name}.json"
         try:
@@ -195,8 +202,9 @@ class TrainingState:
 
     def drop(self) -> None:
         """Remove this training's state; others of the run stay."""
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        if self.writes:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
 
     def remove(self) -> None:
         """Remove all that the run has kept."""
