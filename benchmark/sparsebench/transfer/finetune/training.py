@@ -269,12 +269,8 @@ class _Run:
         self._go_on()
 
     def _shared(self, team: Peers) -> SharedNetwork:
-        size = self._cell.transform.preprocess.input_size
-        example = to_network(
-            torch.zeros(2, 3, size, size, dtype=torch.uint8), self._cell.transform, self._device, self._cell.numerics
-        )
         masks = {f"features.{name}": mask for name, mask in self._cell.backbone.masks.items()}
-        return SharedNetwork(team, self._model, masks, self._cell.protocol.parallel or Parallel(), example)
+        return SharedNetwork(team, self._model, masks, self._cell.protocol.parallel or Parallel())
 
     def train(self) -> None:
         """Take the steps that are left, and prove the mask."""

@@ -60,7 +60,7 @@ def places(parameter: Tensor, mask: Tensor | None) -> Tensor:
     """Return where each kept entry of a parameter's gradient lies in a bucket, which has the parameter's strides."""
     if mask is None:
         return torch.arange(parameter.numel(), device=parameter.device)
-    strides = torch.tensor(parameter.stride(), device=parameter.device)
+    strides = torch.tensor(parameter.stride(), device=parameter.device, dtype=torch.long)
     return mask.to(parameter.device).nonzero().mul(strides).sum(1)
 
 

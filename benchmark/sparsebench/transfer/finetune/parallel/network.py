@@ -56,30 +56,35 @@ class SharedNetwork(Network):
         By the model's names; gradients of masked weights aren't exchanged.
     how : Parallel
         Batch norm and exchange.
-    example : Tensor
-        A normalised batch (2, 3, H, W), by which unused parameters are found.
     """
 
-    def __init__(self, team: Peers, model: nn.Module, masks: Masks, how: Parallel, example: Tensor) -> None:
-        leave_unused(model, example)
+    def __init__(self, team: Peers, model: nn.Module, masks: Masks, how: Parallel) -> None:
         require_equal(team, list(model.state_dict().values()))
         self._team, self._synchronised = team, how.batch_norm == "synchronised"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # newer versions of torch call broadcast_buffers otherwise
             self._shared = DistributedDataParallel(
-                model, broadcast_buffers=False, init_sync=False, gradient_as_bucket_view=True
+                model,
+                broadcast_buffers=False,
+                init_sync=False,
+                gradient_as_bucket_view=True,
+                find_unused_parameters=True,  # also keeps buckets as they are, so that a resumed run has the same bits
             )
         exchange = ExactExchange if how.exchange == "exact" else QuantisedExchange
         self._exchange = exchange(team, KeptEntries(dict(model.named_parameters()), masks))
+        self._used = torch.zeros(len(list(model.parameters())), dtype=torch.int32)  # what torch sums beside gradients
         self._shared.register_comm_hook(self._exchange, hook)
-        self._cuda = example.device if example.device.type == "cuda" else None
+        device = next(model.parameters()).device
+        self._cuda = device if device.type == "cuda" else None
         super().__init__(self._shared)
 
     @contextmanager
     def computing(self, part: Part, *, last: bool) -> Iterator[None]:
         """Compute a part in the block; gradients are exchanged with the last part of a step."""
         with contextlib.ExitStack() as stack:
-            if not last:
+            if last:
+                self._team.count_sum(self._used, "other")
+            else:
                 stack.enter_context(self._shared.no_sync())
             if self._synchronised:
                 stack.enter_context(SynchronisedBatchNorm(self._team, counts=part.share > 0))
@@ -104,20 +109,10 @@ class SharedNetwork(Network):
         rank = self._team.crew.rank
         if state is None or rank >= len(state["generators"]):
             return
-        torch.set_rng_state(state["generators"][rank])
+        torch.set_rng_state(state["generators"][rank].clone())  # torch crashes where it is a part of a tensor
         if self._cuda is not None:
-            torch.cuda.set_rng_state(state["cuda_generators"][rank], self._cuda)
+            torch.cuda.set_rng_state(state["cuda_generators"][rank].clone(), self._cuda)
         if "residuals" in state:
             self._exchange.restore(state["residuals"][rank])
         self._team.sent.update(state["sent"])
 
-
-def leave_unused(model: nn.Module, example: Tensor) -> None:
-    """Take parameters that don't change a network's outputs out of the training, as their gradients are none."""
-    training = model.training
-    model.eval()(example).sum().backward()
-    for parameter in model.parameters():
-        if parameter.grad is None:
-            parameter.requires_grad_(False)
-        parameter.grad = None
-    model.train(training)
