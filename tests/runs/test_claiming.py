@@ -21,8 +21,9 @@ from sparsebench.registry.selection import Selection
 from sparsebench.runs import session
 from sparsebench.runs.executors import protocol
 from sparsebench.runs.executors.inline import InlineExecutor
+from sparsebench.runs.options import RunOptions
 from sparsebench.runs.plan import Plan
-from sparsebench.runs.runner import Event, RunOptions, run_group
+from sparsebench.runs.runner import Event, run_group
 from sparsebench.schema import Group, RunSpec, Scores
 from sparsebench.store import Claims, Predictions, Store, claims, gather
 from sparsebench.store.recordfile import to_json

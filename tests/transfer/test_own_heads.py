@@ -14,9 +14,10 @@ from hypothesis.extra import numpy as arrays
 from torch import nn
 
 import small_world
+from sparsebench.analysis.metrics import in_top
 from sparsebench.schema import Numerics, RunError
 from sparsebench.transfer import upstream
-from sparsebench.transfer.upstream import HeadScores, in_top, score_head
+from sparsebench.transfer.upstream import HeadScores, score_head
 
 CLASSES = 11
 

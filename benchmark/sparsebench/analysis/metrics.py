@@ -185,3 +185,13 @@ def _pair(predicted: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[npt.NDArray[
             raise ValueError("the logits hold NaN")
         guess = guess.argmax(axis=1)
     return guess.astype(np.int64), truth.astype(np.int64)
+
+
+def in_top(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
+    """Return for each row of logits (n, C) whether fewer than ``count`` other classes rank before its label.
+
+    Of equal logits the class with the smaller number ranks first, as in ``argmax``.
+    """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    first = np.arange(logits.shape[1])[None, :] < labels[:, None]
+    return ((logits > own) | ((logits == own) & first)).sum(axis=1) < count

@@ -9,7 +9,7 @@ from typing import Any, Literal, ParamSpec, TypedDict, TypeVar
 
 from .. import extensions
 from ..runs.executors.cluster import Cluster
-from ..runs.plan import Overwrite, PredictionKind
+from ..runs.options import Overwrite, PredictionKind
 from ..schema import InputError, Numerics, UnknownNameError
 
 __all__ = ["Computing", "RunKeywords", "numerics_of", "with_keywords"]

@@ -13,18 +13,18 @@ from ..caching import cache_limit
 from ..common import interruption
 from ..common.paths import datasets_dir
 from ..common.progress import notify
-from ..downloads import TransferDisplay, offline_reason
+from ..downloads import TransferDisplay
 from ..registry.protocols import given_settings
 from ..registry.selection import Selection
-from ..runs.claiming import lacking, lacks_weights
 from ..runs.executors import make_executor
 from ..runs.executors.estimate import Estimator
 from ..runs.executors.packing import arranged
-from ..runs.kept import kept_file
-from ..runs.plan import Places, Plan, make_plan
+from ..runs.plan import Plan
+from ..runs.planning import Places, make_plan
 from ..runs.prefetch import IfMissing, counted
 from ..runs.request import Request, check_request, request_of, several, with_files
-from ..schema import InputError, PlanFile, PlannedSet, RunError, RunRecord, RunSpec
+from ..runs.todo import still_to_do
+from ..schema import InputError, PlanFile, RunError, RunRecord, RunSpec
 from ..store import Store, frame
 from ..store.plans import write_plan
 from .keywords import RunKeywords, with_keywords
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from ..runs.runner import Emit, Event
 
 __all__ = ["Prepared", "execute", "prepare", "run"]
-
-_UNTESTED = "without tests"
 
 T = TypeVar("T")
 OneOrMore: TypeAlias = T | Sequence[T] | None
@@ -77,56 +75,31 @@ def prepare(request: Request, note: Callable[[str], None] | None = None, *, dry_
     request = with_files(request)
     check_request(request)
     cache_limit()
-    registry = request.registry()
     store = Store(request.results)
     store.check_writable()
-    places = Places(request.data_dir, request.cache_dir)
     with TransferDisplay() as display:
-        forbidden = offline_reason(request.offline)
+        forbidden = request.offline_reason
         if_missing: IfMissing = "name" if dry_run else "skip" if request.skip_missing else "refuse"
         if forbidden is None and request.where.elsewhere:
             forbidden = f"--executor {request.where.name}"
         prefetch = request.prefetch(display, forbidden=forbidden, if_missing=if_missing)
-        plan = make_plan(request.selection, registry, request.numerics, places, note, prefetch)
+        places = Places(request.data_dir, request.cache_dir, request.where.elsewhere)
+        plan = make_plan(
+            request.selection, request.registry(), request.numerics, places, prefetch.provide, note or (lambda _: None)
+        )
     if not plan.groups and not dry_run:
         raise InputError(f"nothing of it is here: {', '.join(counted(plan.missing))}", "--dry-run says where to get it")
     records = store.read([run.run_id for run in plan.runs])
+    finished = [record for record in records if record.status == "ok"]
     if request.numerics.engine == "auto":
-        plan = plan.with_engines_of([record.spec for record in records if record.status == "ok"])
-    tests = {run.record_key: group.tests for group in plan.groups for run in group.runs}
-    statuses = {record.record_key: _status(record, request, tests.get(record.record_key, ())) for record in records}
-    _say_trained_anew(records, statuses, request)
-    todo = plan.remaining(statuses, request.overwrite)
+        plan = plan.with_engines_of([record.spec for record in finished])
+    todo = still_to_do(request, plan, records)
     prefetch.verify(group.task for group in todo.groups)
     if request.where.check is not None:
         extensions.load(request.where.check)(request.executor_settings, len(todo.runs))
-    finished = {record.run_id for record in records if record.status == "ok"}
-    as_asked = {record.record_key for record in records if record.status == "ok"}
-    done_otherwise = sum(run.run_id in finished and run.record_key not in as_asked for run in todo.runs)
+    ids, as_asked = {record.run_id for record in finished}, {record.record_key for record in finished}
+    done_otherwise = sum(run.run_id in ids and run.record_key not in as_asked for run in todo.runs)
     return Prepared(request, plan, todo, done_otherwise)
-
-
-def _status(record: RunRecord, request: Request, tests: Sequence[PlannedSet]) -> str:
-    """Return a record's status; a finished run that lacks the weights or test sets asked for is still to do."""
-    if request.overwrite == "never":
-        return record.status
-    if request.save_weights and lacks_weights(record, request.results):
-        return "without weights"
-    return _UNTESTED if lacking(record, tests) else record.status
-
-
-def _say_trained_anew(records: Sequence[RunRecord], statuses: Mapping[str, str], request: Request) -> None:
-    """Say which finished runs can't be scored on further test sets by what they kept."""
-    without = [
-        record
-        for record in records
-        if statuses[record.record_key] == _UNTESTED and kept_file(record, request.results) is None
-    ]
-    if without:
-        notify(
-            f"{len(without)} finished run(s) kept no head or weights to score the test sets with, and train again;"
-            " --save-weights keeps those of full mode"
-        )
 
 
 def execute(prepared: Prepared, emit: Emit | None = None) -> list[RunRecord]:
@@ -154,7 +127,7 @@ def _run(prepared: Prepared, store: Store, plan: Path, emit: Emit | None) -> dic
     """Run what is to do, and return the failures by record key; torch is imported here, where a number is computed."""
     import torch
 
-    from ..runs.runner import RunOptions
+    from ..runs.options import RunOptions
 
     request = prepared.request
     options = RunOptions(

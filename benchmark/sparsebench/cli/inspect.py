@@ -43,7 +43,7 @@ def _own_task(entry: Checkpoint, registry: Registry, arguments: argparse.Namespa
         if arguments.task is not None:
             raise InputError("--task is what --verify tests on", "add --verify")
         return None
-    from ..runs.own_tasks import own_task
+    from ..registry.own_tasks import own_task
 
     return own_task(entry, registry, arguments.task)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
+
+T = TypeVar("T", bound=Sized)
 
 Progress = Callable[[float, float], None]
 
@@ -63,3 +66,9 @@ class Throttle:
         if now >= self._next or self._done >= self._total:
             self._next = now + INTERVAL
             self._progress(self._done, self._total)
+
+    def over(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield batches, and count the length of each as done when the next one is asked for."""
+        for batch in batches:
+            yield batch
+            self.advance(len(batch))

@@ -99,6 +99,35 @@ def check_choice(engine: str) -> None:
         check_name(engine)
 
 
+def check_numerics(numerics: Numerics, *, elsewhere: bool = False) -> None:
+    """Check what can be said of engine, device and precision without a backbone; torch is imported for a GPU alone.
+
+    Parameters
+    ----------
+    numerics : Numerics
+        What is asked for.
+    elsewhere : bool
+        Whether it is computed on other machines, whose GPUs aren't known here.
+
+    Raises
+    ------
+    InputError
+        If there is no such engine or device, or a CPU is to compute in ``fp16``.
+    """
+    check_choice(numerics.engine)
+    if elsewhere and numerics.device.partition(":")[0] == "cuda":
+        return
+    kind = numerics.device
+    if kind != "cpu":
+        from .context import check_gpus, device_of
+
+        kind = device_of(numerics).type
+        if kind == "cuda" and numerics.processes > 1:
+            check_gpus(numerics.processes)
+    if kind == "cpu" and numerics.precision == "fp16":
+        raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")
+
+
 def signature(engine: str) -> str:
     """Return what a cached feature's key says of its engine."""
     return f"{engine} {extensions.get('engines', engine).version}"
@@ -110,4 +139,4 @@ def say_once(text: str) -> None:
     warnings.warn(text, stacklevel=3)
 
 
-__all__ = ["AUTO", "check_choice", "check_name", "compile", "keep_pages", "prepare", "signature"]
+__all__ = ["AUTO", "check_choice", "check_name", "check_numerics", "compile", "keep_pages", "prepare", "signature"]

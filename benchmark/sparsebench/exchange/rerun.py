@@ -170,7 +170,8 @@ def _compared(record: RunRecord, entry: Checkpoint, bundle: Bundle, means: Means
 
 def _run(record: RunRecord, entry: Checkpoint, store: Store, means: Means) -> RunRecord | None:
     """Run one cell on the CPU, into a store of its own."""
-    from ..runs.runner import RunOptions, run_group
+    from ..runs.options import RunOptions
+    from ..runs.runner import run_group
 
     protocol, task = protocol_of(record.spec), task_named(record.spec.task, means.registry)
     if protocol is None or task is None:

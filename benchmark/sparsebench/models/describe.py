@@ -6,6 +6,7 @@ from typing import Any
 
 from ..common.files import sha256_file
 from ..schema import Checkpoint
+from ..schema.text import printable
 from .checking import agreeing_scopes
 from .flops import count
 from .loading import load_entry
@@ -45,8 +46,8 @@ def describe(entry: Checkpoint) -> dict[str, Any]:
         "packed_bytes": info.packed_bytes,
         "sha256": sha256_file(info.path),
         "format": info.format,
-        "weights_taken": info.weights_taken,
-        "prefix_removed": info.prefix_removed,
+        "weights_taken": printable(info.weights_taken or "") or None,
+        "prefix_removed": printable(info.prefix_removed or "") or None,
         "weights_sha256": info.weights_sha256,
         "mask_sha256": info.mask_sha256,
         "mask_source": info.mask_source,

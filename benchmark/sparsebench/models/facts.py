@@ -24,7 +24,8 @@ from ..common.files import read_regular, sha256_file
 from ..common.paths import package_file
 from ..common.safetensors_file import read_metadata
 from ..downloads import locate
-from ..schema import Checkpoint, Preprocess, digest
+from ..registry.own_tasks import other_classes
+from ..schema import Checkpoint, InputError, Preprocess, Task, digest
 from ..schema.base import Lenient
 
 if TYPE_CHECKING:
@@ -113,7 +114,10 @@ def known_facts(checkpoint: Checkpoint, cache_dir: Path | None) -> Facts | None:
     CheckpointError
         If its file is missing, can't be read, or is not the registered one.
     """
-    key = facts_key(checkpoint)
+    return _known(facts_key(checkpoint), cache_dir)
+
+
+def _known(key: Mapping[str, Any] | None, cache_dir: Path | None) -> Facts | None:
     if key is None:
         return None
     found = embedded_facts().get(digest(key))
@@ -125,8 +129,8 @@ def known_facts(checkpoint: Checkpoint, cache_dir: Path | None) -> Facts | None:
         return None
 
 
-def load_facts(checkpoint: Checkpoint, cache_dir: Path | None) -> tuple[Facts, Backbone | None]:
-    """Return the facts of a checkpoint, and its backbone where it had to be loaded for them.
+def load_facts(checkpoint: Checkpoint, cache_dir: Path | None, *, load: bool = False) -> tuple[Facts, Backbone | None]:
+    """Return the facts of a checkpoint, and its backbone where it had to be loaded for them, or with ``load``.
 
     A checkpoint that is loaded with a warning isn't remembered, so that the warning comes again.
 
@@ -135,18 +139,43 @@ def load_facts(checkpoint: Checkpoint, cache_dir: Path | None) -> tuple[Facts, B
     CheckpointError
         If it can't be used.
     """
-    known = known_facts(checkpoint, cache_dir)
-    if known is not None:
+    key = facts_key(checkpoint)
+    known = _known(key, cache_dir)
+    if known is not None and not load:
         return known, None
     from .loading import load_entry
 
     with remembering_warnings() as said:
         backbone = load_entry(checkpoint)
-    facts = Facts.of(backbone)
-    key = facts_key(checkpoint)
-    if key is not None and not said:
+    facts = known or Facts.of(backbone)
+    if key is not None and known is None and not said:
         write_document(cache_dir, _KIND, key, facts.model_dump(mode="json"))
     return facts, backbone
+
+
+def warn_unheld(checkpoint: Checkpoint, facts: Facts) -> None:
+    """Warn of more zeros than chance leaves in a sparse checkpoint, where no mask holds them."""
+    if facts.many_unheld:
+        share = f"{facts.unheld:,} weights are zero ({facts.unheld_fraction:.1%} of those kept)"
+        text = f"checkpoint {checkpoint.id}: {share} that no mask holds, and full mode trains them; inspect shows where"
+        warnings.warn(text, stacklevel=3)
+
+
+def check_head(checkpoint: Checkpoint, facts: Facts, task: Task, n_classes: int) -> None:
+    """Check that a checkpoint has a head, of a task's classes.
+
+    Raises
+    ------
+    InputError
+        If it hasn't.
+    """
+    if facts.classes is None or facts.head_sha256 is None:
+        raise InputError(
+            f"checkpoint {checkpoint.id} has no head: its file holds features alone",
+            "mode upstream needs the file with its classifier; --mode linear trains one",
+        )
+    if facts.classes != n_classes:
+        raise other_classes(checkpoint, task, facts.classes, n_classes)
 
 
 @contextmanager

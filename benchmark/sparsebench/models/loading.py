@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..downloads import locate
 from ..schema import Checkpoint, CheckpointError
-from ..schema.text import printable
 from . import backbones, masks, sparsity
 from .backbone import Backbone, BackboneInfo
 from .checking import check
@@ -85,8 +84,8 @@ def _load(checkpoint: Checkpoint, path: Path, head: bool) -> Backbone:
         sparsity=report,
         packed_bytes=sparsity.packed_bytes(body, body_masks),
         files=tuple(files),
-        weights_taken=printable(raw.taken) if raw.taken else None,
-        prefix_removed=printable(raw.removed) if raw.removed else None,
+        weights_taken=raw.taken or None,
+        prefix_removed=raw.removed or None,
     )
     return Backbone(model, found.masks, preprocess, info)
 

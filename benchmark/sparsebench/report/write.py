@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from .further import Further, write_shift, write_shots
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
 from .own_task import own_task_csv, own_task_rows, own_task_tables
-from .page import Network, Sources
+from .page import Known, Sources
 from .speed import speed_csv, speed_tables
 from .variance import variance_csv, variance_tables
 from .win_rates import win_rate_tables, win_rates_csv
@@ -46,8 +46,7 @@ def write_report(
     width: float | None = None,
     formats: Sequence[str] = ("png", "pdf"),
     page: Path | None = None,
-    networks: Mapping[tuple[str, str], Network] | None = None,
-    environments: Mapping[str, Mapping[str, str]] | None = None,
+    known: Known | None = None,
     further: Further | None = None,
 ) -> list[Path]:
     """Write a report of a tidy results table and return its files.
@@ -89,8 +88,8 @@ def write_report(
         What figures are drawn as: ``png``, ``pdf``, ``svg``.
     page : Path, optional
         The file that gets everything as one HTML page; without it there is none.
-    networks, environments : mapping, optional
-        What the page says of networks and versions; see :class:`sparsebench.report.page.Sources`.
+    known : Known, optional
+        What the page says besides.
     further : Further, optional
         What runs scored on further test sets.
 
@@ -105,7 +104,7 @@ def write_report(
     frame = tidy(frame)
     registry = load_tasks() if registry is None else registry
     statistics = aggregate(frame, registry, predictions)
-    sources = Sources(frame, statistics, registry, predictions, bench, networks or {}, environments or {})
+    sources = Sources(frame, statistics, registry, predictions, bench, known or Known())
     written: list[Path] = []
     failures: dict[str, Exception] = {}
     agreement = ("the agreement with references", lambda: _agreement(sources.agreement, out))

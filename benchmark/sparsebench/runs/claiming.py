@@ -10,7 +10,7 @@ from ..common.progress import notify
 from ..common.retry import wait
 from ..schema import PlannedSet, ResultsError, RunError, RunRecord, RunSpec
 from ..store import Claims, Found, Held, Store
-from .plan import Overwrite
+from .options import Overwrite
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
@@ -50,6 +50,8 @@ class Claiming:
         A finished run in full mode whose weights weren't kept is done again, unless ``overwrite`` is ``never``.
     tests : sequence of PlannedSet
         Further test sets: a finished run that wasn't scored on those that were asked for isn't done, likewise.
+    label : str
+        What people call the runs.
     """
 
     def __init__(
@@ -60,15 +62,22 @@ class Claiming:
         since: int | None = None,
         save_weights: bool = False,
         tests: Sequence[PlannedSet] = (),
+        label: str = "",
     ) -> None:
         self._store, self._claims = store, claims
         self._overwrite, self._since = overwrite, since
         self._weights = save_weights and overwrite != "never"
         self._tests = () if overwrite == "never" else tests
-        self._pause = _FIRST_PAUSE
+        self._label = label
+        self._pause, self._held = _FIRST_PAUSE, False
 
     def take(self, runs: Sequence[RunSpec], at_once: int) -> Taken:
-        """Find out what is to be done about each of ``runs``, and claim up to ``at_once`` of them, the first ones."""
+        """Find out what is to be done about each of ``runs``, and claim up to ``at_once`` of them, the first ones.
+
+        Where others held all of them the last time, this waits a little first.
+        """
+        if self._held:
+            self._wait(len(runs))
         done: list[RunRecord] = []
         mine: list[tuple[RunSpec, Held]] = []
         refused: list[tuple[RunSpec, RunError]] = []
@@ -89,14 +98,15 @@ class Claiming:
             else:
                 left.append(spec)
         taken = Taken(tuple(done), tuple(mine), tuple(refused), tuple(left))
+        self._held = bool(left) and not taken.moved
         if taken.moved:
             self._pause = _FIRST_PAUSE
         return taken
 
-    def pause(self, label: str, count: int) -> None:
+    def _wait(self, count: int) -> None:
         """Wait a little for runs that others hold; longer from time to time, and said once."""
         if self._pause == _FIRST_PAUSE:
-            notify(f"{label}: waiting for {count} run(s) that another process is doing")
+            notify(f"{self._label}: waiting for {count} run(s) that another process is doing")
         wait(self._pause)
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE)
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from .. import extensions
 from ..schema import Group
-from .session import RunOptions
+from .options import RunOptions
 
 _OPTIONS = TypeAdapter(RunOptions)
 

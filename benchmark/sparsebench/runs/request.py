@@ -22,7 +22,7 @@ from ..registry.selection import Selection
 from ..schema import InputError, Numerics, UnknownNameError
 from .executors.cluster import Cluster, read_cluster
 from .logs import check_logger
-from .plan import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind
+from .options import OVERWRITE, PREDICTIONS, Overwrite, PredictionKind
 from .prefetch import IfMissing, Prefetch, fetch_command
 
 if TYPE_CHECKING:
@@ -265,27 +265,6 @@ def check_request(request: Request) -> None:
     for seed in request.selection.seeds:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise InputError(f"--seed {seed!r} is not a seed", "seeds are whole numbers from 0 on")
-    numerics = request.numerics
-    elsewhere = request.where.elsewhere and numerics.device.partition(":")[0] == "cuda"  # the nodes' GPUs, not ours
-    if not elsewhere and _is_cpu(numerics) and numerics.precision == "fp16":
-        raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")
-    if not elsewhere and numerics.processes > 1 and numerics.device == "cuda":
-        from torch.cuda import device_count
-
-        if device_count() < numerics.processes:
-            raise InputError(
-                f"--processes-per-run {numerics.processes} needs as many GPUs, and torch sees {device_count()}",
-                "give fewer processes, or --device cpu",
-            )
-
-
-def _is_cpu(numerics: Numerics) -> bool:
-    """Return whether runs compute on the CPU, or raise InputError if their device isn't there; torch knows others."""
-    if numerics.device == "cpu":
-        return True
-    from ..engines.context import device_of
-
-    return device_of(numerics).type == "cpu"
 
 
 def _check_executor(request: Request) -> None:

@@ -23,10 +23,11 @@ from ..transfer.outcome import Further
 from .claiming import Claiming
 from .environment import VERSIONED, environment
 from .logs import RunLogs
+from .options import RunOptions
 from .processes.launch import train
-from .session import Kept, Loaded, Outcome, RunOptions, Session
+from .session import Kept, Loaded, Outcome, Session
 
-__all__ = ["Emit", "Event", "Loaded", "RunOptions", "run_group"]
+__all__ = ["Emit", "Event", "Loaded", "run_group"]
 
 T = TypeVar("T")
 
@@ -78,7 +79,9 @@ def run_group(
     session = Session(group, options, loaded)
     left = group.runs
     with Claims(options.results, options.lease_seconds) as claims:
-        claiming = Claiming(session.store, claims, options.overwrite, options.since, options.save_weights, group.tests)
+        claiming = Claiming(
+            session.store, claims, options.overwrite, options.since, options.save_weights, group.tests, group.label
+        )
         while left:
             # the seeds of a probe are fitted together, so they are claimed together
             taken = claiming.take(left, at_once=len(left) if group.mode == "linear" else 1)
@@ -94,10 +97,8 @@ def run_group(
                 emit(Event("done", spec.record_key, record=record))
                 interruption.check()
             left = taken.left
-            if left and not taken.moved:
-                if not wait:
-                    break
-                claiming.pause(group.label, len(left))
+            if not wait and not taken.moved:
+                break
     return left
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from safetensors.torch import save
 
 from ..common.files import write_bytes
 from ..common.progress import Progress, part
-from ..common.retry import CHECKPOINT_SECONDS, RETRIES, RETRY_SECONDS
 from ..common.timings import stage
 from ..datasets import open_task
 from ..datasets.base import Split
@@ -20,7 +18,7 @@ from ..engines.kept import KeptEngine
 from ..models.backbone import Backbone
 from ..models.loading import load_entry
 from ..schema import Checkpoint, Group, PlannedSet, RunError, RunRecord, RunSpec, canonical_json
-from ..store import LEASE_SECONDS, Store
+from ..store import Store
 from ..transfer.finetune import EpochReport, TrainingState
 from ..transfer.full import run_full
 from ..transfer.further import Scorer
@@ -30,38 +28,9 @@ from ..transfer.upstream import run_upstream
 from .claiming import lacking
 from .kept import kept_file, read_kept
 from .logs import RunLogs
-from .plan import Overwrite, PredictionKind
+from .options import RunOptions
 
-__all__ = ["Kept", "Loaded", "Outcome", "RunOptions", "Session"]
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Where a run reads and writes, what else it leaves, and which records it leaves as they are.
-
-    ``since`` is the date of the command's plan file, in nanoseconds by the clock of the results' file system: a record
-    written from then on is this command's own, or that of a process that works on the same runs. ``lease_seconds``
-    is how long a run stays claimed for a process that is not heard of any more. ``checkpoint_seconds`` is how often
-    a finetuning writes down how far it is; ``predictions`` says whether test logits are kept or the predicted
-    classes alone (None: the classes in mode ``upstream``, logits in the others), ``save_heads`` whether a probe's
-    trained classifier is; ``retries`` and ``retry_seconds`` say how often, and after how long, a run is tried again
-    that the disk or the network failed; ``logger`` is one of :data:`sparsebench.runs.logs.LOGGERS`.
-    """
-
-    results: Path
-    data_dir: Path | None = None
-    cache_dir: Path | None = None
-    save_weights: bool = False
-    save_heads: bool = True
-    predictions: PredictionKind | None = None
-    workers: int | None = None
-    overwrite: Overwrite = "failed"
-    since: int | None = None
-    lease_seconds: float = LEASE_SECONDS
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    retries: int = RETRIES
-    retry_seconds: float = RETRY_SECONDS
-    logger: str | None = None
+__all__ = ["Kept", "Loaded", "Outcome", "Session"]
 
 
 @dataclass(frozen=True)
@@ -174,13 +143,12 @@ class Session:
 
     def score_again(self, record: RunRecord, progress: Progress) -> tuple[Further, ...]:
         """Score a finished run on the test sets that it lacks, by the head or network that it kept."""
-        spec = record.spec
-        inputs = self.inputs_of(spec)
-        path = kept_file(record, self.store.root)
+        path, missing = kept_file(record, self.store.root), lacking(record, self.group.tests)
         if path is None:
             raise RunError(f"the head or network of {record.record_key} is gone", "run again")
         tensors, _ = read_kept(path, record)
-        found = self._scorer(inputs, lacking(record, self.group.tests)).run(spec, tensors, progress)
+        inputs = self.inputs_of(record.spec)
+        found = self._scorer(inputs, missing).run(record.spec, tensors, progress)
         return self._trimmed(found)
 
     def _scorer(self, inputs: Inputs, tests: Sequence[PlannedSet]) -> Scorer:
@@ -232,25 +200,21 @@ class Session:
     def _keep(self, spec: RunSpec, inputs: Inputs, outcome: Outcome) -> Outcome:
         """Write an outcome's tensors where they are asked for, and return it as its record has it."""
         options, full = self.options, spec.mode == "full"
-        file = None
-        if outcome.tensors is not None and (options.save_weights if full else options.save_heads):
-            file = f"{'weights' if full else 'heads'}/{spec.record_key}.safetensors"
-            what = {
-                "arch": inputs.backbone.info.arch,
-                "checkpoint": spec.checkpoint,
-                "weights_sha256": spec.weights_sha256,
-                "task": spec.task,
-                "classes": list(inputs.data.classes),
-                "run_id": spec.run_id,
-            }
-            metadata = {"finetuned" if full else "head": canonical_json(what)}
-            write_bytes(options.results / file, save(dict(outcome.tensors), metadata))
         predictions = outcome.predictions
-        return replace(
-            outcome,
-            predictions=predictions.without_logits() if options.predictions == "classes" else predictions,
-            further=self._trimmed(outcome.further),
-            tensors=None,
-            weights_file=file if full else None,
-            head_file=None if full else file,
-        )
+        if options.predictions == "classes":
+            predictions = predictions.without_logits()
+        kept = replace(outcome, predictions=predictions, further=self._trimmed(outcome.further), tensors=None)
+        if outcome.tensors is None or not (options.save_weights if full else options.save_heads):
+            return kept
+        file = f"{'weights' if full else 'heads'}/{spec.record_key}.safetensors"
+        what = {
+            "arch": inputs.backbone.info.arch,
+            "checkpoint": spec.checkpoint,
+            "weights_sha256": spec.weights_sha256,
+            "task": spec.task,
+            "classes": list(inputs.data.classes),
+            "run_id": spec.run_id,
+        }
+        metadata = {"finetuned" if full else "head": canonical_json(what)}
+        write_bytes(options.results / file, save(dict(outcome.tensors), metadata))
+        return replace(kept, weights_file=file if full else None, head_file=None if full else file)

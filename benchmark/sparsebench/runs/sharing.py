@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
+from ..registry.cells import Cells
 from ..registry.selection import Selection
 from ..schema import InputError, Numerics, Parallel, Protocol
 
 _FLAG = "--processes-per-run"
-
-
-def check_processes(numerics: Numerics, modes: Collection[str]) -> None:
-    """Check that the modes and numerics of a request allow its number of processes per run.
-
-    Raises
-    ------
-    InputError
-        If they don't.
-    """
-    if numerics.processes == 1:
-        return
-    asked = f"{_FLAG} {numerics.processes}"
-    others = [mode for mode in modes if mode != "full"]
-    if others:
-        raise InputError(f"{asked} is for mode full, not for {' and '.join(others)}", "add --mode full, or leave it out")
-    if numerics.compile:
-        raise InputError(f"{asked} doesn't go with --compile", "leave one of them out")
-    if numerics.device not in ("cpu", "cuda"):
-        raise InputError(f"{asked} needs --device cpu or cuda, not {numerics.device}", "on cuda each has its own GPU")
 
 
 def with_number(selection: Selection, numerics: Numerics) -> Selection:
@@ -40,16 +21,34 @@ def with_number(selection: Selection, numerics: Numerics) -> Selection:
     return replace(selection, settings={"parallel.processes": numerics.processes, **settings})
 
 
-def check_protocols(numerics: Numerics, protocols: Iterable[Sequence[Protocol]]) -> None:
-    """Check that each batch can be divided among the processes, and that protocols are for as many as there are.
+def check_sharing(numerics: Numerics, cells: Cells) -> None:
+    """Check that the modes, numerics and protocols of a request allow its number of processes per run.
+
+    Each batch must be divisible among the processes, and a protocol be for as many as there are.
 
     Raises
     ------
     InputError
-        If not.
+        If they don't.
     """
-    for protocol in {one.name: one for several in protocols for one in several}.values():
+    _check_numerics(numerics, cells.tasks)
+    for protocol in {one.name: one for several in cells.protocols.values() for one in several}.values():
         _check_protocol(numerics, protocol)
+
+
+def _check_numerics(numerics: Numerics, modes: Collection[str]) -> None:
+    if numerics.processes == 1:
+        return
+    asked = f"{_FLAG} {numerics.processes}"
+    others = [mode for mode in modes if mode != "full"]
+    if others:
+        raise InputError(
+            f"{asked} is for mode full, not for {' and '.join(others)}", "add --mode full, or leave it out"
+        )
+    if numerics.compile:
+        raise InputError(f"{asked} doesn't go with --compile", "leave one of them out")
+    if numerics.device not in ("cpu", "cuda"):
+        raise InputError(f"{asked} needs --device cpu or cuda, not {numerics.device}", "on cuda each has its own GPU")
 
 
 def _check_protocol(numerics: Numerics, protocol: Protocol) -> None:

@@ -12,14 +12,12 @@ import numpy as np
 
 from ..datasets import open_task
 from ..datasets.images.transforms import resolve_transform
-from ..datasets.known import KnownTask
-from ..models.facts import Facts
+from ..models.facts import Facts, check_head
 from ..models.loading import load_entry
 from ..report.own_task import OwnTask
 from ..report.style import percent
 from ..schema import UPSTREAM, Checkpoint, Numerics, Task
 from ..transfer.upstream import score_head
-from .own_tasks import assert_head
 
 if TYPE_CHECKING:
     from ..datasets import TaskData
@@ -100,7 +98,7 @@ def verify(
     torch.set_num_threads(numerics.threads)
     backbone = load_entry(entry, head=True)
     data = open_task(task, data_dir, cache_dir)
-    assert_head(entry, Facts.of(backbone), KnownTask.of(data))
+    check_head(entry, Facts.of(backbone), task, len(data.classes))
     transform = resolve_transform(backbone.preprocess, task, UPSTREAM)
     classes = len(data.classes)
     scores = score_head(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..analysis.metrics import mean_per_class
+from ..analysis.metrics import in_top, mean_per_class
 from ..common.progress import Progress
 from ..datasets.base import Split
 from ..datasets.images.transforms import Transform
@@ -122,16 +122,6 @@ def score_head(
         predicted,
         logits,
     )
-
-
-def in_top(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
-    """Return for each row of logits (n, C) whether fewer than ``count`` other classes rank before its label.
-
-    Of equal logits the class with the smaller number ranks first, as in ``argmax``.
-    """
-    own = np.take_along_axis(logits, labels[:, None], axis=1)
-    first = np.arange(logits.shape[1])[None, :] < labels[:, None]
-    return ((logits > own) | ((logits == own) & first)).sum(axis=1) < count
 
 
 def run_upstream(

@@ -7,7 +7,7 @@ from pathlib import Path
 from made_up import group
 from sparsebench.runs.executors.protocol import decode_job, encode_job
 from sparsebench.runs.jobs import job_document, read_job
-from sparsebench.runs.runner import RunOptions
+from sparsebench.runs.options import RunOptions
 
 
 def test_every_option_of_a_run_reaches_its_worker(tmp_path: Path) -> None:

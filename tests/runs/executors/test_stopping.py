@@ -21,7 +21,7 @@ from sparsebench.api import Request, prepare
 from sparsebench.cli import main
 from sparsebench.registry.selection import Selection
 from sparsebench.runs.executors.protocol import encode_job
-from sparsebench.runs.runner import RunOptions
+from sparsebench.runs.options import RunOptions
 from tasks_quick import quick_suite
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}

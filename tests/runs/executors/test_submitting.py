@@ -17,8 +17,9 @@ from sparsebench.runs.executors.cluster import Cluster
 from sparsebench.runs.executors.queued import ask, queued_runs, wait_for_earlier
 from sparsebench.runs.executors.squeue import QueuedJob, queued_jobs
 from sparsebench.runs.executors.submission import check_slurm, open_submission
+from sparsebench.runs.options import RunOptions
 from sparsebench.runs.plan import Plan
-from sparsebench.runs.runner import Event, RunOptions
+from sparsebench.runs.runner import Event
 from sparsebench.schema import InputError, RunError
 from sparsebench.store import Store
 from sparsebench.store.jobs import read_submissions, write_submission

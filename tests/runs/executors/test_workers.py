@@ -18,7 +18,8 @@ from sparsebench.runs.executors import make_executor, pinning
 from sparsebench.runs.executors.pinning import GPU, Place, find_place
 from sparsebench.runs.executors.protocol import AFFINITY
 from sparsebench.runs.executors.worker import GRACE_SECONDS
-from sparsebench.runs.runner import Event, RunOptions
+from sparsebench.runs.options import RunOptions
+from sparsebench.runs.runner import Event
 from sparsebench.store import Claims, Store
 from tasks_quick import quick_suite
 

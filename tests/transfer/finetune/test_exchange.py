@@ -25,7 +25,10 @@ class Bucket:
 
     def __init__(self, parameters: list[nn.Parameter], gradients: list[Tensor]) -> None:
         self._parameters = parameters
-        flat = [torch.empty_like(p).copy_(g).as_strided((p.numel(),), (1,)) for p, g in zip(parameters, gradients, strict=True)]
+        flat = [
+            torch.empty_like(p).copy_(g).as_strided((p.numel(),), (1,))
+            for p, g in zip(parameters, gradients, strict=True)
+        ]
         self._buffer = torch.cat(flat)
 
     def parameters(self) -> list[nn.Parameter]:
@@ -60,7 +63,9 @@ def test_what_is_packed_and_unpacked_is_the_masked_gradient(kept: Any, channels_
 
 @given(
     arrays.arrays(
-        np.float32, (2, 2 * BLOCK), elements=st.sampled_from([0.0, -1.0, 3e-4, 1e6]) | st.floats(-1, 1, width=32, allow_subnormal=False)
+        np.float32,
+        (2, 2 * BLOCK),
+        elements=st.sampled_from([0.0, -1.0, 3e-4, 1e6]) | st.floats(-1, 1, width=32, allow_subnormal=False),
     )
 )
 def test_rounding_is_to_half_a_level_of_the_block(values: Any) -> None:
@@ -107,7 +112,13 @@ def exchanged(kind: type[ExactExchange], steps: int) -> Callable[[int], Any]:
         flat = torch.cat([d[mask] if k == 0 else d.flatten() for k, d in enumerate(delivered)]).numpy()
         whole = torch.cat([d[mask] if k == 0 else d.flatten() for k, d in enumerate(sums)]).numpy()
         state = exchange.state()
-        return flat, whole, None if state is None else state.numpy(), team.sent["gradients"], bool(delivered[0][~mask].any())
+        return (
+            flat,
+            whole,
+            None if state is None else state.numpy(),
+            team.sent["gradients"],
+            bool(delivered[0][~mask].any()),
+        )
 
     return work
 

@@ -55,8 +55,6 @@ def test_where_processes_are_lost_the_others_keep_their_images(
         assert np.array_equal(one.positions, other.positions)
         assert 0 < other.images <= one.images
     total = sum(
-        part.share
-        for its in range(alive)
-        for part in steps_of(count, size, None, Crew(processes, its, alive))[0].parts
+        part.share for its in range(alive) for part in steps_of(count, size, None, Crew(processes, its, alive))[0].parts
     )
     assert abs(total - 1) < 1e-9  # a mean over the images that are left

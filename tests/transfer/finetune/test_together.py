@@ -22,7 +22,9 @@ from sparsebench.transfer.finetune.parallel.team import find_team
 SIX = {"epochs": 6, "milestones": (4,)}  # 24 steps
 
 
-def run(processes: int, *, resume: TrainingState | None = None, dropout: float = 0.0, n_train: int = 51, **protocol: Any) -> Any:
+def run(
+    processes: int, *, resume: TrainingState | None = None, dropout: float = 0.0, n_train: int = 51, **protocol: Any
+) -> Any:
     """Train on 51 images (and 12 of val) in batches of 16; return the losses of all steps, and what it gives."""
     losses: list[float] = []
     original = training._Run._look
@@ -46,7 +48,12 @@ def run(processes: int, *, resume: TrainingState | None = None, dropout: float =
     finally:
         training._Run._look = original
     state = {name: value.numpy() for name, value in found.state_dict.items()}
-    return np.array(losses), found.test_logits, state, (found.train_loss, found.best_test or 0.0, found.mask_proof.nonzero)
+    return (
+        np.array(losses),
+        found.test_logits,
+        state,
+        (found.train_loss, found.best_test or 0.0, found.mask_proof.nonzero),
+    )
 
 
 @pytest.mark.parametrize(

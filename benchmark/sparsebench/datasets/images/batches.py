@@ -118,9 +118,7 @@ class EpochBatches:
         """Yield an epoch's batches from number ``first`` on, as :meth:`at` does."""
         yield from self.at(epoch, _chunks(np.arange(len(self.split)), self.batch_size)[first:])
 
-    def at(
-        self, epoch: int, positions: Sequence[npt.NDArray[np.int64]]
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def at(self, epoch: int, positions: Sequence[npt.NDArray[np.int64]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the images at some positions of an epoch's order, batch after batch.
 
         Yields

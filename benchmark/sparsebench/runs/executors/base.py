@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..options import RunOptions
 from ..plan import Plan
-from ..runner import Emit, RunOptions
+from ..runner import Emit
 
 
 class Executor(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..options import RunOptions
 from ..plan import Plan
-from ..runner import Emit, Loaded, RunOptions, run_group
+from ..runner import Emit, Loaded, run_group
 
 
 class InlineExecutor:

@@ -26,8 +26,9 @@ from ...extensions import ExecutorContext
 from ...schema import Failure, Group, RunError, RunRecord
 from ...store import Store
 from ..environment import environment
+from ..options import RunOptions
 from ..plan import Plan
-from ..runner import Emit, Event, RunOptions
+from ..runner import Emit, Event
 from .pinning import Place, find_place
 from .protocol import decode_event, encode_job
 from .worker import GRACE_SECONDS

@@ -8,7 +8,8 @@ from typing import Any
 
 from ...schema import Group, RunRecord, RunSpec
 from ..jobs import job_document, read_job
-from ..runner import Event, RunOptions
+from ..options import RunOptions
+from ..runner import Event
 
 AFFINITY = "SPARSEBENCH_WORKER_CPUS"
 """Environment variable that names the processors of a worker, by number."""

@@ -17,8 +17,9 @@ from ...common.files import identity, read_regular
 from ...extensions import ExecutorContext
 from ...schema import RunError, RunRecord, RunSpec
 from ...store import Store
+from ..options import RunOptions
 from ..plan import Plan
-from ..runner import Emit, Event, RunOptions
+from ..runner import Emit, Event
 from .estimate import Estimator
 from .packing import Limits, arrays, bundles, duration
 from .queued import ask, queued_runs, settle, wait_for_earlier

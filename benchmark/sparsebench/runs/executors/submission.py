@@ -24,7 +24,7 @@ from ...schema import InputError, RunError
 from ...schema.base import SCHEMA_VERSION
 from ...store.jobs import Element, JobArray, Submission, is_cancelled, jobs_dir, write_submission
 from ..jobs import job_document
-from ..runner import RunOptions
+from ..options import RunOptions
 from .cancelling import cancel_jobs
 from .cluster import Cluster
 from .packing import Array

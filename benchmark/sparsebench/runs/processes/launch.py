@@ -27,7 +27,7 @@ from ...common.progress import Progress, notify
 from ...schema import Group, Parallel, Processes, RunError
 from ...transfer.finetune import EpochReport, TrainingState
 from ..jobs import job_document
-from ..session import RunOptions
+from ..options import RunOptions
 from .messages import GRACE_SECONDS, error_of
 
 _POLL_SECONDS = 0.2
@@ -109,7 +109,13 @@ class _Launch:
         self.failure: dict[str, Any] | None = None
         self._log = folder / _LOG
         self._pids: dict[int, int] = {}  # of living processes, with how often they were started anew before
-        command = [sys.executable, "-m", "sparsebench.runs.processes.launcher", "--standalone", "--local-addr=localhost"]
+        command = [
+            sys.executable,
+            "-m",
+            "sparsebench.runs.processes.launcher",
+            "--standalone",
+            "--local-addr=localhost",
+        ]
         command += [f"--nproc-per-node={size}", f"--max-restarts={restarts}"]
         command += ["-m", "sparsebench.runs.processes.worker", str(folder / _JOB)]
         environment = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": os.pathsep.join(sys.path)}

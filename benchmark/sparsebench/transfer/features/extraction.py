@@ -26,8 +26,6 @@ from ...engines.kept import KeptEngine
 from ...schema import SCHEMA_VERSION, Numerics, RunError, digest
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ...datasets.images.transforms import Transform
     from ...models.backbone import Backbone, BackboneInfo
 
@@ -165,17 +163,46 @@ def outputs(
     RunError
         If a number isn't finite, or there are more or fewer per image.
     """
-    images = evaluation_views(
+    import torch
+
+    from ...engines.context import device_of
+
+    what, columns = gives
+    decoder, device = decoder_of(split, numerics), device_of(numerics)
+    engine, run = engine or KeptEngine(), None
+    views = evaluation_views(
         split,
         transform,
         batch_size,
         decoder=numerics.decoder,
-        decoder_version=decoder_of(split, numerics),
+        decoder_version=decoder,
         cache_dir=cache_dir,
         workers=workers,
     )
-    images, report = waiting("decode", images), Throttle(progress, len(split))
-    return _forward(backbone, gives, images, transform, numerics, report, engine or KeptEngine())
+    for images in Throttle(progress, len(split)).over(waiting("decode", views)):
+        with stage("backbone"):
+            batch = transform.normalise(
+                images, device=device, dtype=torch.float32, channels_last=numerics.channels_last
+            )
+        if run is None:
+            with stage("load"):
+                run = engine.prepare(backbone.module, numerics, tuple(batch.shape))
+        with stage("backbone"):
+            output = run(batch).cpu()
+        if output.shape != (len(images), columns):
+            raise RunError(
+                f"{backbone.info.arch} gave {what} of shape {tuple(output.shape)} for {len(images)} images, "
+                f"not ({len(images)}, {columns})",
+                "the backbone must pool its output to one vector per image",
+            )
+        found: npt.NDArray[np.float32] = output.numpy()
+        if bad := int(np.count_nonzero(~np.isfinite(found))):
+            raise RunError(
+                f"{bad} of {found.size} {what} of {backbone.info.arch} are not finite",
+                "check the checkpoint for NaN or huge weights (`sparsebench inspect`), or use --precision fp32",
+            )
+        yield found
+        interruption.check()
 
 
 def _collected(
@@ -236,52 +263,3 @@ def decoder_of(split: Split, numerics: Numerics) -> str:
     pillow = f"pillow {version('pillow')}"
     fast = numerics.decoder == "fast" and split.file is not None
     return f"torchvision {version('torchvision')}, {resize_version()}, {pillow}" if fast else pillow
-
-
-def _forward(
-    backbone: Backbone,
-    gives: tuple[str, int],
-    batches: Iterable[Tensor],
-    transform: Transform,
-    numerics: Numerics,
-    report: Throttle,
-    engine: KeptEngine,
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Run the network over batches of uint8 images and yield its output, each batch's checked."""
-    import torch
-
-    from ...engines.context import device_of
-
-    what, columns = gives
-    device = device_of(numerics)
-    run = None
-    for images in batches:
-        with stage("backbone"):
-            batch = transform.normalise(
-                images, device=device, dtype=torch.float32, channels_last=numerics.channels_last
-            )
-        if run is None:
-            with stage("load"):
-                run = engine.prepare(backbone.module, numerics, tuple(batch.shape))
-        with stage("backbone"):
-            features = run(batch).cpu()
-        if features.shape != (len(images), columns):
-            raise RunError(
-                f"{backbone.info.arch} gave {what} of shape {tuple(features.shape)} for {len(images)} images, "
-                f"not ({len(images)}, {columns})",
-                "the backbone must pool its output to one vector per image",
-            )
-        found: npt.NDArray[np.float32] = features.numpy()
-        _require_finite(found, what, backbone.info.arch)
-        yield found
-        interruption.check()
-        report.advance(len(images))
-
-
-def _require_finite(x: npt.NDArray[np.float32], what: str, arch: str) -> None:
-    bad = int(np.count_nonzero(~np.isfinite(x)))
-    if bad:
-        raise RunError(
-            f"{bad} of {x.size} {what} of {arch} are not finite",
-            "check the checkpoint for NaN or huge weights (`sparsebench inspect`), or use --precision fp32",
-        )

@@ -128,7 +128,9 @@ def finetune(
     Where the numerics say several processes and this is one of them (of torch's default group), it computes its share
     of each step. Alone it doesn't train, but scores what they have left in ``resume``.
     """
-    with _running(_Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe) as run:
+    with _running(
+        _Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe
+    ) as run:
         run.train()
         return run.result()
 
@@ -155,7 +157,9 @@ def train_together(
     dict of str to int
         Bytes that all processes have sent, by kind.
     """
-    with _running(_Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe) as run:
+    with _running(
+        _Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe
+    ) as run:
         run.train()
         run.leave()
         return dict(run.team.sent)

@@ -102,4 +102,3 @@ class ExactExchange:
 def hook(state: ExactExchange, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """Exchange a bucket of gradients: what ``register_comm_hook`` takes."""
     return state.start(bucket)
-

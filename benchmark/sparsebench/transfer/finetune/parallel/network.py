@@ -115,4 +115,3 @@ class SharedNetwork(Network):
         if "residuals" in state:
             self._exchange.restore(state["residuals"][rank])
         self._team.sent.update(state["sent"])
-

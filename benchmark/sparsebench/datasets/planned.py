@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..common.paths import datasets_dir
-from ..datasets.known import KnownTask
 from ..schema import FurtherSet, PlannedSet
+from .known import KnownTask
 
 
 def planned_sets(
@@ -31,7 +31,7 @@ def planned_sets(
     """
     if not sets:
         return ()
-    from ..datasets.further import fingerprint_of, open_further
+    from .further import fingerprint_of, open_further
 
     root = data_dir or datasets_dir()
     opened = None
@@ -40,7 +40,7 @@ def planned_sets(
         split = None
         if source.corruption is None:
             if opened is None:
-                from ..datasets import open_task
+                from .opening import open_task
 
                 opened = open_task(data.task, root, cache_dir)
             split = open_further(opened, name, source, root, cache_dir)

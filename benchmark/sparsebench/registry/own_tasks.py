@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..datasets.known import KnownTask
-from ..models.facts import Facts
-from ..registry import Registry
-from ..registry.selection import Selection, select_tasks
 from ..schema import TRAINED, Checkpoint, InputError, Mode, Suite, Task
+from .catalogue import Registry
+from .selection import Selection, select_tasks
 
 
 def tasks_by_mode(
@@ -38,11 +36,6 @@ def tasks_by_mode(
         raise InputError(f"there is no task for mode {trained[0]}", "name one with --task")
     tested = own or list(_own_tasks(registry).values())
     return {mode: others if mode in TRAINED else tested for mode in modes}, bool(own)
-
-
-def all_tasks(by_mode: Mapping[Mode, Sequence[Task]]) -> list[Task]:
-    """Return the tasks of all modes, each once."""
-    return list({task.id: task for tasks in by_mode.values() for task in tasks}.values())
 
 
 def _no_own_task(name: str, registry: Registry) -> InputError:
@@ -125,28 +118,12 @@ def _assert_own(checkpoint: Checkpoint, task: Task, elsewhere: dict[str, str]) -
             "choose checkpoints with --checkpoint or --suite, or another --task",
         )
     if upstream.classes is not None and task.classes not in (None, upstream.classes):
-        raise _other_classes(checkpoint, task, upstream.classes, task.classes)
+        raise other_classes(checkpoint, task, upstream.classes, task.classes)
 
 
-def _other_classes(checkpoint: Checkpoint, task: Task, head: int, wanted: int | None) -> InputError:
+def other_classes(checkpoint: Checkpoint, task: Task, head: int, wanted: int | None) -> InputError:
+    """Return the error of a head that has other classes than a task."""
     return InputError(
         f"checkpoint {checkpoint.id}: its head has {head:,} classes, task {task.id} has {wanted:,}",
         "a head is tested on the classes that it was trained for: choose another --task",
     )
-
-
-def assert_head(checkpoint: Checkpoint, facts: Facts, data: KnownTask) -> None:
-    """Check that a checkpoint has a head, of the task's classes.
-
-    Raises
-    ------
-    InputError
-        If it hasn't.
-    """
-    if facts.classes is None or facts.head_sha256 is None:
-        raise InputError(
-            f"checkpoint {checkpoint.id} has no head: its file holds features alone",
-            "mode upstream needs the file with its classifier; --mode linear trains one",
-        )
-    if facts.classes != data.n_classes:
-        raise _other_classes(checkpoint, data.task, facts.classes, data.n_classes)
