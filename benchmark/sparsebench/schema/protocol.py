@@ -138,7 +138,7 @@ class Parallel(Strict):
     )
     when_killed: Literal["restart", "continue"] = Field(
         default="restart",
-        description="restart: all go on from the last state; continue: without the one that was killed, on fewer images",
+        description="restart: all go on from the last state; continue: all but the one that was lost, on fewer images",
     )
 
     @property
@@ -324,6 +324,8 @@ class Protocol(Strict):
         unset = {name for name in _OPTIONAL if getattr(self, name) is None}
         if self.microbatch is not None and self.microbatch >= self.batch_size:
             unset.add("microbatch")
+        if self.parallel is not None and not self.parallel.changes:
+            unset.add("parallel")
         others = set() if _trains(self.probe) else set(_SGD_FIELDS)
         values = self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
         selects = self.chooses or self.eval_test == "each_epoch"

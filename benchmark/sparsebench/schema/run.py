@@ -234,9 +234,9 @@ class MaskProof(Lenient):
 class Processes(Lenient):
     """What became of the processes that computed a run together.
 
-    ``start`` and ``end`` are how many there were, ``restarts`` how often they went on from the last training state after
-    one had ended. ``sent`` are the bytes that all of them sent in the training, by kind: ``gradients``, ``batch_norm``
-    and ``other``, as counted for ring algorithms.
+    ``start`` and ``end`` are how many there were, ``restarts`` how often they went on from the last training state
+    after one had ended. ``sent`` are the bytes that all of them sent in the training, by kind: ``gradients``,
+    ``batch_norm`` and ``other``, as counted for ring algorithms.
     """
 
     start: int
@@ -263,7 +263,8 @@ class RunRecord(Lenient):
     ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets by name. ``stages`` are
     the seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
     runs of a group share counts for the run that did it, but fits that served several runs for each of them equally, as
-    in ``seconds``. ``processes`` is known of a run that several computed. ``origin`` is that of a record from a bundle; None where it was run here.
+    in ``seconds``. ``processes`` is known of a run that several computed.
+    ``origin`` is that of a record from a bundle; None where it was run here.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -1,8 +1,8 @@
 """Exchange of gradients in 8 bits, with error feedback: what rounding leaves is added to the next step's gradients.
 
 Each process rounds its gradients and sends each of the others a share; who has a share sums it, rounds the sum and
-sends it to all. Both errors stay with who made them (Seide et al., 2014; Tang et al., 2019; as a relaxation of consistency
-Nadiradze et al., 2021): what all steps have delivered, and what is left over, add up to all the gradients.
+sends it to all. Both errors stay with who made them (Seide et al., 2014; Tang et al., 2019; Nadiradze et al., 2021):
+what all steps have delivered, and what is left over, add up to all the gradients.
 """
 
 from __future__ import annotations
