@@ -25,9 +25,10 @@ class Cluster(Strict):
     """The options of the jobs of a submission; what is None is left to the site.
 
     ``cpus`` defaults to the threads of a run's processes and their image-decoding workers, ``gpus`` to one per process
-    where runs compute on CUDA and to none elsewhere. A job is one task, whatever the processes per run. ``array_size`` is the most elements of one array, ``max_parallel`` the most jobs at a
-    time; short runs share a job of about ``bundle_minutes``. ``setup`` are lines of shell before the work (``module
-    load cuda``); ``extra`` are further options of sbatch, without their dashes; True is an option without a value.
+    where runs compute on CUDA and to none elsewhere. A job is one task, whatever the processes per run. ``array_size``
+    is the most elements of one array, ``max_parallel`` the most jobs at a time; short runs share a job of about
+    ``bundle_minutes``. ``setup`` are lines of shell before the work (``module load cuda``); ``extra`` are further
+    options of sbatch, without their dashes; True is an option without a value.
 
     Slurm signals a job ``signal_seconds`` before its time limit (120, or a quarter of a shorter limit): the run then
     writes down how far it is and the job queues again, ``max_timeouts`` times at most.

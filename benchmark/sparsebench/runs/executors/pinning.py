@@ -46,8 +46,8 @@ def find_place(jobs: int, threads: int, device: str, others: Collection[Place] =
     """Return a place for one more worker.
 
     On ``cuda`` (without a number) it sees one GPU per process of a run: such that no worker has, else those that the
-    fewest of ``others`` have. On a CPU with threads enough for all of a command's workers it has its own processors; where there are fewer,
-    or others have them, the system shares them out.
+    fewest of ``others`` have. On a CPU with threads enough for all of a command's workers it has its own processors;
+    where there are fewer, or others have them, the system shares them out.
 
     Parameters
     ----------
