@@ -92,7 +92,7 @@ class Session:
 
     def run(self, spec: RunSpec, progress: Progress, kept: Kept) -> Outcome:
         """Run one cell, and write what the options say to keep of it beside its record."""
-        inputs, protocol, options = self._inputs_of(spec), self.group.protocol, self.options
+        inputs, protocol, options = self.inputs_of(spec), self.group.protocol, self.options
         if self.group.tests:
             whole, progress = progress, part(progress, 0.0, 0.7)
         if spec.mode == "full":
@@ -147,7 +147,7 @@ class Session:
         if path is None:
             raise RunError(f"the head or network of {record.record_key} is gone", "run again")
         tensors, _ = read_kept(path, record)
-        inputs = self._inputs_of(record.spec)
+        inputs = self.inputs_of(record.spec)
         found = self._scorer(inputs, missing).run(record.spec, tensors, progress)
         return self._trimmed(found)
 
@@ -174,7 +174,7 @@ class Session:
             return tuple(found)
         return tuple(replace(one, predictions=one.predictions.without_logits()) for one in found)
 
-    def _inputs_of(self, spec: RunSpec) -> Inputs:
+    def inputs_of(self, spec: RunSpec) -> Inputs:
         """Return what the group's runs share, loaded by the first that needs it."""
         if self._inputs is None:
             with stage("load"):
