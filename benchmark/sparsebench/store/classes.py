@@ -16,7 +16,7 @@ from ..common.paths import root_file
 from ..schema import ResultsError, RunRecord
 from .curated import FILE, read_curated_classes
 from .frame import PUBLISHED
-from .predictions import Predictions, read_archive
+from .predictions import Predictions, read_archive, warn_damaged
 from .records import Store
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _READERS = 2
 _AHEAD = 8  # files in memory at once
 
 
-def classes_reader(results: Path | str) -> Reader:
+def classes_reader(results: Path | str, *, strict: bool = False) -> Reader:
     """Return the reader of the predicted classes that were kept with results.
 
     Parameters
@@ -38,25 +38,40 @@ def classes_reader(results: Path | str) -> Reader:
     results : Path or str
         As for :func:`~sparsebench.store.read_results`: a results folder with its predictions, or a curated file or
         folder, which may have a ``predictions.npz`` beside it.
+    strict : bool
+        Raise for a damaged file; without it, a warning names the file once, and its runs are left out.
     """
     path = root_file("results/published/runs.csv").parent if results == PUBLISHED else Path(results)
     if path.is_dir() and (path / "records").is_dir():
+        damaged: set[str] | None = None if strict else set()
 
         def stored(keys: Collection[str]) -> Iterator[tuple[str, Predictions]]:
-            records = [record for record in Store(path).read(set(keys)) if _is_there(path, record)]
-            for record, kept in read_classes(path, records):
+            records = [record for record in Store(path).read(set(keys) - (damaged or set())) if _is_there(path, record)]
+            for record, kept in read_classes(path, records, damaged):
                 yield record.record_key, kept
 
         return stored
     file = (path if path.is_dir() else path.parent) / FILE
-    return lambda keys: read_curated_classes(file, keys) if file.exists() else iter(())
+
+    def curated(keys: Collection[str]) -> Iterator[tuple[str, Predictions]]:
+        if file.exists():
+            try:
+                yield from read_curated_classes(file, keys)
+            except ResultsError as error:
+                if strict:
+                    raise
+                warn_damaged(error)
+
+    return curated
 
 
 def _is_there(root: Path, record: RunRecord) -> bool:
     return record.predictions is not None and (root / record.predictions).exists()
 
 
-def read_classes(root: Path, records: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, Predictions]]:
+def read_classes(
+    root: Path, records: Sequence[RunRecord], damaged: set[str] | None = None
+) -> Iterator[tuple[RunRecord, Predictions]]:
     """Yield the predicted classes of stored records, in order; a few files are read ahead.
 
     Runs on the same images share one tuple of ids.
@@ -67,11 +82,13 @@ def read_classes(root: Path, records: Sequence[RunRecord]) -> Iterator[tuple[Run
         The results folder.
     records : sequence of RunRecord
         Records that kept predictions.
+    damaged : set of str, optional
+        Gets the keys of records whose predictions can't be read: a warning names each, and it is left out.
 
     Raises
     ------
     ResultsError
-        If a record kept none, or they are missing, damaged or not those that were written.
+        Without ``damaged``, if a record kept none, or they are missing, damaged or not those that were written.
     """
     known: dict[bytes, tuple[str, ...]] = {}
     folder = (Path(root) / "predictions").resolve()
@@ -80,14 +97,33 @@ def read_classes(root: Path, records: Sequence[RunRecord]) -> Iterator[tuple[Run
         queue = [(record, pool.submit(_arrays, Path(root), folder, record)) for record in islice(left, _AHEAD)]
         while queue:
             record, future = queue.pop(0)
-            names, lengths, labels, predicted = future.result()
-            key = hashlib.sha256(names + lengths.tobytes()).digest()
-            if key not in known:
-                known[key] = _ids(names, lengths, record)
-            if len(known[key]) != len(labels):
-                raise _damaged(record, "its arrays have different lengths")
             queue += [(r, pool.submit(_arrays, Path(root), folder, r)) for r in islice(left, 1)]
-            yield record, Predictions(known[key], labels, predicted)
+            try:
+                kept = _shared(record, *future.result(), known)
+            except ResultsError as error:
+                if damaged is None:
+                    raise
+                damaged.add(record.record_key)
+                warn_damaged(error)
+            else:
+                yield record, kept
+
+
+def _shared(
+    record: RunRecord,
+    names: bytes,
+    lengths: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    predicted: npt.NDArray[np.int64],
+    known: dict[bytes, tuple[str, ...]],
+) -> Predictions:
+    """Return a record's predictions; ``known`` has the ids of those before, by their hash."""
+    key = hashlib.sha256(names + lengths.tobytes()).digest()
+    if key not in known:
+        known[key] = _ids(names, lengths, record)
+    if len(known[key]) != len(labels):
+        raise _damaged(record, "its arrays have different lengths")
+    return Predictions(known[key], labels, predicted)
 
 
 def _arrays(

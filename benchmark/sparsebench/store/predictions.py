@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 HALF_MAX = 65504.0
 """Largest finite half-precision number."""
+
+
+class DamagedPredictionsWarning(UserWarning):
+    """Predictions that can't be read; what would be made of them is left out."""
+
+
+def warn_damaged(error: ResultsError) -> None:
+    """Say that predictions can't be read and are left out."""
+    text = f"{error.message}: left out; {error.hint}" if error.hint else f"{error.message}: left out"
+    warnings.warn(text, DamagedPredictionsWarning, stacklevel=3)
 
 
 @dataclass(frozen=True, eq=False)
