@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..analysis.metrics import Sample, mean
-from .aggregate import entries_of
+from .cells import entries_of
 from .style import group_title, percent
 from .tables import NOTHING, Field, Table
 

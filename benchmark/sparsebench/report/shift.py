@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import extensions
 from ..analysis.metrics import Sample, mean
-from .aggregate import entries_of
+from .cells import entries_of
 from .shift_intervals import Scored, Spread, spread_of
 from .style import group_title, percent
 from .tables import NOTHING, Field, Table
