@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..report.shift import GROUP, lines_json, shift_cells, shift_lines, shift_tables
+from ..report.shift import lines_json, shift_cells, shift_lines, shift_tables
 from ..report.terminal import render_tables
+from ..report.ways import WAY
 from ..schema import RunRecord
 from ..store import Store, frame
 from ..store.further import further_frame, further_reader
@@ -39,8 +40,8 @@ def with_shift(shown: str, prepared: Prepared, records: Sequence[RunRecord], *, 
     if not as_json:
         return f"{shown}\n{render_tables(shift_tables(found), colour=sys.stdout.isatty())}"
     rows = json.loads(shown)
-    by_line = {(*(row[name] for name in GROUP), row["checkpoint"]): row for row in lines_json(found)}
+    by_line = {(*(row[name] for name in WAY), row["checkpoint"]): row for row in lines_json(found)}
     for row in rows:
-        own = by_line.get((*(row[name] for name in GROUP), row["checkpoint"]))
-        row["shift"] = None if own is None else {k: v for k, v in own.items() if k not in (*GROUP, "checkpoint")}
+        own = by_line.get((*(row[name] for name in WAY), row["checkpoint"]))
+        row["shift"] = None if own is None else {k: v for k, v in own.items() if k not in (*WAY, "checkpoint")}
     return json.dumps(rows, indent=1, ensure_ascii=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ...analysis.metrics import mean
 from ...registry.names import method_title
@@ -12,20 +12,17 @@ from ..fewshot import Shots
 from ..shift import Cell
 from ..style import DENSE_COLOUR, distinguish, method_colour, method_marker, method_order, percent, sentences
 from ..style import variant_stroke as stroke
+from ..ways import WAY, Labels, labels_of
 from .canvas import Canvas, Picture, paper_style
 
 _COLUMNS, _PAGE, _COLUMN, _HEIGHT = 3, 7.0, 3.5, 1.8
-_GROUP = ("mode", "probe", "protocol")
+Row = TypeVar("Row", Cell, Shots)
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A checkpoint's accuracy over some quantity."""
+class Curve(Labels):
+    """An entry's accuracy over some quantity."""
 
-    checkpoint: str
-    method: str
-    sparsity: float
-    reference: str
     points: Mapping[float, float]
 
 
@@ -34,55 +31,46 @@ def severity_figures(cells: Sequence[Cell], width: float | None = None) -> Itera
 
     Severity 0 is the clean test images.
     """
-    for name, own in _by_group("severity", [cell for cell in cells if cell.corruption]):
-        curves = [_over_severity(rows) for rows in _by_checkpoint(own)]
-        picture = _figure(
-            name,
-            [curve for curve in curves if len(curve.points) > 2],
-            "Severity",
-            sentences(
-                "Accuracy over the severity of corruptions, mean over tasks and corruptions, a panel per sparsity;"
-                " severity 0 is the clean test images.",
-                "Black: the dense reference.",
-            ),
-            width,
-        )
-        if picture is not None:
-            yield picture
+    caption = (
+        "Accuracy over the severity of corruptions, mean over tasks and corruptions, a panel per sparsity; severity 0"
+        " is the clean test images."
+    )
+    corrupted = [cell for cell in cells if cell.corruption]
+    return _figures("severity", corrupted, _over_severity, 3, "Severity", caption, width, log=False)
 
 
 def shots_figures(rows: Sequence[Shots], width: float | None = None) -> Iterator[Picture]:
     """Draw accuracy over images per class, mean over tasks; nothing where fewer than two numbers are known."""
-    for name, own in _by_group("shots", rows):
-        curves = [_over_shots(some) for some in _by_checkpoint(own)]
-        picture = _figure(
-            name,
-            [curve for curve in curves if len(curve.points) > 1],
-            "Images per class",
-            sentences(
-                "Accuracy over the number of training images per class, mean over tasks and random draws, a panel per"
-                " sparsity.",
-                "Black: the dense reference.",
-            ),
-            width,
-            log=True,
-        )
+    caption = (
+        "Accuracy over the number of training images per class, mean over tasks and random draws, a panel per sparsity."
+    )
+    return _figures("shots", rows, _over_shots, 2, "Images per class", caption, width, log=True)
+
+
+def _figures(
+    stem: str,
+    rows: Sequence[Row],
+    over: Callable[[Sequence[Row]], Curve],
+    least: int,
+    label: str,
+    caption: str,
+    width: float | None,
+    *,
+    log: bool,
+) -> Iterator[Picture]:
+    """Draw one figure per way of running, of the curves with at least so many points."""
+    ways = list(dict.fromkeys(row.way for row in rows))
+    named = [dict(zip(WAY, way, strict=True)) for way in ways]
+    for way, fields in zip(ways, named, strict=True):
+        own: dict[str, list[Row]] = {}
+        for row in rows:
+            if row.way == way:
+                own.setdefault(row.checkpoint, []).append(row)
+        curves = [curve for found in own.values() if len((curve := over(found)).points) >= least]
+        text = sentences(caption, "Black: the dense reference.")
+        picture = _figure(f"{stem}{distinguish(fields, named)}", curves, label, text, width, log)
         if picture is not None:
             yield picture
-
-
-def _by_group(stem: str, rows: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
-    groups = list(dict.fromkeys(row.group for row in rows))
-    named = [dict(zip(_GROUP, group, strict=True)) for group in groups]
-    for group, fields in zip(groups, named, strict=True):
-        yield f"{stem}{distinguish(fields, named)}", [row for row in rows if row.group == group]
-
-
-def _by_checkpoint(rows: Sequence[Any]) -> Iterator[list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row.checkpoint, []).append(row)
-    yield from found.values()
 
 
 def _over_severity(rows: Sequence[Cell]) -> Curve:
@@ -91,7 +79,7 @@ def _over_severity(rows: Sequence[Cell]) -> Curve:
     everything = {(r.task, r.corruption) for r in rows}
     points = {float(s): _tasks_mean(own) for s, own in by.items() if set(own) == everything}
     clean = {row.task: row.clean for row in rows}
-    return _curve(rows[0], {0.0: mean(clean.values()), **points})
+    return Curve(**labels_of(rows[0]), points={0.0: mean(clean.values()), **points})
 
 
 def _tasks_mean(own: Mapping[tuple[str, str], Cell]) -> float:
@@ -107,11 +95,7 @@ def _over_shots(rows: Sequence[Shots]) -> Curve:
         own = {row.task: row.accuracy.mean for row in rows if row.shots == count}
         if set(own) == tasks:
             points[float(count)] = mean(own.values())
-    return _curve(rows[0], points)
-
-
-def _curve(row: Cell | Shots, points: Mapping[float, float]) -> Curve:
-    return Curve(row.checkpoint, row.method, row.sparsity, row.reference, points)
+    return Curve(**labels_of(rows[0]), points=points)
 
 
 def _figure(
@@ -160,7 +144,12 @@ def _labels(curves: Sequence[Curve]) -> dict[str, str]:
 def _look(curve: Curve, curves: Sequence[Curve], names: Mapping[str, str]) -> tuple[str, str, str, tuple[int, str]]:
     same = sorted({names[other.checkpoint] for other in curves if other.method == curve.method})
     line = stroke(same.index(names[curve.checkpoint]))
-    return method_colour(curve.method), method_marker(curve.method), line, method_order(curve.method)
+    return (
+        method_colour(curve.method),
+        method_marker(curve.method),
+        line,
+        method_order(curve.method),
+    )
 
 
 def _draw(axes: Any, curve: Curve, look: tuple[str, str, str], width: float) -> None:
