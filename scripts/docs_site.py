@@ -28,12 +28,14 @@ _LINK = re.compile(r"(\]\(|(?:src|href)=\")([^)\s\"#:]+)(?=[)#\"])")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the generated pages, and the schemas beside them."""
+    """Put the generated pages in place of those that lead to the site, and the schemas beside them."""
     from mkdocs.structure.files import File
 
     contents = {"reference/cli.md": docs_pages.command_line(), "reference/yaml.md": docs_pages.yaml_files()}
     contents |= {f"reference/schemas/{kind}.json": json.dumps(file_schema(kind), indent=1) for kind in KINDS}
     for name, content in contents.items():
+        if (stub := files.get_file_from_path(name)) is not None:  # for readers of the repository
+            files.remove(stub)
         files.append(File.generated(config, name, content=content))
     return files
 

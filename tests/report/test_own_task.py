@@ -11,9 +11,9 @@ import pytest
 from sparsebench.registry import Registry
 from sparsebench.report import Report, write_report
 from sparsebench.report.leaderboard import leaderboard
-from sparsebench.report.own_task import own_task_csv, own_task_rows, own_task_tables
+from sparsebench.report.own_task import own_task_csv, own_task_rows, own_task_tables, read_own_tasks
 from sparsebench.report.terminal import closing_rows, render_terminal
-from sparsebench.schema import Task
+from sparsebench.schema import ResultsError, Task
 from sparsebench.store import tidy
 
 OWN = {"mode": "upstream", "probe": None, "protocol": "upstream"}
@@ -98,3 +98,22 @@ def test_the_closing_table_has_them_apart(small, registry):
     assert alone.startswith("Own heads on own")
     rows = closing_rows(both, keys={own["record_key"]}, registry=registry)
     assert [(row["mode"], row["top1"], row["claim"]) for row in rows] == [("upstream", 0.2, "holds")]
+
+
+def test_what_was_written_beside_curated_results_is_read_again(tmp_path, registry):
+    rows = own_task_rows(frame(run("mini.a", 0.6, 0.7), run("mini.b", 0.7, None)), registry)
+    (tmp_path / "upstream.csv").write_text(own_task_csv(rows), encoding="utf-8")
+    found, agreement = read_own_tasks(tmp_path / "runs.csv")
+    assert own_task_csv(found) == own_task_csv(rows)
+    assert agreement == {}
+    (tmp_path / "records").mkdir()
+    assert read_own_tasks(tmp_path) == ([], {})  # records have them
+
+
+@pytest.mark.parametrize(("old", "new"), [("0.6,", "much,"), ("checkpoint", "network"), ("too high", "<b>")])
+def test_another_table_of_that_name_is_named(tmp_path, registry, old, new):
+    text = own_task_csv(own_task_rows(frame(run("mini.a", 0.6, 0.7)), registry))
+    assert old in text
+    (tmp_path / "upstream.csv").write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ResultsError, match="upstream"):
+        read_own_tasks(tmp_path)

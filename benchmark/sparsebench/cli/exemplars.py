@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..datasets.known import EMBEDDED
 from ..schema import SparsebenchError, Task
 
 if TYPE_CHECKING:
     from ..report.figures.canvas import Picture
     from ..report.measures import TaskMeasures
 
-_EMBEDDED = ("digits", "glyphs", "textures")
 _FREE = ("cc0", "cc by", "public domain")
 _NOT_FREE = ("-nc", "-nd", "non-commercial")
 
@@ -21,7 +21,7 @@ def may_be_shown(task: Task) -> bool:
     """Return whether a task's images may be reprinted: embedded ones, and those under a licence that says so."""
     licence = (task.licence or "").lower()
     free = licence.startswith(_FREE) and not any(word in licence for word in _NOT_FREE)
-    return task.loader in _EMBEDDED or free
+    return task.loader in EMBEDDED or free
 
 
 def sheets(

@@ -13,14 +13,15 @@ import pandas as pd
 
 from .. import extensions
 from ..common.paths import cache_dir
-from ..registry import load_registry, load_tasks
+from ..registry import Registry, load_registry, load_tasks
 from ..registry.names import method_id
 from ..registry.patterns import known_only
 from ..report import Report, bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..report.aggregate import aggregate
 from ..report.further import Further
 from ..report.leaderboard import leaderboard_of
-from ..report.page import Layer, Network
+from ..report.own_task import read_own_tasks
+from ..report.page import Known, Layer, Network
 from ..schema import InputError
 from ..store import Store, read_results
 from ..store.classes import classes_reader
@@ -58,8 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
         arguments.width,
         arguments.format,
         page,
-        {} if page is None else networks(),
-        {} if page is None else environments(arguments.results),
+        Known() if page is None else known(table, registry, arguments),
     )
     files = write_report(report, arguments.out, None if arguments.json else _print)
     if arguments.json:
@@ -87,6 +87,21 @@ def page_file(arguments: argparse.Namespace) -> Path | None:
     if page.is_dir():
         raise InputError(f"--html: {str(page)!r} is a folder", f"name a file in it, such as {str(page / PAGE)!r}")
     return page
+
+
+def known(table: pd.DataFrame, registry: Registry, arguments: argparse.Namespace) -> Known:
+    """Return what the page says besides results."""
+    from .seen import seen
+
+    own, agreement = read_own_tasks(arguments.results)
+    wanted = set(table["checkpoint"])
+    return Known(
+        networks(),
+        environments(arguments.results),
+        dict(seen(table, registry, arguments.data)),
+        [row for row in own if row.checkpoint in wanted],
+        agreement,
+    )
 
 
 def networks() -> dict[tuple[str, str], Network]:

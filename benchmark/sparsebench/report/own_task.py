@@ -9,10 +9,14 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..analysis.claims import Agreement, agreement_of, binomial_interval
-from ..schema import Task
+from ..analysis.intervals import Interval
+from ..schema import ResultsError, Task
+from ..store.csvfile import read_csv, to_csv
+from ..store.frame import PUBLISHED
 from .contents import by_content
 from .style import percent, signed_percent
 from .tables import NOTHING, Field, Table
@@ -139,8 +143,6 @@ def own_task_tables(rows: Sequence[OwnTask]) -> list[Table]:
 
 def own_task_csv(rows: Sequence[OwnTask]) -> str:
     """Return the rows as CSV."""
-    from ..store.csvfile import to_csv
-
     return to_csv(COLUMNS, [tuple(_rounded(value) for value in asdict(row).values()) for row in rows])
 
 
@@ -151,6 +153,66 @@ def own_task_values(rows: Sequence[OwnTask]) -> list[dict[str, Any]]:
 
 def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def read_own_tasks(results: Path | str) -> tuple[list[OwnTask], dict[tuple[str, str], Interval]]:
+    """Return what lies beside curated results as ``upstream.csv`` and ``upstream_agreement.csv``.
+
+    Parameters
+    ----------
+    results : Path or str
+        As for :func:`~sparsebench.store.read_results`.
+
+    Returns
+    -------
+    rows : list of OwnTask
+        Nothing without the first file.
+    agreement : dict of (str, str) to Interval
+        By checkpoint and task, the agreement with the reference.
+
+    Raises
+    ------
+    ResultsError
+        If a file isn't such a table.
+    """
+    folder = Path(results) if Path(results).is_dir() else Path(results).parent
+    file, other = folder / "upstream.csv", folder / "upstream_agreement.csv"
+    if results == PUBLISHED or (folder / "records").is_dir() or not file.exists():
+        return [], {}
+    try:
+        rows = [_read(row) for row in _dicts(file)]
+        agreement = (
+            {(row["checkpoint"], row["task"]): _agreement(row) for row in _dicts(other)} if other.exists() else {}
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(
+            f"{str(folder)!r} holds an upstream.csv or upstream_agreement.csv that can't be read: {error}",
+            "`sparsebench report` writes the first; move them away to leave them out",
+        ) from error
+    return rows, agreement
+
+
+def _dicts(path: Path) -> list[dict[str, str]]:
+    header, rows = read_csv(path)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _agreement(row: dict[str, str]) -> Interval:
+    low, high = (_float(row[f"agreement_{end}"]) for end in ("low", "high"))
+    return Interval(_float(row["agreement"]), low, high, ())
+
+
+def _read(row: dict[str, str]) -> OwnTask:
+    if row["claim"] not in get_args(Agreement):
+        raise ValueError(f"no claim is {row['claim']!r}")
+    numbers = ("sparsity", "claimed", "top1", "low", "high", "difference", "top5")
+    values: dict[str, Any] = row | {name: _float(row[name]) for name in numbers}
+    published = int(row["published"]) if row["published"] else None
+    return OwnTask(**values | {"images": int(row["images"]), "published": published})
+
+
+def _float(text: str) -> float:
+    return float(text) if text else math.nan
 
 
 def _rounded(value: Any) -> Any:

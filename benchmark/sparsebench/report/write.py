@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from .further import Further, write_shift, write_shots
 from .leaderboard import leaderboard_of, to_csv
 from .overview import methods_csv, overviews
 from .own_task import own_task_csv, own_task_rows, own_task_tables
-from .page import Network, Sources
+from .page import Known, Sources
 from .speed import speed_csv, speed_tables
 from .variance import variance_csv, variance_tables
 from .win_rates import win_rate_tables, win_rates_csv
@@ -61,8 +61,8 @@ class Report:
         What figures are drawn as: ``png``, ``pdf``, ``svg``.
     page : Path, optional
         The file that gets everything as one HTML page; without it there is none.
-    networks, environments : mapping
-        What the page says of networks and versions; see :class:`sparsebench.report.page.Sources`.
+    known : Known
+        What the page says besides results.
     """
 
     frame: pd.DataFrame
@@ -75,8 +75,7 @@ class Report:
     width: float | None = None
     formats: Sequence[str] = ("png", "pdf")
     page: Path | None = None
-    networks: Mapping[tuple[str, str], Network] = field(default_factory=dict)
-    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
 
 
 def write_report(report: Report, out: Path, wrote: Callable[[Path], None] | None = None) -> list[Path]:
@@ -101,9 +100,7 @@ def write_report(report: Report, out: Path, wrote: Callable[[Path], None] | None
     ensure_writable(out)
     frame, registry = tidy(report.frame), report.registry
     statistics = aggregate(frame, registry, report.predictions)
-    sources = Sources(
-        frame, statistics, registry, report.predictions, report.bench, report.networks, report.environments
-    )
+    sources = Sources(frame, statistics, registry, report.predictions, report.bench, report.known)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
     drawn = report.width, report.formats

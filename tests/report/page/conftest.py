@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from fixtures_seen import known, reader
 from many import NASTY, make, many
 
 from sparsebench.registry import Registry
@@ -32,6 +33,13 @@ def registry() -> Registry:
 def page(frame: pd.DataFrame, registry: Registry) -> str:
     """The page of these."""
     return make(frame, registry)
+
+
+@pytest.fixture(scope="session")
+def seen_page(frame: pd.DataFrame, registry: Registry) -> str:
+    """The page of these with class names, images, own heads and verdicts."""
+    rated = frame.assign(verdict=["rescored" if "gmp" in name else None for name in frame["checkpoint"]])
+    return make(rated, registry, predictions=reader(frame), **known())
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sparsebench.registry import Registry
 from sparsebench.report.aggregate import aggregate
-from sparsebench.report.page import Layer, Network, Sources, page_html
+from sparsebench.report.page import Known, Layer, Network, Sources, page_html
 from sparsebench.store import tidy
+from sparsebench.store.classes import Reader
 
 NASTY = "<script>alert('x')</script>\"&"
 METHODS = ("acdc", "gmp", "rigl", "str", "woodfisher", "mfac", "cram", "magnitude", "lth")
@@ -73,7 +75,14 @@ def networks(frame: pd.DataFrame, layers: int = 53) -> dict[tuple[str, str], Net
     return found
 
 
-def make(frame: pd.DataFrame, registry: Registry | None = None, **more: object) -> str:
+def make(
+    frame: pd.DataFrame,
+    registry: Registry | None = None,
+    predictions: Reader | None = None,
+    bench: pd.DataFrame | None = None,
+    **known: Any,
+) -> str:
     """Return the page of a tidy table."""
     registry = registry or Registry()
-    return page_html(Sources(frame, aggregate(frame, registry), registry, **{"networks": networks(frame)} | more))
+    known = {"networks": networks(frame)} | known
+    return page_html(Sources(frame, aggregate(frame, registry), registry, predictions, bench, Known(**known)))

@@ -37,6 +37,13 @@ def file(page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def seen_file(seen_page: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("seen") / "report.html"
+    path.write_text(seen_page, encoding="utf-8")
+    return path
+
+
 class Tab:
     """A page, and what it said and asked for."""
 
@@ -165,6 +172,22 @@ def test_arrow_keys_go_through_a_chart(open_tab) -> None:
     assert "#c-" in tab.page.url
 
 
+def test_exemplars_are_drawn_where_their_list_is_opened(open_tab, seen_file: Path) -> None:
+    tab = open_tab("#c-resnet50.gmp_v1_s50", seen_file)
+    image = tab.page.locator("[id='c-resnet50.gmp_v1_s50'] .exemplars svg").first
+    assert not image.is_visible()
+    tab.page.locator("[id='c-resnet50.gmp_v1_s50'] summary:has-text('exemplars')").first.click()
+    assert image.bounding_box()["width"] == 64
+    drawn = "use => document.getElementById(use.getAttribute('href').slice(1)).decode().then(() => true)"
+    assert image.locator("use").evaluate(drawn)
+
+
+def test_verdicts_sort_by_their_words(open_tab, seen_file: Path) -> None:
+    tab = open_tab("?sort=verdict", seen_file)
+    assert ".gmp_" in tab.names()[0]
+    assert tab.page.get_attribute(".board th[data-sort=verdict] >> nth=0", "aria-sort") == "ascending"
+
+
 def test_names_that_look_like_markup_are_harmless(open_tab, nasty: pd.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(make(nasty), encoding="utf-8")
@@ -195,9 +218,13 @@ def test_on_paper_filters_are_left_out(open_tab) -> None:
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_rules_for_accessibility_hold_at_each_width_and_scheme(open_tab, width: int, scheme: str) -> None:
+def test_rules_for_accessibility_hold_at_each_width_and_scheme(
+    open_tab, seen_file: Path, width: int, scheme: str
+) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    tab = open_tab("?mode=all&tasks=1&method=gmp", viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab = open_tab(
+        "?mode=all&tasks=1&method=gmp", seen_file, viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width  # the tables scroll, the page doesn't
     tab.page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
     found = axe.Axe().run(tab.page)

@@ -8,10 +8,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from fixtures_seen import IMAGES
 from many import make, many
 
 from sparsebench.report import intervals
 from sparsebench.report.aggregate import aggregate
+from sparsebench.report.page.exemplars import Gallery
 from sparsebench.report.page.palette import Palette
 from sparsebench.report.page.sections import sections_of
 from sparsebench.report.page.sources import Sources
@@ -168,12 +170,47 @@ def test_confused_pairs_are_counted_over_runs(frame: pd.DataFrame, registry) -> 
     sources = Sources(frame, aggregate(frame, registry), registry, reader)
     from sparsebench.report.page.boards import boards_of
 
-    sections = sections_of(sources, boards_of(sources, Palette()))
+    sections = sections_of(sources, boards_of(sources, Palette()), Gallery(sources, 1))
     section = next(section for section in sections if section.name == "resnet50.gmp_v1_s50")
     assert [(p.task, p.true, p.predicted, p.share, p.reference) for p in section.results[0].pairs] == [
-        ("digits", 0, 1, "40.0", "10.0")
+        ("digits", "0", "1", "40.0", "10.0")
     ]
     assert section.results[0].results[0].agreement == "85.0"
+
+
+def test_exemplars_are_shown_once_each_with_the_names_of_classes(seen_page: str) -> None:
+    read = Reader(seen_page)
+    images = [a for tag, a in read.elements if tag == "image" and a.get("id", "").startswith("i-")]
+    assert 0 < len(images) == len({a["href"] for a in images}) <= IMAGES
+    shown = [a["href"] for tag, a in read.elements if tag == "use"]
+    assert len(shown) > len(images)
+    assert {link[1:] for link in shown} == {a["id"] for a in images}
+    text = " ".join(read.text)
+    for words in ("2 of 9 exemplars as images", "<cat>", "here dog & co", "digits, CC BY 4.0 <b>"):
+        assert words in text
+
+
+def test_images_of_other_licences_and_unknown_classes_are_not_shown(seen_page: str) -> None:
+    assert 'aria-hidden="true"><use href="#i-0"/></svg><span>digits<' in seen_page
+    assert "/></svg><span>glyphs<" not in seen_page
+    assert re.search(r'<th scope="row">glyphs</th><td class="left">0</td><td class="left">1</td>', seen_page)
+
+
+def test_own_heads_are_set_beside_what_was_published(seen_page: str, page: str) -> None:
+    assert 'id="upstream"' not in page
+    part = seen_page.partition('<section id="upstream"')[2].partition("</section>")[0]
+    assert 'href="#c-resnet50.gmp_v1_s50"' in part
+    assert "10,000 test images" in part
+    for text in ("76.00", "75.00", "74.14 to 75.84", "−1.00", "too high", "88.0 (87.0 to 89.0)"):
+        assert f">{text}<" in part
+    assert "stranger<script>" not in part
+
+
+def test_the_verdict_on_bundles_is_a_column_where_there_is_one(seen_page: str, page: str) -> None:
+    assert 'data-sort="verdict"' not in page
+    assert seen_page.count('data-sort="verdict"') == 2
+    assert '<td data-v="rescored">rescored</td>' in seen_page
+    assert "rescored: scores follow from the predictions and the known labels" in seen_page
 
 
 def _ranks(parts):

@@ -56,7 +56,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         default=("png", "pdf"),
         help="kinds of files (default: png pdf)",
     )
-    add_own_files(command, data=False)
+    add_own_files(command, data=False).add_argument(
+        "--data",
+        type=path,
+        metavar="DIR",
+        help="with --html: where data sets live, for class names and images (default: embedded tasks alone)",
+    )
 
 
 def width(text: str) -> float:

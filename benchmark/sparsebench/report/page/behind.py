@@ -50,7 +50,7 @@ def ways_of(sources: Sources) -> list[Way]:
         numerics, device, precision, engine, threads = map(texts.text, key)
         ways.append(
             Way(numerics, texts.anchor("n", numerics or "unknown"), device, precision, engine, threads, len(rows),
-                _environments(rows, sources.environments))
+                _environments(rows, sources.known.environments))
         )  # fmt: skip
     return sorted(ways, key=lambda way: -way.runs)
 

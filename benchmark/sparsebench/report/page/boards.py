@@ -64,6 +64,7 @@ class Row:
     speed: Number
     engine: str
     cells: list[Cell]
+    verdict: str
     note: str
 
 
@@ -110,6 +111,11 @@ class Board:
         return len({row.note for row in self.rows}) > 1
 
     @property
+    def has_verdicts(self) -> bool:
+        """Whether any entry's runs are from bundles."""
+        return any(row.verdict for row in self.rows)
+
+    @property
     def has_size(self) -> bool:
         """Whether the size of any entry is known."""
         return any(row.size.sort is not None for row in self.rows)
@@ -142,7 +148,7 @@ def speeds_of(sources: Sources) -> dict[str, Speed]:
     found: dict[str, Speed] = {}
     columns = ["entry", "weights_sha256", "mask_sha256"]
     for entry, weights, mask in sources.runs[columns].drop_duplicates().itertuples(index=False, name=None):
-        network = sources.networks.get((texts.text(weights), texts.text(mask)))
+        network = sources.known.networks.get((texts.text(weights), texts.text(mask)))
         if network is not None and network.packed_bytes is not None:
             found.setdefault(str(entry), Speed(packed_bytes=float(network.packed_bytes)))
     if sources.bench is not None and len(sources.bench):
@@ -237,6 +243,7 @@ def _row(
         speed=texts.quantity(speed.images_per_second),
         engine=speed.engine,
         cells=[_cell(part, name, task) for task in part.tasks],
+        verdict=texts.text(line["verdict"]),
         note=texts.text(line["note"]),
     )
 

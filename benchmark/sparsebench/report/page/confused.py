@@ -26,8 +26,8 @@ class Pair:
     """A class of a task that is taken for another: how often, in percent of the predictions for its images."""
 
     task: str
-    true: int
-    predicted: int
+    true: str
+    predicted: str
     share: str
     reference: str
 
@@ -36,6 +36,7 @@ class Confused:
     """Finds confused pairs; predictions are read once, and without any there are no pairs."""
 
     def __init__(self, sources: Sources) -> None:
+        self._name = sources.class_name
         self._kept: dict[Cell, dict[str, list[Predictions]]] = {}
         if sources.predictions is None:
             return
@@ -56,7 +57,8 @@ class Confused:
         for task, kept in own.items():
             for pair in most_confused(kept[0].labels, (_aligned(kept[0], one) for one in kept), _MOST):
                 share = _share(other.get(task, []), pair.true, pair.predicted)
-                shown = Pair(texts.text(task), pair.true, pair.predicted, texts.percentage(pair.share).text,
+                true, predicted = (self._name(task, number) for number in (pair.true, pair.predicted))
+                shown = Pair(texts.text(task), true, predicted, texts.percentage(pair.share).text,
                              "" if math.isnan(share) else texts.percentage(share).text)  # fmt: skip
                 found.append((-pair.share, task, pair.true, pair.predicted, shown))
         return [shown for *_, shown in sorted(found, key=lambda item: item[:4])[:_MOST]]

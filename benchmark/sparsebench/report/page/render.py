@@ -14,22 +14,29 @@ from ...common.version import __version__
 from ..style import method_colour, method_marker, method_order
 from .behind import protocols_of, ways_of
 from .boards import Board, boards_of
+from .exemplars import Gallery
 from .palette import Palette
 from .sections import sections_of
 from .sources import Sources
 from .svg import mark_path
 from .tasks import tasks_of
+from .texts import VERDICTS
+from .upstream import upstream_of
 
 
 def page_html(sources: Sources) -> str:
     """Return the page; equal sources give equal text."""
     palette = Palette()
     boards = boards_of(sources, palette)
+    gallery = Gallery(sources, sum(len(board.rows) for board in boards))
     first = max(range(len(boards)), key=lambda at: (len(boards[at].rows), -at), default=0)
     values: dict[str, Any] = {
         "boards": boards,
         "first": boards[first] if boards else None,
-        "sections": sections_of(sources, boards),
+        "sections": sections_of(sources, boards, gallery),
+        "upstream": upstream_of(sources, {row.name for board in boards for row in board.rows}),
+        "gallery": gallery,
+        "verdicts": VERDICTS,
         "tasks": tasks_of(sources, boards),
         "ways": ways_of(sources),
         "protocols": protocols_of(sources),

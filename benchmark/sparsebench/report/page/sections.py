@@ -16,7 +16,8 @@ from ..cells import GROUP
 from . import charts, texts
 from .boards import Board
 from .confused import Confused, Pair
-from .texts import Number
+from .exemplars import Gallery, Thumbnail
+from .texts import VERDICTS, Number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ class Results:
     error: str
     results: list[Result]
     pairs: list[Pair]
+    thumbnails: list[Thumbnail]
 
     @property
     def numerics(self) -> tuple[Link, ...]:
@@ -83,6 +85,11 @@ class Results:
     def has_exemplars(self) -> bool:
         """Whether there are several runs, so that exemplars are known."""
         return any(result.exemplars for result in self.results)
+
+    @property
+    def exemplars(self) -> int:
+        """How many exemplars there are on all tasks."""
+        return sum(int(result.exemplars or 0) for result in self.results)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +111,7 @@ class Section:
     results: list[Results]
 
 
-def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
+def sections_of(sources: Sources, boards: Sequence[Board], gallery: Gallery) -> list[Section]:
     """Return a section for each entry of the boards, in the order of their names."""
     runs = {str(name): own for name, own in sources.runs.groupby("entry", sort=True)}
     agreement: dict[tuple[str, ...], Agreement] = {
@@ -142,7 +149,7 @@ def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
                     for layer in (network.layers if network else ())
                 ],
                 results=[
-                    _results(board, name, own, means, of_board, agreement, confused)
+                    _results(board, name, own, means, of_board, agreement, confused, gallery)
                     for board in boards
                     for key in [tuple(board.group[column] for column in GROUP)]
                     if key in groups and (of_board := lines.get((*key, name))) is not None
@@ -154,7 +161,7 @@ def sections_of(sources: Sources, boards: Sequence[Board]) -> list[Section]:
 
 def _network(sources: Sources, own: pd.DataFrame) -> Network | None:
     for weights, mask in own[["weights_sha256", "mask_sha256"]].drop_duplicates().itertuples(index=False, name=None):
-        if (found := sources.networks.get((texts.text(weights), texts.text(mask)))) is not None:
+        if (found := sources.known.networks.get((texts.text(weights), texts.text(mask)))) is not None:
             return found
     return None
 
@@ -180,6 +187,8 @@ def _facts(line: Mapping[str, Any], own: pd.DataFrame, entry: Checkpoint | None)
         Fact("Dense twin of", twin, texts.anchor("c", twin) if twin else ""),
         Fact("Upstream trainings", str(own["replicate"].fillna(0).nunique())),
     ]
+    if line["verdict"]:
+        facts.append(Fact("Verdict on bundles", f"{line['verdict']}: {VERDICTS.get(line['verdict'], '')}"))
     top1 = texts.percentage(line["upstream_top1"]).text
     upstream = entry.upstream if entry else None
     if top1 != texts.NOTHING:
@@ -220,18 +229,20 @@ def _results(
     line: Mapping[str, Any],
     agreement: Mapping[tuple[str, ...], Agreement],
     confused: Confused,
+    gallery: Gallery,
 ) -> Results:
     """Return an entry's results on a board."""
     group = board.group
     mask = (own[list(GROUP)] == [group[column] for column in GROUP]).all(axis=1)
     row = next(row for row in board.rows if row.anchor == texts.anchor("c", name))
     reference = line["reference"]
-    results = []
+    results, agreeing = [], []
     for task, runs in own[mask].groupby("task", sort=True):
         key = tuple(group[column] for column in GROUP)
         mean = means.get((*key, name, str(task)), math.nan)
         other = means.get((*key, reference, str(task)), math.nan) if reference else math.nan
         agrees = agreement.get((group["mode"], group["probe"], group["protocol"], name, str(task)))
+        agreeing += [] if agrees is None else [agrees]
         results.append(
             Result(
                 task=texts.text(task),
@@ -249,7 +260,8 @@ def _results(
             )
         )
     error = row.error.text + (f" ({row.interval})" if row.interval else "")
-    return Results(board.name, board.anchor, row.rank.text, error, results, confused.pairs(group, name, reference))
+    pairs = confused.pairs(group, name, reference)
+    return Results(board.name, board.anchor, row.rank.text, error, results, pairs, gallery.of(agreeing))
 
 
 def _seeds(runs: pd.DataFrame) -> Iterable[str]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ...schema.text import printable
 from ..aggregate import Aggregate
 from ..agreement import Row, agreement_rows
 from ..cells import counted_once, entries_of
 from ..contents import by_content, without_warnings
+from ..own_task import OwnTask, own_task_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ...analysis.intervals import Interval
     from ...registry import Registry
     from ...store.classes import Reader
 
@@ -42,6 +45,51 @@ class Network:
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """What may be shown of a task's data.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        The names of its classes.
+    image : callable, optional
+        Gives a test image by its id as a ``data:`` address, None for one that isn't there; left out where the licence
+        doesn't let images be shown.
+    licence : str
+        Of the images.
+    """
+
+    classes: tuple[str, ...] = ()
+    image: Callable[[str], str | None] | None = None
+    licence: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known besides results, and only the page shows.
+
+    Parameters
+    ----------
+    networks : mapping
+        By the hashes of weights and mask, as records have them.
+    environments : mapping
+        By record key: versions and processor.
+    seen : mapping
+        By task.
+    own_tasks : sequence of OwnTask
+        Runs in mode ``upstream`` that the table of results lacks.
+    own_agreement : mapping
+        By checkpoint and own task: on what fraction of the images it predicts what its reference does.
+    """
+
+    networks: Mapping[tuple[str, str], Network] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+    own_tasks: Sequence[OwnTask] = ()
+    own_agreement: Mapping[tuple[str, str], Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Sources:
     """Everything that a page shows. The page is a pure function of it.
 
@@ -57,10 +105,8 @@ class Sources:
         What :func:`sparsebench.store.classes.classes_reader` gives.
     bench : DataFrame, optional
         What :func:`sparsebench.report.read_bench` gives.
-    networks : mapping
-        By the hashes of weights and mask, as records have them.
-    environments : mapping
-        By record key: versions and processor.
+    known : Known
+        What is known besides.
     """
 
     frame: pd.DataFrame
@@ -68,8 +114,7 @@ class Sources:
     registry: Registry
     predictions: Reader | None = None
     bench: pd.DataFrame | None = None
-    networks: Mapping[tuple[str, str], Network] = field(default_factory=dict)
-    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    known: Known = field(default_factory=Known)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -86,3 +131,13 @@ class Sources:
     def agreement(self) -> list[Row]:
         """Each sparse checkpoint against its reference, where predictions were kept."""
         return agreement_rows(self.frame, self.predictions, self.registry)
+
+    @cached_property
+    def own_tasks(self) -> Sequence[OwnTask]:
+        """Each checkpoint's own head on its own task."""
+        return own_task_rows(self.frame, self.registry) or self.known.own_tasks
+
+    def class_name(self, task: str, number: int) -> str:
+        """Return the name of a task's class, or its number where names aren't known."""
+        classes = self.known.seen[task].classes if task in self.known.seen else ()
+        return printable(classes[number]) if number < len(classes) else str(number)

@@ -13,6 +13,12 @@ from ..style import percent, signed_percent
 
 NOTHING = "–"
 MODES: Mapping[str, str] = {"linear": "Linear", "full": "Full finetuning", "upstream": "Upstream"}
+VERDICTS: Mapping[str, str] = {
+    "claimed": "nothing contradicts the records",
+    "rescored": "scores follow from the predictions and the known labels",
+    "rerun": "a random sample of the runs was run again and agrees",
+}
+"""What is known of runs that came in bundles."""
 
 
 @dataclass(frozen=True)

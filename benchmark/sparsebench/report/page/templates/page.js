@@ -125,7 +125,7 @@ function order() {
     for (const cell of head) cell.removeAttribute('aria-sort');
     if (at < 0) continue;
     head[at].setAttribute('aria-sort', sort.down ? 'descending' : 'ascending');
-    const words = sort.key === 'name' || sort.key === 'method';
+    const words = ['name', 'method', 'verdict'].includes(sort.key);
     const body = board.querySelector('tbody');
     const rows = all('tr', body).map(row => ({row, place: Number(row.dataset.row), key: row.cells[at].dataset.v ?? ''}));
     const sign = sort.down ? -1 : 1;
@@ -142,7 +142,7 @@ for (const cell of all('.board th[data-sort]')) {
   cell.append(button);
   button.addEventListener('click', () => {
     const key = cell.dataset.sort;
-    const downFirst = !['rank', 'name', 'method', 'error', 'size', 'sparsity'].includes(key);
+    const downFirst = !['rank', 'name', 'method', 'verdict', 'error', 'size', 'sparsity'].includes(key);
     sort = {key, down: sort.key === key ? !sort.down : downFirst};
     order();
     write();
