@@ -15,15 +15,15 @@ from ..store import Predictions
 from ..store.classes import Reader
 from .measures import TaskMeasures, task_measures
 from .pairing import levels_of
-from .style import group_title, percent
+from .style import percent
 from .tables import NOTHING, Field, Table
+from .ways import WAY, Way, way_title
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GROUP = ("mode", "probe", "protocol")
 COLUMNS = (
-    *_GROUP, "checkpoint", "reference", "task", "images", "pairs",
+    *WAY, "checkpoint", "reference", "task", "images", "pairs",
     "agreement", "agreement_low", "agreement_high", "forgotten", "gained",
     "error_consistency", "error_consistency_low", "error_consistency_high", "scope",
     "noise_heads", "noise_replicates",
@@ -42,7 +42,7 @@ _NOTES = (
 class Row:
     """A sparse checkpoint against its reference on one task."""
 
-    group: tuple[str, str, str]
+    group: Way
     checkpoint: str
     reference: str
     found: TaskMeasures
@@ -114,8 +114,7 @@ def agreement_tables(rows: Sequence[Row]) -> list[Table]:
     for group in dict.fromkeys(row.group for row in rows):
         own = [row for row in rows if row.group == group]
         references = sorted({row.reference for row in own})
-        named = dict(zip(_GROUP, group, strict=True)) | {"suite": "", "arch": ""}
-        title = f"Agreement with {', '.join(references)}: {group_title(named)}"
+        title = f"Agreement with {', '.join(references)}: {way_title(group)}"
         tables.append(Table(title, _HEADER, tuple(_fields(row) for row in own), _NOTES))
     return tables
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
-from .agreement import Row, agreement_csv, agreement_tables
+from .agreement import agreement_csv, agreement_tables
 from .comparison import comparison_csv, comparison_tables
 from .figures.over_sparsity import figures_of
 from .further import Further, write_shift, write_shots
@@ -107,10 +108,10 @@ def write_report(report: Report, out: Path, wrote: Callable[[Path], None] | None
     parts = [
         *_parts(frame, statistics, out, report),
         *_comparison(report.comparison, out),
-        ("the agreement with references", lambda: _agreement(sources.agreement, out)),
+        ("the agreement with references", lambda: _agreement(sources, out)),
         ("the further test sets", lambda: write_shift(frame, out, report.further, registry, *drawn)),
         ("few images per class", lambda: write_shots(frame, out, *drawn)),
-        *_own_tasks(frame, registry, out),
+        ("the checkpoints' own tasks", lambda: _own_tasks(frame, registry, out)),
     ]
     if report.page is not None:
         parts.append(_page(sources, report.page))
@@ -155,47 +156,44 @@ def _parts(frame: pd.DataFrame, statistics: Aggregate, out: Path, report: Report
     yield _text(out / "methods.csv", lambda: methods_csv(statistics))
     yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, report.bench)))
     yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, report.bench)))
-    yield "win rates", lambda: _csv_and_tables(out / "win_rates", statistics, win_rates_csv, win_rate_tables)
-    yield "variances", lambda: _csv_and_tables(out / "variance", statistics, variance_csv, variance_tables)
+    for stem, make, csv in (
+        ("win_rates", win_rate_tables, win_rates_csv),
+        ("variance", variance_tables, variance_csv),
+    ):
+        yield stem, partial(_rated, out / stem, statistics, make, csv)
     if (bench := report.bench) is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
 
 
-def _csv_and_tables(
-    stem: Path,
-    statistics: Aggregate,
-    csv: Callable[[Aggregate], str],
-    make: Callable[[Aggregate], list[tables.Table]],
-) -> Iterator[Path]:
-    """Write a CSV file and its tables as Markdown, if there is any table."""
-    found = make(statistics)
-    if found:
-        for path, text in (
-            (stem.with_suffix(".csv"), csv(statistics)),
-            (stem.with_suffix(".md"), tables.markdown(found)),
-        ):
+def _with_tables(stem: Path, made: list[tables.Table], csv: Callable[[], str]) -> Iterator[Path]:
+    """Write a CSV file, and tables beside it as Markdown, if there is any table."""
+    if made:
+        for suffix, text in ((".csv", csv()), (".md", tables.markdown(made))):
+            path = stem.with_suffix(suffix)
             files.write_text(path, text)
             yield path
 
 
-def _agreement(rows: Sequence[Row], out: Path) -> Iterator[Path]:
+def _rated(
+    stem: Path,
+    statistics: Aggregate,
+    make: Callable[[Aggregate], list[tables.Table]],
+    csv: Callable[[Aggregate], str],
+) -> Iterator[Path]:
+    return _with_tables(stem, make(statistics), lambda: csv(statistics))
+
+
+def _agreement(sources: Sources, out: Path) -> Iterator[Path]:
     """Write how sparse checkpoints agree with their references, where predictions were kept."""
-    if rows:
-        for name, text in (
-            ("agreement.csv", agreement_csv(rows)),
-            ("agreement.md", tables.markdown(agreement_tables(rows))),
-        ):
-            files.write_text(out / name, text)
-            yield out / name
+    rows = sources.agreement
+    return _with_tables(out / "agreement", agreement_tables(rows), lambda: agreement_csv(rows))
 
 
-def _own_tasks(frame: pd.DataFrame, registry: Registry, out: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the parts on the checkpoints' own tasks, if any was run there."""
+def _own_tasks(frame: pd.DataFrame, registry: Registry, out: Path) -> Iterator[Path]:
+    """Write what was run on the checkpoints' own tasks."""
     rows = own_task_rows(frame, registry)
-    if rows:
-        yield _text(out / "upstream.csv", lambda: own_task_csv(rows))
-        yield _text(out / "upstream.md", lambda: tables.markdown(own_task_tables(rows)))
+    return _with_tables(out / "upstream", own_task_tables(rows), lambda: own_task_csv(rows))
 
 
 def _page(sources: Sources, path: Path) -> tuple[str, Part]:

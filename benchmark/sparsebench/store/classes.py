@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..common.paths import root_file
 from ..schema import ResultsError, RunRecord
@@ -18,10 +13,6 @@ from .curated import FILE, read_curated_classes
 from .frame import PUBLISHED
 from .predictions import Predictions, read_archive, warn_damaged
 from .records import Store
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 Reader = Callable[[Collection[str]], Iterator[tuple[str, Predictions]]]
 """Yields the predicted classes of those of the runs named that kept them, each with its record key."""
@@ -92,14 +83,19 @@ def read_classes(
     """
     known: dict[bytes, tuple[str, ...]] = {}
     folder = (Path(root) / "predictions").resolve()
+
+    def read(record: RunRecord) -> Predictions:
+        data, path = read_archive(Path(root), folder, record)
+        return Predictions.from_bytes(data, str(path), logits=False, known=known)
+
     with ThreadPoolExecutor(_READERS) as pool:
         left = iter(records)
-        queue = [(record, pool.submit(_arrays, Path(root), folder, record)) for record in islice(left, _AHEAD)]
+        queue = [(record, pool.submit(read, record)) for record in islice(left, _AHEAD)]
         while queue:
             record, future = queue.pop(0)
-            queue += [(r, pool.submit(_arrays, Path(root), folder, r)) for r in islice(left, 1)]
+            queue += [(following, pool.submit(read, following)) for following in islice(left, 1)]
             try:
-                kept = _shared(record, *future.result(), known)
+                kept = future.result()
             except ResultsError as error:
                 if damaged is None:
                     raise
@@ -107,62 +103,3 @@ def read_classes(
                 warn_damaged(error)
             else:
                 yield record, kept
-
-
-def _shared(
-    record: RunRecord,
-    names: bytes,
-    lengths: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    predicted: npt.NDArray[np.int64],
-    known: dict[bytes, tuple[str, ...]],
-) -> Predictions:
-    """Return a record's predictions; ``known`` has the ids of those before, by their hash."""
-    key = hashlib.sha256(names + lengths.tobytes()).digest()
-    if key not in known:
-        known[key] = _ids(names, lengths, record)
-    if len(known[key]) != len(labels):
-        raise _damaged(record, "its arrays have different lengths")
-    return Predictions(known[key], labels, predicted)
-
-
-def _arrays(
-    root: Path, folder: Path, record: RunRecord
-) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the ids' bytes and lengths, labels and predicted classes of a record's file, once its hash is checked."""
-    import numpy as np
-
-    data, path = read_archive(root, folder, record)
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            if "predicted" not in archive.files:  # of schema 1: the classes are those of the logits
-                old = Predictions.from_bytes(data, str(path))
-                labels, predicted = old.labels, old.predicted
-            else:
-                labels, predicted = archive["labels"].astype(np.int64), archive["predicted"].astype(np.int64)
-            names, lengths = archive["ids"].tobytes(), archive["id_lengths"].astype(np.int64)
-        if labels.shape != predicted.shape or labels.ndim != 1:
-            raise ValueError("its arrays have different lengths")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile,
-            zlib.error) as error:  # fmt: skip
-        raise _damaged(record, str(error)) from error
-    return names, lengths, labels, predicted
-
-
-def _ids(names: bytes, lengths: npt.NDArray[np.int64], record: RunRecord) -> tuple[str, ...]:
-    import numpy as np
-
-    ends = np.cumsum(lengths)
-    try:
-        return tuple(
-            names[start:end].decode("utf-8", "surrogatepass") for start, end in zip(ends - lengths, ends, strict=True)
-        )
-    except ValueError as error:
-        raise _damaged(record, str(error)) from error
-
-
-def _damaged(record: RunRecord, why: str) -> ResultsError:
-    return ResultsError(
-        f"the predictions of the run {record.record_key} are not a file of predictions: {why}",
-        "run its cell again with --overwrite always",
-    )
