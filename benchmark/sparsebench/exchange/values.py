@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ..analysis.temperature import BOUNDS
 from ..schema import RunRecord, RunSpec, Scores
 
 _CLOCKS = timedelta(days=1)
@@ -93,6 +94,8 @@ def _scores(scores: Scores, spec: RunSpec) -> Iterator[str]:
         yield f"top5 is {scores.top5}, below top1 {scores.top1}"
     if scores.train_loss is not None and scores.train_loss < 0:
         yield f"the training loss is {scores.train_loss}"
+    if scores.temperature is not None and not BOUNDS[0] <= scores.temperature <= BOUNDS[1]:
+        yield f"the temperature is {scores.temperature}, not between {BOUNDS[0]:g} and {BOUNDS[1]:g}"
     for shot in scores.few_shot:
         for name in ("top1", "mean_per_class"):
             low, mean, high = (getattr(shot, f"{name}{end}") for end in ("_low", "", "_high"))

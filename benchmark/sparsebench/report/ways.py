@@ -52,6 +52,7 @@ def grouped(
     """
     own = runs.assign(entry=entries_of(runs)).sort_values(["numerics", "run_id"], kind="stable")
     own = own.drop_duplicates([*WAY, "entry", "replicate", "task", "seed", *once])
+    own = own.sort_values(["replicate", "seed"], kind="stable")  # the first names the reference
     keys = [own[name].fillna("").astype(str) for name in (*WAY, "entry", *by)]
     for key, rows in own.groupby(keys, sort=True):
         mode, probe, protocol, entry, *values = map(str, key)

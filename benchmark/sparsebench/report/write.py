@@ -82,6 +82,15 @@ class Report:
 def write_report(report: Report, out: Path, wrote: Callable[[Path], None] | None = None) -> list[Path]:
     """Write all parts of a report, each whole or not at all, and return their paths.
 
+    ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
+    ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
+    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``;
+    ``critical_difference-*`` (mean ranks) and ``win_rates-*``, the latter with ``win_rates.csv`` and ``.md``. Beside
+    each figure lies its caption, as text and as a LaTeX figure. With what it is made of come ``comparison.*``,
+    ``speed.csv``, ``upstream.*`` (mode ``upstream``), ``fewshot.*`` with ``shots*``; ``shift.*``, ``corruptions.csv``
+    and ``severity*`` (further test sets); and, where predictions were kept, ``agreement.*``, ``variance*`` and
+    ``upstream_trainings*``. What there is nothing for is left out.
+
     Parameters
     ----------
     report : Report
