@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..analysis.metrics import Sample
 from ..schema import UNDERFIT
+from .contents import joined
 from .intervals import Run, sample_of
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ def counted_once(runs: pd.DataFrame) -> pd.DataFrame:
     """Return each seed of a cell once: a finished run before a failed one, then the commonest numerics."""
     if runs.empty:
         return runs.assign(way="")
-    way = runs[list(NUMERICS)].astype("string").fillna("").agg("/".join, axis=1)
-    runs = runs.assign(way=way, _failed=runs["status"] != "ok")
+    runs = runs.assign(way=joined(runs, NUMERICS, "/"), _failed=runs["status"] != "ok")
     runs["_common"] = runs.groupby([*GROUP, "way"], sort=False)["way"].transform("size")
     order = runs.sort_values(
         ["_failed", "_common", "way", "run_id"], ascending=[True, False, True, True], kind="stable"
