@@ -69,7 +69,7 @@ def refuse_failed(table: pd.DataFrame) -> None:
 
 def predictions_of(sources: Iterable[Path], keys: set[str]) -> dict[str, Predictions]:
     """Return the predicted classes of runs, of those that kept them."""
-    return {key: own.without_logits() for source in sources for key, own in classes_reader(source)(keys)}
+    return {key: own.without_logits() for source in sources for key, own in classes_reader(source, strict=True)(keys)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from sparsebench.bench.timing import Spread, in_turns, ratios
 from sparsebench.cli import main
 from sparsebench.models.loading import load_entry
 from sparsebench.registry import load_registry
-from sparsebench.report import bench_beside, read_bench, write_report
+from sparsebench.report import Report, bench_beside, read_bench, write_report
 from sparsebench.report.speed import ENGINE_COLUMNS, SPEED_COLUMNS
 from sparsebench.schema import InputError, ResultsError, UnknownNameError
 from sparsebench.store.csvfile import to_csv
@@ -150,8 +150,8 @@ def test_figures_and_tables_are_written(measured):
 def test_a_report_shows_speed_beside_accuracy_and_the_leaderboard_does_not(measured, tmp_path):
     out, _, _ = measured
     frame = accuracy()
-    write_report(frame, tmp_path / "with", bench=read_bench(out))
-    write_report(frame, tmp_path / "without")
+    write_report(Report(frame, bench=read_bench(out)), tmp_path / "with")
+    write_report(Report(frame), tmp_path / "without")
     table = pd.read_csv(tmp_path / "with" / "speed.csv")
     assert tuple(table.columns) == SPEED_COLUMNS
     assert set(table["checkpoint"]) == set(NAMES)

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from trainings import train
 
 from sparsebench.pruning.upstream import UpstreamData, open_upstream
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     """Networks this small are slower on several threads, much slower where the processor is busy."""
     threads = torch.get_num_threads()
@@ -46,3 +47,9 @@ def upstream_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def upstream(upstream_file: Path) -> UpstreamData:
     return open_upstream(upstream_file, 32)
+
+
+@pytest.fixture(scope="module")
+def dense(upstream: UpstreamData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained dense weights to start from."""
+    return train(upstream, tmp_path_factory.mktemp("dense") / "dense.safetensors", "dense").made[0].path

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+from sparsebench.registry import read_task
 from sparsebench.registry.shifts import select_sets
-from sparsebench.schema import FurtherSet, InputError, Task, UnknownNameError
+from sparsebench.schema import FurtherSet, InputError, RegistryError, Task, UnknownNameError
 
 A = Task(
     id="a", loader="digits", tests={"far": {"root": "far"}, "near": {"options": {"size": [1, 2]}, "on_request": True}}
@@ -73,14 +76,11 @@ def test_no_test_sets_to_name() -> None:
 @pytest.mark.parametrize(
     ("tests", "message"),
     [
-        ({"fog": {"root": "x"}}, "'fog' is what --shift calls corruptions by"),
-        ({"noise": {"root": "x"}}, "'noise' is what --shift calls"),
         ({"tests": {"root": "x"}}, "'tests' is what --shift calls"),
         ({"a:3": {"root": "x"}}, "'a:3' is no name"),
         ({"x": {}}, "it needs a root, a loader, options, or a corruption"),
         ({"x": {"corruption": "fog"}}, "a corruption and a severity from 1 to 5 go together"),
         ({"x": {"corruption": "fog", "severity": 6}}, "less than or equal to 5"),
-        ({"x": {"corruption": "fogg", "severity": 1}}, "unknown corruption 'fogg', did you mean fog"),
         (
             {"x": {"corruption": "fog", "severity": 1, "root": "x"}},
             "a corruption is of the task's own images: no 'root'",
@@ -92,3 +92,19 @@ def test_mistakes_in_a_task_s_test_sets(tests: dict[str, object], message: str) 
     with pytest.raises(ValidationError) as caught:
         Task(id="a", loader="digits", tests=tests)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tests", "message"),
+    [
+        ("fog: {root: x}", "line 4: task 'a', test set 'fog': --shift calls corruptions by this name"),
+        ("noise: {root: x}", "test set 'noise': --shift calls corruptions by this name"),
+        ("x: {corruption: fogg, severity: 1}", "test set 'x': unknown corruption 'fogg'; did you mean fog"),
+    ],
+)
+def test_mistakes_about_corruptions_in_a_task_file(tests: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"id: a\nloader: digits\ntests:\n  {tests}\n")
+    with pytest.raises(RegistryError) as caught:
+        read_task(file)
+    assert message in caught.value.line

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sparsebench.registry import Registry
-from sparsebench.report import write_report
+from sparsebench.report import Report, write_report
 from sparsebench.report.leaderboard import leaderboard
 from sparsebench.report.own_task import own_task_csv, own_task_rows, own_task_tables, read_own_tasks
 from sparsebench.report.terminal import closing_rows, render_terminal
@@ -83,9 +83,9 @@ def test_the_newest_run_counts_and_failures_do_not(registry):
 def test_they_are_no_transfer_results(small, tmp_path, registry):
     both = tidy(pd.concat([small, frame(run("mini.acdc_s90", 0.2, None, method="acdc"))], ignore_index=True))
     pd.testing.assert_frame_equal(leaderboard(both), leaderboard(small))
-    names = {path.name for path in write_report(both, tmp_path, registry=registry, formats=())}
+    names = {path.name for path in write_report(Report(both, registry, formats=()), tmp_path)}
     assert {"upstream.csv", "upstream.md"} <= names
-    assert "upstream.csv" not in {path.name for path in write_report(small, tmp_path / "other", formats=())}
+    assert "upstream.csv" not in {path.name for path in write_report(Report(small, formats=()), tmp_path / "other")}
 
 
 def test_the_closing_table_has_them_apart(small, registry):

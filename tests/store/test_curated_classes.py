@@ -33,7 +33,7 @@ def test_it_reads_back_equal_and_equal_runs_give_equal_bytes(tmp_path):
 
 
 def test_results_without_predictions_give_none(tmp_path):
-    assert list(classes_reader(tmp_path / "runs.csv")({"a"})) == []
+    assert list(classes_reader(tmp_path / "runs.csv", strict=True)({"a"})) == []
     (tmp_path / "records").mkdir()
     assert list(classes_reader(tmp_path)({"a"})) == []
 
@@ -71,4 +71,4 @@ def test_a_damaged_file_is_said(tmp_path):
     for content in (data[: len(data) // 2], b"", b"no archive"):
         (tmp_path / FILE).write_bytes(content)
         with pytest.raises(ResultsError, match="not a file of predicted classes"):
-            list(classes_reader(tmp_path / "runs.csv")({"a"}))
+            list(classes_reader(tmp_path / "runs.csv", strict=True)({"a"}))

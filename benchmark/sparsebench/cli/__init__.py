@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..common import interruption, timings  # noqa: F401 - timings says when the program started
 from ..schema.errors import SparsebenchError
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prepare_streams()
     arguments = parse(sys.argv[1:] if argv is None else argv)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _warnings()
     try:
         with interruption.handled():
             name = _COMMANDS.get(arguments.command, arguments.command.replace("-", "_"))
@@ -68,7 +68,17 @@ def _complain(error: SparsebenchError, arguments: argparse.Namespace) -> int:
     return error.exit_code
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object) -> None:
-    """Print a warning of ours as one line; those of libraries are about code, not about the user's input."""
-    if issubclass(category, UserWarning) and f"{os.sep}sparsebench{os.sep}" in filename:
-        print(f"warning: {printable(str(message))}", file=sys.stderr)
+def _warnings() -> Callable[..., None]:
+    """Return what shows warnings of ours as one line, each once.
+
+    Those of libraries are about code, not about the user's input.
+    """
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *_: object, **__: object) -> None:
+        text = printable(str(message))
+        if issubclass(category, UserWarning) and f"{os.sep}sparsebench{os.sep}" in filename and text not in said:
+            said.add(text)
+            print(f"warning: {text}", file=sys.stderr)
+
+    return show

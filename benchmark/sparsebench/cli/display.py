@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ..common.progress import Pace
 from ..schema import Mode, RunRecord, RunSpec
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Estimate:
         self._waiting = {run.record_key: run for run in runs}
         self._jobs = jobs
         self._seen: dict[str, list[float]] = defaultdict(list)
+        self._paces: dict[str, Pace] = defaultdict(Pace)
 
     def seconds_of(self, run: RunSpec) -> float:
         """Return what a run is expected to last."""
@@ -49,9 +51,15 @@ class Estimate:
             self._seen[record.spec.mode].append(record.seconds)
 
     def remaining(self, fractions: dict[str, float]) -> float:
-        """Return the seconds to the end, given how far the runs in progress are."""
-        left = sum(self.seconds_of(r) * (1 - fractions.get(i, 0.0)) for i, r in self._waiting.items())
-        return left / self._jobs
+        """Return the seconds to the end, given how far the runs in progress are: by their own pace, if that is more."""
+        return sum(self._left(key, run, fractions) for key, run in self._waiting.items()) / self._jobs
+
+    def _left(self, key: str, run: RunSpec, fractions: dict[str, float]) -> float:
+        expected = self.seconds_of(run)
+        if not fractions.get(key):  # a resumed run's first report is what was done before
+            return expected
+        own = self._paces[key].left(fractions[key], 1.0) or 0.0
+        return max(own, expected * (1 - fractions[key]))
 
 
 class RunDisplay:
@@ -148,8 +156,8 @@ class Bar:
             refresh_per_second=4,
         )
         self._task = self._progress.add_task(title, total=total, note="")
-        self._started = time.monotonic()
-        self._next = self._started + self._EVERY
+        self._pace = Pace()
+        self._next = time.monotonic() + self._EVERY
 
     def __enter__(self) -> Bar:
         if self.live:
@@ -166,13 +174,13 @@ class Bar:
         """Show how far it is; without a note, with an estimate of the time left."""
         now = time.monotonic()
         if note is None:
-            left = (now - self._started) * (total - done) / done if done else 0.0
-            note = f"about {clock(left)} left"
+            left = self._pace.left(done, total)
+            note = "" if left is None else f"about {clock(left)} left"
         if self.live:
             self._progress.update(self._task, completed=done, total=total, note=note)
         elif now >= self._next:
             self._next = now + self._EVERY
-            self.line(f"{self._title}: {done / total:.0%}, {note.strip()}")
+            self.line(", ".join(filter(None, (f"{self._title}: {done / total:.0%}", note.strip()))))
 
     def line(self, text: str) -> None:
         """Print a line that stays."""

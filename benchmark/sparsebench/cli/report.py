@@ -16,7 +16,7 @@ from ..common.paths import cache_dir
 from ..registry import Registry, load_registry, load_tasks
 from ..registry.names import method_id
 from ..registry.patterns import known_only
-from ..report import bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
+from ..report import Report, bench_beside, compare, read_bench, read_doubts, render_comparison, write_report
 from ..report.aggregate import aggregate
 from ..report.further import Further
 from ..report.leaderboard import leaderboard_of
@@ -48,11 +48,20 @@ def main(arguments: argparse.Namespace) -> int:
     beside = None if arguments.results == PUBLISHED else bench_beside(arguments.results)
     folder = arguments.bench or beside
     bench = None if folder is None else read_bench(folder)
-    say = None if arguments.json else _print
-    files = write_report(
-        table, arguments.out, comparison, say, bench, registry, more, predictions, arguments.width, arguments.format,
-        page, known=None if page is None else known(table, registry, arguments), further=Further.of(arguments.results),
-    )  # fmt: skip
+    report = Report(
+        table,
+        registry,
+        predictions,
+        Further.of(arguments.results),
+        comparison,
+        bench,
+        more,
+        arguments.width,
+        arguments.format,
+        page,
+        Known() if page is None else known(table, registry, arguments),
+    )
+    files = write_report(report, arguments.out, None if arguments.json else _print)
     if arguments.json:
         board = leaderboard_of(aggregate(table, registry, predictions), more)
         document = {"leaderboard": _rows(board), "files": [str(path) for path in files]}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..report.shift import GROUP, Line, lines_json, shift_cells, shift_lines, shift_tables
+from ..report.shift import lines_json, shift_cells, shift_lines, shift_tables
 from ..report.terminal import render_tables
-from ..schema import ResultsError, RunRecord
+from ..report.ways import WAY
+from ..schema import RunRecord
 from ..store import Store, frame
-from ..store.further import Kept, further_frame, further_reader
+from ..store.further import further_frame, further_reader
 
 if TYPE_CHECKING:
     from ..api.running import Prepared
@@ -32,20 +32,16 @@ def with_shift(shown: str, prepared: Prepared, records: Sequence[RunRecord], *, 
     table = further_frame(everything)
     cells = shift_cells(frame(everything), table[table["test"].isin(asked)])
 
-    def lines(kept: Kept | None) -> list[Line]:
-        found = shift_lines(cells, kept, request.registry())
-        return [line for line in found if line.checkpoint in names or line.checkpoint in references]
-
-    try:
-        found = lines(further_reader(everything, request.results))
-    except ResultsError as error:  # the runs are done: a damaged file doesn't take their table away
-        warnings.warn(f"{error.message}; intervals don't cover test images", stacklevel=2)
-        found = lines(None)
+    found = [
+        line
+        for line in shift_lines(cells, further_reader(everything, request.results), request.registry())
+        if line.checkpoint in names or line.checkpoint in references
+    ]
     if not as_json:
         return f"{shown}\n{render_tables(shift_tables(found), colour=sys.stdout.isatty())}"
     rows = json.loads(shown)
-    by_line = {(*(row[name] for name in GROUP), row["checkpoint"]): row for row in lines_json(found)}
+    by_line = {(*(row[name] for name in WAY), row["checkpoint"]): row for row in lines_json(found)}
     for row in rows:
-        own = by_line.get((*(row[name] for name in GROUP), row["checkpoint"]))
-        row["shift"] = None if own is None else {k: v for k, v in own.items() if k not in (*GROUP, "checkpoint")}
+        own = by_line.get((*(row[name] for name in WAY), row["checkpoint"]))
+        row["shift"] = None if own is None else {k: v for k, v in own.items() if k not in (*WAY, "checkpoint")}
     return json.dumps(rows, indent=1, ensure_ascii=False)

@@ -40,6 +40,21 @@ def part(progress: Progress, start: float, end: float) -> Progress:
     return lambda done, total: progress(start + (end - start) * done / total, 1.0)
 
 
+class Pace:
+    """How fast work goes, by what was done since the first report: what was done before it took no time here."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, float] | None = None
+
+    def left(self, done: float, total: float) -> float | None:
+        """Return the seconds to the end, given the work done by now; None before there is anything to judge by."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, done
+        began, before = self._first
+        return (now - began) * (total - done) / (done - before) if done > before else None
+
+
 class Throttle:
     """Pass progress on to a callable, but not more often than every :data:`INTERVAL` seconds.
 

@@ -6,13 +6,17 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from .. import extensions
-from ..schema import InputError, Numerics
+from ..schema import InputError, Mode, Numerics
 from . import AUTO, check_choice, prepare, say_once
+
+if TYPE_CHECKING:
+    from ..models.backbone import Backbone
 
 Run = Callable[[Tensor], Tensor]
 Masks = Mapping[str, Tensor]
@@ -90,6 +94,15 @@ def installed(engine: str) -> str:
         raise InputError(f"engine {engine!r} can't run here", missing)
     say_once(f"engine {engine!r} can't run here ({missing}): torch runs instead")
     return "torch"
+
+
+def pinned_for(mode: Mode, backbone: Backbone, numerics: Numerics, batch: int) -> Numerics:
+    """Return the numerics of a backbone's runs in a mode: see :func:`pinned` and :func:`pinned_training`."""
+    size = backbone.preprocess.input_size
+    shape = (batch, 3, size, size)
+    if mode == "full":
+        return pinned_training(backbone.module, backbone.masks, numerics, shape)
+    return pinned(backbone.module, numerics, shape)
 
 
 def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> Numerics:

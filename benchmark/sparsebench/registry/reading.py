@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import extensions
 from ..common.paths import root_file
-from ..schema import Checkpoint, InputError, Protocol, RegistryError, Suite, Task
+from ..schema import Checkpoint, InputError, Protocol, RegistryError, Suite, Task, UnknownNameError
 from ..schema.yamlfile import Place, read_mapping, validate
 from .catalogue import Registry
 from .names import method_id
@@ -66,6 +67,7 @@ def read_task(path: Path, data_dir: Path | None = None) -> Task:
     """Read one task file; a relative root is relative to ``data_dir``, without it to the file's folder."""
     fields = read_mapping(path)
     task = validate(Task, {"id": path.stem, **fields}, path=fields.place, entry=path.stem)
+    _check_corruptions(task, fields.place)
     if any(test.root for test in task.tests.values()):
         tests = {
             name: test if test.root is None else test.model_copy(
@@ -78,6 +80,24 @@ def read_task(path: Path, data_dir: Path | None = None) -> Task:
         return task
     root = _absolute(data_dir or path.parent, task.root, fields.place.at("root"))
     return task.model_copy(update={"root": root})
+
+
+def _check_corruptions(task: Task, place: Place) -> None:
+    """Raise RegistryError where a test set is of a corruption that there isn't, or is called like one.
+
+    This is of task files alone: a plan's tasks may have corruptions that only its own process has declared.
+    """
+    if not task.tests:
+        return
+    known = extensions.known("corruptions")
+    taken = {*known, *(one.family for one in known.values())}
+    for name, test in task.tests.items():
+        where = f"{place.at('tests', name)}: task {task.id!r}, test set {name!r}"
+        if name in taken:
+            raise RegistryError(f"{where}: --shift calls corruptions by this name", "give the test set another name")
+        if test.corruption is not None and test.corruption not in known:
+            error = UnknownNameError("corruption", test.corruption, known)
+            raise RegistryError(f"{where}: {error.message}", error.hint)
 
 
 def _absolute(folder: Path, name: str, place: Place) -> str:

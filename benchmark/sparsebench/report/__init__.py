@@ -9,12 +9,13 @@ from .leaderboard import leaderboard, write_leaderboard
 from .profile import profile, render_profile
 from .speed import bench_beside, read_bench
 from .terminal import render_terminal
-from .write import write_report
+from .write import Report, write_report
 
 __all__ = [
     "Aggregate",
     "Doubts",
     "NameWarning",
+    "Report",
     "aggregate",
     "bench_beside",
     "by_content",

@@ -18,15 +18,15 @@ from ..store import Predictions
 from ..store.classes import Reader
 from .measures import TaskMeasures, task_measures
 from .pairing import levels_of
-from .style import group_title, percent
+from .style import percent
 from .tables import NOTHING, Field, Table
+from .ways import WAY, Way, way_title
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_GROUP = ("mode", "probe", "protocol")
 COLUMNS = (
-    *_GROUP, "checkpoint", "reference", "task", "images", "pairs",
+    *WAY, "checkpoint", "reference", "task", "images", "pairs",
     "agreement", "agreement_low", "agreement_high", "forgotten", "gained",
     "error_consistency", "error_consistency_low", "error_consistency_high", "scope",
     "noise_heads", "noise_replicates",
@@ -45,7 +45,7 @@ _NOTES = (
 class Row:
     """A sparse checkpoint against its reference on one task, or against the dense twin that it was trained with."""
 
-    group: tuple[str, str, str]
+    group: Way
     checkpoint: str
     reference: str
     found: TaskMeasures
@@ -117,15 +117,14 @@ def agreement_tables(rows: Sequence[Row]) -> list[Table]:
     """Return one table per way of running."""
     tables = []
     for group in dict.fromkeys(row.group for row in rows):
-        named = dict(zip(_GROUP, group, strict=True)) | {"suite": "", "arch": ""}
         own = [row for row in rows if row.group == group and not row.twin]
         if own:
-            title = f"Agreement with {', '.join(sorted({row.reference for row in own}))}: {group_title(named)}"
+            title = f"Agreement with {', '.join(sorted({row.reference for row in own}))}: {way_title(group)}"
             tables.append(Table(title, _HEADER, tuple(_fields(row) for row in own), _NOTES))
         if twins := [row for row in rows if row.group == group and row.twin]:
             header = (_HEADER[0], "Dense twin", *_HEADER[1:])
             fields = tuple((_fields(row)[0], Field(row.reference), *_fields(row)[1:]) for row in twins)
-            title = f"Agreement of networks trained together: {group_title(named)}"
+            title = f"Agreement of networks trained together: {way_title(group)}"
             tables.append(Table(title, header, fields, _NOTES if not own else ()))
     return tables
 

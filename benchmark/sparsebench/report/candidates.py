@@ -21,13 +21,13 @@ from ..store import read_results
 from ..store.classes import classes_reader
 from .contents import by_content, transfer_only
 from .sides import finished, once_per_seed
+from .ways import WAY
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..analysis import Panel
 
-_HOW = ("mode", "probe", "protocol")
 NAN = math.nan
 
 
@@ -199,7 +199,7 @@ def read_candidates(
             runs = runs[runs[column].isin(list(values))]
     if runs.empty:
         raise ResultsError(f"{str(results)!r} has no finished run of this kind", "see `sparsebench status`")
-    runs = runs.assign(how=runs[list(_HOW)].astype(str).agg(" ".join, axis=1).str.replace("  ", " "))
+    runs = runs.assign(how=runs[list(WAY)].astype(str).agg(" ".join, axis=1).str.replace("  ", " "))
     wanted = tuple(sorted(set(runs["task"])))
     ran = runs.groupby(["entry", "how"])["task"].nunique().reset_index()
     counted = [(str(entry), str(way), count) for entry, way, count in ran.itertuples(index=False, name=None)]

@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..analysis.metrics import Sample, mean
-from .aggregate import entries_of
-from .style import group_title, percent
+from .style import percent
 from .tables import NOTHING, Field, Table
+from .ways import WAY, Labels, Way, grouped, way_title
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _PART = re.compile(r"(\d+): ([0-9.]+) \[([0-9.]+), ([0-9.]+)\]")
-_GROUP = ("mode", "probe", "protocol")
 COLUMNS = (
-    *_GROUP, "checkpoint", "method", "sparsity", "reference", "task", "shots", "runs", "accuracy", "sd", "low", "high",
+    *WAY, "checkpoint", "method", "sparsity", "reference", "task", "shots", "runs", "accuracy", "sd", "low", "high",
     "reference_accuracy", "error_ratio",
 )  # fmt: skip
 _NOTE = (
@@ -29,14 +28,9 @@ _NOTE = (
 
 
 @dataclass(frozen=True)
-class Shots:
-    """A checkpoint's accuracy on a task from some images per class: mean over seeds, and interval over draws."""
+class Shots(Labels):
+    """An entry's accuracy on a task from some images per class: mean over seeds, and interval over draws."""
 
-    group: tuple[str, str, str]
-    checkpoint: str
-    method: str
-    sparsity: float
-    reference: str
     task: str
     shots: int
     accuracy: Sample
@@ -54,12 +48,8 @@ def fewshot_rows(frame: pd.DataFrame) -> list[Shots]:
     own = frame[(frame["status"] == "ok") & frame["few_shot"].notna()]
     if own.empty:
         return []
-    own = own.assign(entry=entries_of(own)).sort_values(["numerics", "run_id"], kind="stable")
-    own = own.drop_duplicates([*_GROUP, "entry", "replicate", "task", "split_sha256", "seed"])
     rows = []
-    for key, runs in own.groupby([own[n].fillna("").astype(str) for n in (*_GROUP, "entry", "task")], sort=True):
-        mode, probe, protocol, entry, task = map(str, key)
-        first = runs.iloc[0]
+    for labels, (task,), runs in grouped(own, once=["split_sha256"], by=["task"]):
         found: dict[int, list[tuple[float, float, float]]] = {}
         for _, run in runs.iterrows():
             for shots, value, low, high in _PART.findall(run["few_shot"]):
@@ -69,20 +59,8 @@ def fewshot_rows(frame: pd.DataFrame) -> list[Shots]:
         for shots, values in sorted(found.items()):
             accuracy = Sample.of(value for value, _, _ in values)
             half = mean((high - low) / 2 for _, low, high in values) / math.sqrt(len(values))  # draws differ by seed
-            rows.append(
-                Shots(
-                    (mode, probe, protocol),
-                    entry,
-                    str(first["method"]),
-                    float(first["sparsity"]),
-                    first["reference"] if isinstance(first["reference"], str) else "",
-                    task,
-                    shots,
-                    accuracy,
-                    max(0.0, accuracy.mean - half),
-                    min(1.0, accuracy.mean + half),
-                )
-            )
+            ends = max(0.0, accuracy.mean - half), min(1.0, accuracy.mean + half)
+            rows.append(Shots(**labels, task=task, shots=shots, accuracy=accuracy, low=ends[0], high=ends[1]))
     return rows
 
 
@@ -90,24 +68,17 @@ def fewshot_csv(rows: Sequence[Shots]) -> str:
     """Return one row per checkpoint, task and number of images; fractions, the interval over draws."""
     from ..store.csvfile import to_csv
 
-    at = {(row.group, row.checkpoint, row.task, row.shots): row for row in rows}
+    at = _by_place(rows)
     lines = []
     for row in rows:
-        name = row.reference or (row.checkpoint if row.method == "dense" else "")
-        other = at.get((row.group, name, row.task, row.shots))
+        other = at.get((row.way, row.compared_with, row.task, row.shots))
         ratio = row.error / other.error if other is not None and other.error > 0 else math.nan
-        numbers = (
-            row.accuracy.mean,
-            row.accuracy.sd,
-            row.low,
-            row.high,
-            other.accuracy.mean if other else math.nan,
-            ratio,
-        )
+        against = other.accuracy.mean if other else math.nan
+        numbers = (row.accuracy.mean, row.accuracy.sd, row.low, row.high, against, ratio)
         lines.append(
             (
-                *row.group, row.checkpoint, row.method, row.sparsity, name, row.task, row.shots, row.accuracy.n,
-                *(None if math.isnan(value) else round(value, 6) for value in numbers),
+                *row.way, row.checkpoint, row.method, row.sparsity, row.compared_with, row.task, row.shots,
+                row.accuracy.n, *(None if math.isnan(value) else round(value, 6) for value in numbers),
             )
         )  # fmt: skip
     return to_csv(COLUMNS, lines)
@@ -116,23 +87,27 @@ def fewshot_csv(rows: Sequence[Shots]) -> str:
 def fewshot_tables(rows: Sequence[Shots]) -> list[Table]:
     """Return one table per way of running: a row per checkpoint, a column per number of images."""
     tables = []
-    at = {(row.group, row.checkpoint, row.task, row.shots): row for row in rows}
-    for group in dict.fromkeys(row.group for row in rows):
-        own = [row for row in rows if row.group == group]
+    at = _by_place(rows)
+    for way in dict.fromkeys(row.way for row in rows):
+        own = [row for row in rows if row.way == way]
         shots = sorted({row.shots for row in own})
         lines = []
         for name in dict.fromkeys(row.checkpoint for row in own):
             mine = [row for row in own if row.checkpoint == name]
-            reference = mine[0].reference or (name if mine[0].method == "dense" else "")
+            reference = mine[0].compared_with
             texts = [name, percent(mine[0].sparsity, 0)]
             for count in shots:
                 cells = [row for row in mine if row.shots == count]
-                others = [at.get((group, reference, row.task, count)) for row in cells]
+                others = [at.get((way, reference, row.task, count)) for row in cells]
                 ratios = [c.error / o.error for c, o in zip(cells, others, strict=True) if o and o.error > 0]
                 text = percent(mean(c.accuracy.mean for c in cells), 1) if cells else NOTHING
-                texts.append(text + (f" ({percent(mean(ratios), 0)})" if ratios and name != reference else ""))
+                compared = ratios and name != reference
+                texts.append(text + (f" ({percent(mean(ratios), 0)})" if compared else ""))
             lines.append(tuple(map(Field, texts)))
-        named = dict(zip(_GROUP, group, strict=True)) | {"suite": "", "arch": ""}
         header = ("Checkpoint", "Sparsity %", *(f"{count} per class" for count in shots))
-        tables.append(Table(f"Few images per class: {group_title(named)}", header, tuple(lines), (_NOTE,)))
+        tables.append(Table(f"Few images per class: {way_title(way)}", header, tuple(lines), (_NOTE,)))
     return tables
+
+
+def _by_place(rows: Sequence[Shots]) -> dict[tuple[Way, str, str, int], Shots]:
+    return {(row.way, row.checkpoint, row.task, row.shots): row for row in rows}

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from ..registry.names import method_title, variant_title
-from .aggregate import GROUP, Aggregate, mode_order
+from .aggregate import Aggregate, mode_order
+from .cells import GROUP
 from .style import method_order, percent, signed_percent
 from .tables import NOTHING, Field, Table, mark_best, rank_text, sparsity_text
 

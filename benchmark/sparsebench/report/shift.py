@@ -8,16 +8,17 @@ the same of what errors are above the errors on clean images.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import extensions
 from ..analysis.metrics import Sample, mean
-from .aggregate import entries_of
+from .cells import text_of
 from .shift_intervals import Scored, Spread, spread_of
-from .style import group_title, percent
+from .style import percent
 from .tables import NOTHING, Field, Table
+from .ways import WAY, Labels, Way, grouped, labels_of, way_title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,14 +26,12 @@ if TYPE_CHECKING:
     from ..registry import Registry
     from ..store.further import Kept
 
-GROUP = ("mode", "probe", "protocol")
-Group = tuple[str, str, str]
 CSV_COLUMNS = (
-    *GROUP, "checkpoint", "method", "sparsity", "reference", "task", "test", "corruption", "family", "severity", "runs",
+    *WAY, "checkpoint", "method", "sparsity", "reference", "task", "test", "corruption", "family", "severity", "runs",
     "images", "accuracy", "sd", "clean_accuracy", "ece", "nll", "reference_accuracy", "error_ratio",
 )  # fmt: skip
 _NUMBERS = ("error", "mce", "mce_low", "mce_high", "relative_mce", "other_tests", "ece", "clean_ece")
-LINE_COLUMNS = (*GROUP, "checkpoint", "method", "sparsity", "reference", "severities", "scope", *_NUMBERS)
+LINE_COLUMNS = (*WAY, "checkpoint", "method", "sparsity", "reference", "severities", "scope", *_NUMBERS)
 _NOTES = (
     "Error: mean over tasks, corruptions and the severities named. mCE: mean over tasks and corruptions of the error"
     " as a share of the reference's, both summed over the severities of both; 100 is as good as dense.",
@@ -44,14 +43,9 @@ _NOTES = (
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Labels):
     """A checkpoint on one further test set of a task: means over its runs."""
 
-    group: Group
-    checkpoint: str
-    method: str
-    sparsity: float
-    reference: str
     task: str
     test: str
     fingerprint: str
@@ -75,14 +69,9 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(Labels):
     """A checkpoint under corruption: errors by family, and against its reference; NaN where that isn't known."""
 
-    group: Group
-    checkpoint: str
-    method: str
-    sparsity: float
-    reference: str
     families: Mapping[str, float]
     error: float
     mce: float
@@ -110,37 +99,29 @@ def shift_cells(frame: pd.DataFrame, further: pd.DataFrame) -> list[Cell]:
     own = further[further["record_key"].isin(set(frame["record_key"].dropna()))]
     if own.empty:
         return []
-    own = own.assign(entry=entries_of(own)).sort_values(["numerics", "run_id"], kind="stable")
-    own = own.drop_duplicates([*GROUP, "entry", "replicate", "task", "seed", "test", "fingerprint"])
-    own = own.sort_values(["replicate", "seed"], kind="stable")  # the cells' runs in one order
     known = extensions.known("corruptions")
-    keys = [*GROUP, "entry", "task", "test", "fingerprint"]
     cells = []
-    for key, rows in own.groupby([own[name].fillna("").astype(str) for name in keys], sort=True):
-        mode, probe, protocol, entry, task, test, fingerprint = map(str, key)
+    sets = ["test", "fingerprint"]
+    for labels, (task, test, fingerprint), rows in grouped(own, once=sets, by=["task", *sets]):
         first = rows.iloc[0]
-        corruption = first["corruption"] if isinstance(first["corruption"], str) else ""
+        corruption = text_of(first["corruption"])
         cells.append(
             Cell(
-                (mode, probe, protocol),
-                entry,
-                str(first["method"]),
-                float(first["sparsity"]),
-                first["reference"] if isinstance(first["reference"], str) else "",
-                task,
-                test,
-                fingerprint,
-                corruption,
-                known[corruption].family if corruption in known else "",
-                0 if not corruption else int(first["severity"]),
-                Sample.of(rows["accuracy"]),
-                mean(rows["clean_accuracy"]),
-                mean(rows["ece"].dropna()),
-                mean(rows["nll"].dropna()),
-                int(first["n_test"]),
-                tuple(zip(rows["record_key"], rows["seed"].astype(int), strict=True)),
-                tuple(rows["accuracy"].astype(float)),
-                str(first["metric"]),
+                **labels,
+                task=task,
+                test=test,
+                fingerprint=fingerprint,
+                corruption=corruption,
+                family=known[corruption].family if corruption in known else "",
+                severity=0 if not corruption else int(first["severity"]),
+                accuracy=Sample.of(rows["accuracy"]),
+                clean=mean(rows["clean_accuracy"]),
+                ece=mean(rows["ece"].dropna()),
+                nll=mean(rows["nll"].dropna()),
+                images=int(first["n_test"]),
+                keys=tuple(zip(rows["record_key"], rows["seed"].astype(int), strict=True)),
+                by_run=tuple(rows["accuracy"].astype(float)),
+                metric=str(first["metric"]),
             )
         )
     return cells
@@ -160,23 +141,30 @@ def shift_lines(cells: Sequence[Cell], kept: Kept | None = None, registry: Regis
     """
     lines = []
     scored = Scored(kept, registry)
-    for group in dict.fromkeys(cell.group for cell in cells):
+    for way in _ways(cells):
         own: dict[str, dict[tuple[str, str, str], Cell]] = {}
         for cell in cells:
-            if cell.group == group:
+            if cell.way == way:
                 own.setdefault(cell.checkpoint, {})[cell.task, cell.test, cell.fingerprint] = cell
-        lines += [_line(name, found, own, scored) for name, found in own.items()]
-    return sorted(lines, key=lambda line: (line.group, math.inf if math.isnan(line.mce) else line.mce, line.checkpoint))
+        lines += [_line(found, own, scored) for found in own.values()]
+    return sorted(lines, key=_best_first)
+
+
+def _ways(rows: Iterable[Cell | Line]) -> list[Way]:
+    return list(dict.fromkeys(row.way for row in rows))
+
+
+def _best_first(line: Line) -> tuple[Any, ...]:
+    return line.way, math.inf if math.isnan(line.mce) else line.mce, line.checkpoint
 
 
 def _line(
-    name: str,
     found: Mapping[tuple[str, str, str], Cell],
     entries: Mapping[str, Mapping[tuple[str, str, str], Cell]],
     scored: Scored,
 ) -> Line:
     first = next(iter(found.values()))
-    reference = first.reference or (name if first.method == "dense" else "")
+    name, reference = first.checkpoint, first.compared_with
     theirs = entries.get(reference, {})
     corrupted = [cell for cell in found.values() if cell.corruption]
     pairs: dict[tuple[str, str], list[tuple[Cell, Cell]]] = {}
@@ -201,22 +189,20 @@ def _line(
     ]
     families = dict.fromkeys(sorted({cell.family for cell in corrupted}, key=_family_order))
     return Line(
-        first.group,
-        name,
-        first.method,
-        first.sparsity,
-        reference,
-        {family: _over_tasks((c.task, c.error) for c in corrupted if c.family == family) for family in families},
-        _over_tasks((cell.task, cell.error) for cell in corrupted),
-        _over_tasks(ratios),
-        spread_of(used, scored) if name != reference else Spread(),
-        _over_tasks(relative),
-        _over_tasks(others),
-        _over_tasks((cell.task, cell.ece) for cell in corrupted if not math.isnan(cell.ece)),
-        _over_tasks((cell.task, scored.clean_ece(cell)) for cell in {c.task: c for c in corrupted}.values()),
-        len({cell.task for cell in found.values()}),
-        tuple(sorted({cell.severity for cell in corrupted})),
-        tuple(left_out),
+        **labels_of(first) | {"reference": reference},
+        families={
+            family: _over_tasks((c.task, c.error) for c in corrupted if c.family == family) for family in families
+        },
+        error=_over_tasks((cell.task, cell.error) for cell in corrupted),
+        mce=_over_tasks(ratios),
+        spread=spread_of(used, scored) if name != reference else Spread(),
+        relative_mce=_over_tasks(relative),
+        others=_over_tasks(others),
+        ece=_over_tasks((cell.task, cell.ece) for cell in corrupted if not math.isnan(cell.ece)),
+        clean_ece=_over_tasks((cell.task, scored.clean_ece(cell)) for cell in {c.task: c for c in corrupted}.values()),
+        tasks=len({cell.task for cell in found.values()}),
+        severities=tuple(sorted({cell.severity for cell in corrupted})),
+        left_out=tuple(left_out),
     )
 
 
@@ -237,15 +223,14 @@ def shift_csv(cells: Sequence[Cell]) -> str:
     """Return one row per checkpoint, task and test set; fractions."""
     from ..store.csvfile import to_csv
 
-    at = {(c.group, c.checkpoint, c.task, c.test, c.fingerprint): c for c in cells}
+    at = {(c.way, c.checkpoint, c.task, c.test, c.fingerprint): c for c in cells}
     rows = []
     for cell in cells:
-        reference = cell.reference or (cell.checkpoint if cell.method == "dense" else "")
-        other = at.get((cell.group, reference, cell.task, cell.test, cell.fingerprint))
+        other = at.get((cell.way, cell.compared_with, cell.task, cell.test, cell.fingerprint))
         ratio = cell.error / other.error if other is not None and other.error > 0 else math.nan
         rows.append(
             (
-                *cell.group, cell.checkpoint, cell.method, cell.sparsity, reference, cell.task, cell.test,
+                *cell.way, cell.checkpoint, cell.method, cell.sparsity, cell.compared_with, cell.task, cell.test,
                 cell.corruption, cell.family, cell.severity or None, cell.accuracy.n, cell.images,
                 *map(_number, (cell.accuracy.mean, cell.accuracy.sd, cell.clean, cell.ece, cell.nll)),
                 None if other is None else _number(other.accuracy.mean), _number(ratio),
@@ -261,7 +246,7 @@ def _number(value: float) -> float | None:
 def lines_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """Return what :func:`shift_lines` gives as JSON has it; fractions, null for what isn't known."""
     return [
-        dict(zip(GROUP, line.group, strict=True))
+        dict(zip(WAY, line.way, strict=True))
         | {"checkpoint": line.checkpoint, "reference": line.reference, "scope": line.spread.scope}
         | {"severities": list(line.severities), **_numbers(line)}
         | {"families": {family: _number(value) for family, value in line.families.items()}}
@@ -277,7 +262,7 @@ def lines_csv(lines: Sequence[Line]) -> str:
     families = _families(lines)
     rows = [
         (
-            *line.group, line.checkpoint, line.method, line.sparsity, line.reference,
+            *line.way, line.checkpoint, line.method, line.sparsity, line.reference,
             " ".join(map(str, line.severities)), line.spread.scope, *_numbers(line).values(),
             *(_number(line.families.get(family, math.nan)) for family in families),
         )
@@ -300,27 +285,22 @@ def _families(lines: Sequence[Line]) -> list[str]:
 
 def shift_tables(lines: Sequence[Line]) -> list[Table]:
     """Return one table per way of running."""
-    return [_table(group, [line for line in lines if line.group == group]) for group in _groups(lines)]
+    return [_table(way, [line for line in lines if line.way == way]) for way in _ways(lines)]
 
 
-def _groups(lines: Sequence[Line]) -> Iterator[Group]:
-    yield from dict.fromkeys(line.group for line in lines)
-
-
-def _table(group: Group, lines: Sequence[Line]) -> Table:
+def _table(way: Way, lines: Sequence[Line]) -> Table:
     families = _families(lines)
     scopes = sorted({line.spread.scope for line in lines} - {""})
     over = f" [95 % over {', or over '.join(scopes)}]" if scopes else ""
     header = ("Checkpoint", "Sparsity %", "Severities", *(f"{name.capitalize()} error %" for name in families))
     header += ("Error %", f"mCE %{over}", "Relative mCE %", "Other tests %", "ECE %", "Clean ECE %")
-    named = dict(zip(GROUP, group, strict=True)) | {"suite": "", "arch": ""}
     rows = tuple(tuple(map(Field, _texts(line, families))) for line in lines)
     notes = list(_NOTES)
     if out := sorted({name for line in lines for name in line.left_out}):
         notes.append(
             f"Left out of mCE or relative mCE somewhere: {', '.join(out[:8])}{', ...' if len(out) > 8 else ''}."
         )
-    return Table(f"Further test sets: {group_title(named)}", header, rows, tuple(notes))
+    return Table(f"Further test sets: {way_title(way)}", header, rows, tuple(notes))
 
 
 def _texts(line: Line, families: Sequence[str]) -> Iterator[str]:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from ..schema import ResultsError, UnknownNameError
 from ..store import read_results
 from ..store.frame import PUBLISHED
+from .ways import WAY
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_HOW = ("mode", "probe", "protocol")
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _read(text: str, results: Path | str, wanted: Wanted, tables: dict[str, pd.D
             runs = runs[by_entry]
         else:
             runs = runs[runs["checkpoint"].isin(matching)].assign(entry=lambda own: own["checkpoint"])
-    for name in _HOW:
+    for name in WAY:
         value = getattr(wanted, name)
         if value is not None:
             runs = runs[runs[name] == value]
@@ -143,7 +142,7 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
     """Return the finished runs of a tidy table, with their ``entry``: the checkpoint without a replicate's ending."""
     runs = table[(table["status"] == "ok") & table["accuracy"].notna()].copy()
     runs["replicate"] = runs["replicate"].fillna(0)
-    for name in (*_HOW, "split_sha256", "numerics"):
+    for name in (*WAY, "split_sha256", "numerics"):
         runs[name] = runs[name].fillna("")
     endings = runs["replicate"].map(lambda r: f"_r{r}" if r else "")
     pairs = zip(runs["checkpoint"], endings, strict=True)
@@ -171,7 +170,7 @@ def _with(side: Side, runs: pd.DataFrame) -> Side:
 
 
 def _ways(runs: pd.DataFrame) -> pd.Series:
-    return runs[list(_HOW)].astype(str).agg("/".join, axis=1).str.replace("//", "/")  # full mode has no probe
+    return runs[list(WAY)].astype(str).agg("/".join, axis=1).str.replace("//", "/")  # full mode has no probe
 
 
 def _one_way(sides: list[Side]) -> str:

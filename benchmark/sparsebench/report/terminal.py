@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..registry import Registry, load_tasks
 from ..schema.text import printable
-from .aggregate import GROUP, Aggregate, entries_of, kept_of, statistics_of
+from .aggregate import Aggregate, kept_of, statistics_of
+from .cells import GROUP, entries_of
 from .contents import by_content
 from .own_task import OwnTask, own_task_rows, own_task_tables, own_task_values
 from .style import UNDERFIT_CAPTION, group_title, seed_caption

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..analysis import pooled_sd
 from ..registry.names import method_title
-from .aggregate import GROUP, Aggregate
+from .aggregate import Aggregate
+from .cells import GROUP
 from .style import group_title, method_order, percent
 from .tables import NOTHING, Field, Table
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..analysis import win_rates
 from ..analysis.panels import Array
-from .aggregate import GROUP, Aggregate
+from .aggregate import Aggregate
+from .cells import GROUP
 from .style import group_title
 from .tables import NOTHING, Field, Table
 

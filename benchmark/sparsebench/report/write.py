@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from ..schema import RunError
 from ..store import ensure_writable, tidy, write_curated
 from . import tables
 from .aggregate import Aggregate, aggregate
-from .agreement import Row, agreement_csv, agreement_tables
+from .agreement import agreement_csv, agreement_tables
 from .comparison import comparison_csv, comparison_tables
 from .figures.over_sparsity import figures_of
 from .further import Further, write_shift, write_shots
@@ -34,65 +36,69 @@ Part = Callable[[], Iterable[Path]]
 """Writes a part of a report, and gives each file as it is written."""
 
 
-def write_report(
-    frame: pd.DataFrame,
-    out: Path,
-    comparison: pd.DataFrame | None = None,
-    wrote: Callable[[Path], None] | None = None,
-    bench: pd.DataFrame | None = None,
-    registry: Registry | None = None,
-    columns: Sequence[str] = (),
-    predictions: Reader | None = None,
-    width: float | None = None,
-    formats: Sequence[str] = ("png", "pdf"),
-    page: Path | None = None,
-    known: Known | None = None,
-    further: Further | None = None,
-) -> list[Path]:
-    """Write a report of a tidy results table and return its files.
-
-    ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
-    ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
-    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``;
-    ``critical_difference-*`` (mean ranks) and ``win_rates-*``, the latter with ``win_rates.csv`` and ``.md``; where
-    predictions were kept, ``variance*`` (by source, with ``variance.csv`` and ``.md``), and where an entry has several
-    upstream trainings, ``upstream_trainings*`` (what more of them would show). Beside each
-    figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
-    predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
-    with their references and dense twins. Where runs were scored on further test sets, ``shift.csv``,
-    ``corruptions.csv``, ``shift.md`` and the figures ``severity*`` say how well; few-shot accuracies are in
-    ``fewshot.csv``, ``fewshot.md`` and the figures ``shots*``.
-    ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was published.
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a report is of, and how it is drawn.
 
     Parameters
     ----------
     frame : DataFrame
         A tidy results table.
-    out : Path
-        The folder to write to.
-    comparison : DataFrame, optional
-        What :func:`sparsebench.report.compare` gives: written as ``comparison.csv``, ``.md`` and ``.tex``.
-    wrote : callable, optional
-        Called with the path of each file when it is written.
-    bench : DataFrame, optional
-        What :func:`sparsebench.report.read_bench` gives: written as ``speed.csv`` beside the accuracy, and a table in
-        ``tables.md`` and ``tables.tex``.
-    registry : Registry, optional
+    registry : Registry
         The tasks and suites; the built-in ones by default.
-    columns : sequence of str
-        Further columns of the leaderboard.
     predictions : callable, optional
         What :func:`sparsebench.store.classes.classes_reader` gives: with it intervals cover test images.
+    further : Further, optional
+        What runs scored on further test sets.
+    comparison : DataFrame, optional
+        What :func:`sparsebench.report.compare` gives.
+    bench : DataFrame, optional
+        What :func:`sparsebench.report.read_bench` gives: the measured speed, shown beside the accuracy.
+    columns : sequence of str
+        Further columns of the leaderboard.
     width : float, optional
         Of a figure in one column, in inches; by default 3.5. Figures by task are twice as wide.
     formats : sequence of str
         What figures are drawn as: ``png``, ``pdf``, ``svg``.
     page : Path, optional
         The file that gets everything as one HTML page; without it there is none.
-    known : Known, optional
-        What the page says besides.
-    further : Further, optional
-        What runs scored on further test sets.
+    known : Known
+        What the page says besides results.
+    """
+
+    frame: pd.DataFrame
+    registry: Registry = field(default_factory=load_tasks)
+    predictions: Reader | None = None
+    further: Further | None = None
+    comparison: pd.DataFrame | None = None
+    bench: pd.DataFrame | None = None
+    columns: Sequence[str] = ()
+    width: float | None = None
+    formats: Sequence[str] = ("png", "pdf")
+    page: Path | None = None
+    known: Known = field(default_factory=Known)
+
+
+def write_report(report: Report, out: Path, wrote: Callable[[Path], None] | None = None) -> list[Path]:
+    """Write all parts of a report, each whole or not at all, and return their paths.
+
+    ``runs.csv`` (all runs), ``leaderboard.csv``, ``methods.csv`` (the summary by method), ``tables.md`` and
+    ``tables.tex`` (summary, then a table by task a group), and the figures ``relative_error*`` (over sparsity),
+    ``upstream*`` (over upstream accuracy), and the same by task: ``accuracy-*`` and ``upstream_by_task-*``;
+    ``critical_difference-*`` (mean ranks) and ``win_rates-*``, the latter with ``win_rates.csv`` and ``.md``. Beside
+    each figure lies its caption, as text and as a LaTeX figure. With what it is made of come ``comparison.*``,
+    ``speed.csv``, ``upstream.*`` (mode ``upstream``), ``fewshot.*`` with ``shots*``; ``shift.*``, ``corruptions.csv``
+    and ``severity*`` (further test sets); and, where predictions were kept, ``agreement.*``, ``variance*`` and
+    ``upstream_trainings*``. What there is nothing for is left out.
+
+    Parameters
+    ----------
+    report : Report
+        What it is of.
+    out : Path
+        The folder to write to.
+    wrote : callable, optional
+        Called with the path of each file when it is written.
 
     Raises
     ------
@@ -102,19 +108,22 @@ def write_report(
         If a part failed; all other parts are written nevertheless.
     """
     ensure_writable(out)
-    frame = tidy(frame)
-    registry = load_tasks() if registry is None else registry
-    statistics = aggregate(frame, registry, predictions)
-    sources = Sources(frame, statistics, registry, predictions, bench, known or Known())
+    frame, registry = tidy(report.frame), report.registry
+    statistics = aggregate(frame, registry, report.predictions)
+    sources = Sources(frame, statistics, registry, report.predictions, report.bench, report.known)
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    agreement = ("the agreement with references", lambda: _agreement(sources.agreement, out))
-    shift = ("the further test sets", lambda: write_shift(frame, out, further, registry, width, formats))
-    shots = ("few images per class", lambda: write_shots(frame, out, width, formats))
-    parts = [*_parts(frame, statistics, out, bench, columns, width, formats), *_comparison(comparison, out)]
-    parts += [agreement, shift, shots, *_own_tasks(frame, registry, out)]
-    if page is not None:
-        parts.append(_page(sources, page))
+    drawn = report.width, report.formats
+    parts = [
+        *_parts(frame, statistics, out, report),
+        *_comparison(report.comparison, out),
+        ("the agreement with references", lambda: _agreement(sources, out)),
+        ("the further test sets", lambda: write_shift(frame, out, report.further, registry, *drawn)),
+        ("few images per class", lambda: write_shots(frame, out, *drawn)),
+        ("the checkpoints' own tasks", lambda: _own_tasks(frame, registry, out)),
+    ]
+    if report.page is not None:
+        parts.append(_page(sources, report.page))
     for name, part in parts:
         try:
             for path in part():
@@ -138,15 +147,7 @@ def all_tables(statistics: Aggregate, bench: pd.DataFrame | None = None) -> list
     return overviews(statistics) + tables.build_tables(statistics) + speed
 
 
-def _parts(
-    frame: pd.DataFrame,
-    statistics: Aggregate,
-    out: Path,
-    bench: pd.DataFrame | None,
-    columns: Sequence[str],
-    width: float | None,
-    formats: Sequence[str],
-) -> Iterator[tuple[str, Part]]:
+def _parts(frame: pd.DataFrame, statistics: Aggregate, out: Path, report: Report) -> Iterator[tuple[str, Part]]:
     """Yield each part's name and what writes it."""
 
     def runs() -> Iterator[Path]:
@@ -154,57 +155,54 @@ def _parts(
         yield out / "runs.csv"
 
     def pictures() -> Iterator[Path]:
-        for picture in figures_of(statistics, width):
-            for name, data in picture.files(formats):
+        for picture in figures_of(statistics, report.width):
+            for name, data in picture.files(report.formats):
                 files.write_bytes(out / name, data)
                 yield out / name
 
     yield "runs.csv", runs
-    yield _text(out / "leaderboard.csv", lambda: to_csv(leaderboard_of(statistics, columns)))
+    yield _text(out / "leaderboard.csv", lambda: to_csv(leaderboard_of(statistics, report.columns)))
     yield _text(out / "methods.csv", lambda: methods_csv(statistics))
-    yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, bench)))
-    yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, bench)))
-    yield "win rates", lambda: _csv_and_tables(out / "win_rates", statistics, win_rates_csv, win_rate_tables)
-    yield "variances", lambda: _csv_and_tables(out / "variance", statistics, variance_csv, variance_tables)
-    if bench is not None:
+    yield _text(out / "tables.md", lambda: tables.markdown(all_tables(statistics, report.bench)))
+    yield _text(out / "tables.tex", lambda: tables.latex(all_tables(statistics, report.bench)))
+    for stem, make, csv in (
+        ("win_rates", win_rate_tables, win_rates_csv),
+        ("variance", variance_tables, variance_csv),
+    ):
+        yield stem, partial(_rated, out / stem, statistics, make, csv)
+    if (bench := report.bench) is not None:
         yield _text(out / "speed.csv", lambda: speed_csv(statistics, bench))
     yield "the figures", pictures
 
 
-def _csv_and_tables(
-    stem: Path,
-    statistics: Aggregate,
-    csv: Callable[[Aggregate], str],
-    make: Callable[[Aggregate], list[tables.Table]],
-) -> Iterator[Path]:
-    """Write a CSV file and its tables as Markdown, if there is any table."""
-    found = make(statistics)
-    if found:
-        for path, text in (
-            (stem.with_suffix(".csv"), csv(statistics)),
-            (stem.with_suffix(".md"), tables.markdown(found)),
-        ):
+def _with_tables(stem: Path, made: list[tables.Table], csv: Callable[[], str]) -> Iterator[Path]:
+    """Write a CSV file, and tables beside it as Markdown, if there is any table."""
+    if made:
+        for suffix, text in ((".csv", csv()), (".md", tables.markdown(made))):
+            path = stem.with_suffix(suffix)
             files.write_text(path, text)
             yield path
 
 
-def _agreement(rows: Sequence[Row], out: Path) -> Iterator[Path]:
+def _rated(
+    stem: Path,
+    statistics: Aggregate,
+    make: Callable[[Aggregate], list[tables.Table]],
+    csv: Callable[[Aggregate], str],
+) -> Iterator[Path]:
+    return _with_tables(stem, make(statistics), lambda: csv(statistics))
+
+
+def _agreement(sources: Sources, out: Path) -> Iterator[Path]:
     """Write how sparse checkpoints agree with their references, where predictions were kept."""
-    if rows:
-        for name, text in (
-            ("agreement.csv", agreement_csv(rows)),
-            ("agreement.md", tables.markdown(agreement_tables(rows))),
-        ):
-            files.write_text(out / name, text)
-            yield out / name
+    rows = sources.agreement
+    return _with_tables(out / "agreement", agreement_tables(rows), lambda: agreement_csv(rows))
 
 
-def _own_tasks(frame: pd.DataFrame, registry: Registry, out: Path) -> Iterator[tuple[str, Part]]:
-    """Yield the parts on the checkpoints' own tasks, if any was run there."""
+def _own_tasks(frame: pd.DataFrame, registry: Registry, out: Path) -> Iterator[Path]:
+    """Write what was run on the checkpoints' own tasks."""
     rows = own_task_rows(frame, registry)
-    if rows:
-        yield _text(out / "upstream.csv", lambda: own_task_csv(rows))
-        yield _text(out / "upstream.md", lambda: tables.markdown(own_task_tables(rows)))
+    return _with_tables(out / "upstream", own_task_tables(rows), lambda: own_task_csv(rows))
 
 
 def _page(sources: Sources, path: Path) -> tuple[str, Part]:

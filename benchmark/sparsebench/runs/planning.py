@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .. import extensions
 from ..datasets.images.transforms import resolve_transform
@@ -22,9 +21,6 @@ from ..schema import TRAINED, Checkpoint, Group, InputError, Mode, Numerics, Pla
 from .plan import Cell, Plan
 from .prefetch import Provision
 from .sharing import check_sharing, with_number
-
-if TYPE_CHECKING:
-    from ..models.backbone import Backbone
 
 Note = Callable[[str], None]
 Provide = Callable[[Sequence[Checkpoint], Sequence[Task], Note], Provision]
@@ -138,22 +134,13 @@ def _known(
                 check_head(checkpoint, facts, data.task, data.n_classes)
         chosen = dict.fromkeys(cells.tasks, numerics)
         if chooses and backbone is not None:
-            chosen = {mode: _chosen(mode, backbone, numerics) for mode in cells.tasks}
+            from ..engines.choice import pinned_for
+
+            chosen = {mode: pinned_for(mode, backbone, numerics, _BATCH) for mode in cells.tasks}
             for engine in dict.fromkeys(one.engine for one in chosen.values() if one.engine != numerics.engine):
                 note(f"engine for {checkpoint.id}: {engine}")
         known.append(_Known(checkpoint, facts, chosen))
     return known
-
-
-def _chosen(mode: Mode, backbone: Backbone, numerics: Numerics) -> Numerics:
-    """Return how a mode of a backbone is computed, with the engine that will run."""
-    from ..engines.choice import pinned, pinned_training
-
-    size = backbone.preprocess.input_size
-    shape = (_BATCH, 3, size, size)
-    if mode == "full":
-        return pinned_training(backbone.module, backbone.masks, numerics, shape)
-    return pinned(backbone.module, numerics, shape)
 
 
 def _same(one: Facts, other: Facts) -> bool:

@@ -17,7 +17,7 @@ from ..datasets.images.transforms import resolve_transform
 from ..engines.kept import KeptEngine
 from ..models.backbone import Backbone
 from ..models.loading import load_entry
-from ..schema import Checkpoint, Group, PlannedSet, RunError, RunRecord, RunSpec, canonical_json
+from ..schema import Checkpoint, Group, PlannedSet, Protocol, RunError, RunRecord, RunSpec, canonical_json
 from ..store import Store
 from ..transfer.finetune import EpochReport, TrainingState
 from ..transfer.full import run_full
@@ -93,8 +93,10 @@ class Session:
     def run(self, spec: RunSpec, progress: Progress, kept: Kept) -> Outcome:
         """Run one cell, and write what the options say to keep of it beside its record."""
         inputs, protocol, options = self.inputs_of(spec), self.group.protocol, self.options
-        if self.group.tests:
-            whole, progress = progress, part(progress, 0.0, 0.7)
+        scorer, whole, own = self._scorer(inputs, self.group.tests), progress, 1.0
+        if scorer.sets:
+            own = _images(inputs, protocol) / (_images(inputs, protocol) + scorer.images)
+            progress = part(whole, 0.0, own)
         if spec.mode == "full":
             outcome = run_full(
                 inputs,
@@ -117,9 +119,8 @@ class Session:
         else:
             self._linear = self._linear or LinearRuns(protocol, self.group.label, options.cache_dir, options.workers)
             outcome = self._linear.run(inputs, spec, [run.seed for run in self._together], progress)
-        if self.group.tests:
-            found = self._scorer(inputs, self.group.tests).run(spec, outcome.tensors, part(whole, 0.7, 1.0))
-            outcome = replace(outcome, further=found)
+        if scorer.sets:
+            outcome = replace(outcome, further=scorer.run(spec, outcome.tensors, part(whole, own, 1.0)))
         return self._keep(spec, inputs, outcome)
 
     def finished(self, spec: RunSpec) -> RunRecord | None:
@@ -218,3 +219,14 @@ class Session:
         metadata = {"finetuned" if full else "head": canonical_json(what)}
         write_bytes(options.results / file, save(dict(outcome.tensors), metadata))
         return replace(kept, weights_file=file if full else None, head_file=None if full else file)
+
+
+def _images(inputs: Inputs, protocol: Protocol) -> int:
+    """Return how many images a run takes through the network, further test sets aside; one in training counts thrice.
+
+    A backward pass takes twice the time of a forward one.
+    """
+    data = inputs.data
+    if protocol.mode == "full":
+        return 3 * protocol.epochs * len(data.train) + len(data.test)
+    return len(data.train) + len(data.val) + len(data.test)

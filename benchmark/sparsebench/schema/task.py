@@ -137,8 +137,7 @@ class Task(Strict):
     @field_validator("tests")
     @classmethod
     def _names_of_tests(cls, value: dict[str, FurtherSet]) -> dict[str, FurtherSet]:
-        if value:
-            check_names(value)
+        check_names(value)
         return value
 
     @field_validator("overrides")

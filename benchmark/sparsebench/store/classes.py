@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..common.paths import root_file
 from ..schema import ResultsError, RunRecord
 from .curated import FILE, read_curated_classes
 from .frame import PUBLISHED
-from .predictions import Predictions, read_archive
+from .predictions import Predictions, read_archive, warn_damaged
 from .records import Store
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 Reader = Callable[[Collection[str]], Iterator[tuple[str, Predictions]]]
 """Yields the predicted classes of those of the runs named that kept them, each with its record key."""
@@ -30,7 +21,7 @@ _READERS = 2
 _AHEAD = 8  # files in memory at once
 
 
-def classes_reader(results: Path | str) -> Reader:
+def classes_reader(results: Path | str, *, strict: bool = False) -> Reader:
     """Return the reader of the predicted classes that were kept with results.
 
     Parameters
@@ -38,25 +29,40 @@ def classes_reader(results: Path | str) -> Reader:
     results : Path or str
         As for :func:`~sparsebench.store.read_results`: a results folder with its predictions, or a curated file or
         folder, which may have a ``predictions.npz`` beside it.
+    strict : bool
+        Raise for a damaged file; without it, a warning names the file once, and its runs are left out.
     """
     path = root_file("results/published/runs.csv").parent if results == PUBLISHED else Path(results)
     if path.is_dir() and (path / "records").is_dir():
+        damaged: set[str] | None = None if strict else set()
 
         def stored(keys: Collection[str]) -> Iterator[tuple[str, Predictions]]:
-            records = [record for record in Store(path).read(set(keys)) if _is_there(path, record)]
-            for record, kept in read_classes(path, records):
+            records = [record for record in Store(path).read(set(keys) - (damaged or set())) if _is_there(path, record)]
+            for record, kept in read_classes(path, records, damaged):
                 yield record.record_key, kept
 
         return stored
     file = (path if path.is_dir() else path.parent) / FILE
-    return lambda keys: read_curated_classes(file, keys) if file.exists() else iter(())
+
+    def curated(keys: Collection[str]) -> Iterator[tuple[str, Predictions]]:
+        if file.exists():
+            try:
+                yield from read_curated_classes(file, keys)
+            except ResultsError as error:
+                if strict:
+                    raise
+                warn_damaged(error)
+
+    return curated
 
 
 def _is_there(root: Path, record: RunRecord) -> bool:
     return record.predictions is not None and (root / record.predictions).exists()
 
 
-def read_classes(root: Path, records: Sequence[RunRecord]) -> Iterator[tuple[RunRecord, Predictions]]:
+def read_classes(
+    root: Path, records: Sequence[RunRecord], damaged: set[str] | None = None
+) -> Iterator[tuple[RunRecord, Predictions]]:
     """Yield the predicted classes of stored records, in order; a few files are read ahead.
 
     Runs on the same images share one tuple of ids.
@@ -67,66 +73,33 @@ def read_classes(root: Path, records: Sequence[RunRecord]) -> Iterator[tuple[Run
         The results folder.
     records : sequence of RunRecord
         Records that kept predictions.
+    damaged : set of str, optional
+        Gets the keys of records whose predictions can't be read: a warning names each, and it is left out.
 
     Raises
     ------
     ResultsError
-        If a record kept none, or they are missing, damaged or not those that were written.
+        Without ``damaged``, if a record kept none, or they are missing, damaged or not those that were written.
     """
     known: dict[bytes, tuple[str, ...]] = {}
     folder = (Path(root) / "predictions").resolve()
+
+    def read(record: RunRecord) -> Predictions:
+        data, path = read_archive(Path(root), folder, record)
+        return Predictions.from_bytes(data, str(path), logits=False, known=known)
+
     with ThreadPoolExecutor(_READERS) as pool:
         left = iter(records)
-        queue = [(record, pool.submit(_arrays, Path(root), folder, record)) for record in islice(left, _AHEAD)]
+        queue = [(record, pool.submit(read, record)) for record in islice(left, _AHEAD)]
         while queue:
             record, future = queue.pop(0)
-            names, lengths, labels, predicted = future.result()
-            key = hashlib.sha256(names + lengths.tobytes()).digest()
-            if key not in known:
-                known[key] = _ids(names, lengths, record)
-            if len(known[key]) != len(labels):
-                raise _damaged(record, "its arrays have different lengths")
-            queue += [(r, pool.submit(_arrays, Path(root), folder, r)) for r in islice(left, 1)]
-            yield record, Predictions(known[key], labels, predicted)
-
-
-def _arrays(
-    root: Path, folder: Path, record: RunRecord
-) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the ids' bytes and lengths, labels and predicted classes of a record's file, once its hash is checked."""
-    import numpy as np
-
-    data, path = read_archive(root, folder, record)
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            if "predicted" not in archive.files:  # of schema 1: the classes are those of the logits
-                old = Predictions.from_bytes(data, str(path))
-                labels, predicted = old.labels, old.predicted
+            queue += [(following, pool.submit(read, following)) for following in islice(left, 1)]
+            try:
+                kept = future.result()
+            except ResultsError as error:
+                if damaged is None:
+                    raise
+                damaged.add(record.record_key)
+                warn_damaged(error)
             else:
-                labels, predicted = archive["labels"].astype(np.int64), archive["predicted"].astype(np.int64)
-            names, lengths = archive["ids"].tobytes(), archive["id_lengths"].astype(np.int64)
-        if labels.shape != predicted.shape or labels.ndim != 1:
-            raise ValueError("its arrays have different lengths")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile,
-            zlib.error) as error:  # fmt: skip
-        raise _damaged(record, str(error)) from error
-    return names, lengths, labels, predicted
-
-
-def _ids(names: bytes, lengths: npt.NDArray[np.int64], record: RunRecord) -> tuple[str, ...]:
-    import numpy as np
-
-    ends = np.cumsum(lengths)
-    try:
-        return tuple(
-            names[start:end].decode("utf-8", "surrogatepass") for start, end in zip(ends - lengths, ends, strict=True)
-        )
-    except ValueError as error:
-        raise _damaged(record, str(error)) from error
-
-
-def _damaged(record: RunRecord, why: str) -> ResultsError:
-    return ResultsError(
-        f"the predictions of the run {record.record_key} are not a file of predictions: {why}",
-        "run its cell again with --overwrite always",
-    )
+                yield record, kept

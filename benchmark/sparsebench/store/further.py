@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..schema import RunRecord
+from ..schema import ResultsError, RunRecord
 from .columns import row
-from .predictions import Predictions
+from .predictions import Predictions, warn_damaged
 from .records import Store
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ Kept = Callable[[str, str], Predictions | None]
 
 
 def further_reader(results: Path | str | Iterable[RunRecord], root: Path | None = None) -> Kept:
-    """Return the reader of what runs predicted on further test sets.
+    """Return the reader of what runs predicted on further test sets; a damaged file gives a warning and None.
 
     Parameters
     ----------
@@ -86,10 +86,14 @@ def further_reader(results: Path | str | Iterable[RunRecord], root: Path | None 
 
     def kept(key: str, test: str) -> Predictions | None:
         record = records.get(key)
-        if test == CLEAN and record is not None and root is not None:
-            return None if record.predictions is None else Store(root).predictions(record)
-        if record is None or root is None or test not in record.tests or record.tests[test].predictions is None:
+        of = None if record is None else record if test == CLEAN else record.tests.get(test)
+        if record is None or root is None or of is None or of.predictions is None:
             return None
-        return Store(root).further_predictions(record, test)
+        store = Store(root)
+        try:
+            return store.predictions(record) if test == CLEAN else store.further_predictions(record, test)
+        except ResultsError as error:
+            warn_damaged(error)
+            return None
 
     return kept

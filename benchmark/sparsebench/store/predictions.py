@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 HALF_MAX = 65504.0
 """Largest finite half-precision number."""
+
+
+class DamagedPredictionsWarning(UserWarning):
+    """Predictions that can't be read; what would be made of them is left out."""
+
+
+def warn_damaged(error: ResultsError) -> None:
+    """Say that predictions can't be read and are left out."""
+    text = f"{error.message}: left out; {error.hint}" if error.hint else f"{error.message}: left out"
+    warnings.warn(text, DamagedPredictionsWarning, stacklevel=3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +98,23 @@ class Predictions:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes, source: str) -> Predictions:
-        """Read an archive; ``source`` names it in errors.
+    def from_bytes(
+        cls, data: bytes, source: str, *, logits: bool = True, known: dict[bytes, tuple[str, ...]] | None = None
+    ) -> Predictions:
+        """Read an archive.
 
         An archive of schema 1 has logits alone: its predicted classes are those of the rounded logits.
+
+        Parameters
+        ----------
+        data : bytes
+            The archive.
+        source : str
+            What errors call it.
+        logits : bool
+            Read them, too, where there are any.
+        known : dict, optional
+            The ids of archives before, by their hash: equal ones share one tuple.
 
         Raises
         ------
@@ -101,21 +125,32 @@ class Predictions:
 
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                names, lengths = archive["ids"].tobytes(), archive["id_lengths"]
+                names, lengths = archive["ids"].tobytes(), archive["id_lengths"].astype(np.int64)
                 labels = archive["labels"].astype(np.int64)
-                logits = archive["logits"] if "logits" in archive.files else None
-                predicted = archive["predicted"] if "predicted" in archive.files else _largest(logits)
-            ends = np.cumsum(lengths)
-            spans = zip(ends - lengths, ends, strict=True)
-            ids = tuple(names[start:end].decode("utf-8", "surrogatepass") for start, end in spans)
-            if not len(ids) == len(labels) == len(predicted) == (len(labels) if logits is None else len(logits)):
+                old = "predicted" not in archive.files
+                kept = archive["logits"] if "logits" in archive.files and (logits or old) else None
+                predicted = _largest(kept) if old else archive["predicted"]
+            ids = _ids(names, lengths, {} if known is None else known)
+            shapes = {labels.shape, predicted.shape, (len(labels),) if kept is None else kept.shape[:1]}
+            if shapes != {(len(ids),)}:
                 raise ValueError("its arrays have different lengths")
         except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile,
                 zlib.error) as error:  # fmt: skip
             raise ResultsError(
                 f"{source} is not a file of predictions: {error}", "run its cell again with --overwrite always"
             ) from error
-        return cls(ids, labels, predicted.astype(np.int64), logits)
+        return cls(ids, labels, predicted.astype(np.int64), kept if logits else None)
+
+
+def _ids(names: bytes, lengths: npt.NDArray[np.int64], known: dict[bytes, tuple[str, ...]]) -> tuple[str, ...]:
+    import numpy as np
+
+    key = hashlib.sha256(names + lengths.tobytes()).digest()
+    if key not in known:
+        ends = np.cumsum(lengths)
+        spans = zip(ends - lengths, ends, strict=True)
+        known.setdefault(key, tuple(names[start:end].decode("utf-8", "surrogatepass") for start, end in spans))
+    return known[key]
 
 
 def _half(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:

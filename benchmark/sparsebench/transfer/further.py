@@ -45,6 +45,11 @@ class Scorer:
     cache_dir: Path | None
     workers: int | None
 
+    @property
+    def images(self) -> int:
+        """How many images all test sets have."""
+        return sum(len(split) for _, split in self.sets)
+
     def run(self, spec: RunSpec, tensors: Mapping[str, Tensor] | None, progress: Progress) -> tuple[Further, ...]:
         """Score every test set by the tensors of a run, as it keeps them.
 
@@ -58,9 +63,10 @@ class Scorer:
                 f"the probe {spec.probe} keeps no linear head, so no further test set can be scored",
                 "leave --shift out, or use another probe",
             )
-        found = []
-        for k, (planned, split) in enumerate(self.sets):
-            own = part(progress, k / len(self.sets), (k + 1) / len(self.sets))
+        found, before = [], 0
+        for planned, split in self.sets:
+            own = part(progress, before / self.images, (before + len(split)) / self.images)
+            before += len(split)
             logits = self._logits(spec, tensors, split, own)
             if not np.isfinite(logits).all():
                 raise RunError(

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import pytest
 
 import sparsebench
-from sparsebench.report import aggregate, write_report
+from sparsebench.report import Report, aggregate, write_report
 from sparsebench.report.figures.over_sparsity import accuracy_figure, figures, relative_error_figure
 from sparsebench.report.figures.series import Axis, build_series
 from sparsebench.report.figures.upstream import correlation_interval
@@ -97,7 +97,7 @@ def test_nothing_to_draw(rows, table):
 @pytest.mark.filterwarnings("error")
 def test_write_report(small, tmp_path):
     linear = small[small["mode"] == "linear"]
-    written = write_report(linear, tmp_path / "report")
+    written = write_report(Report(linear), tmp_path / "report")
     names = [path.name for path in written]
     assert names == [
         "runs.csv",
@@ -127,7 +127,7 @@ def test_a_part_that_fails_costs_no_other(small, tmp_path, monkeypatch):
 
     monkeypatch.setattr("sparsebench.report.write.figures_of", broken)
     with pytest.raises(RunError, match=r"lacks the figures \(no ink\).*tables\.tex"):
-        write_report(small, tmp_path)
+        write_report(Report(small), tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {
         "runs.csv",
         "leaderboard.csv",
@@ -142,7 +142,7 @@ def test_a_part_that_fails_costs_no_other(small, tmp_path, monkeypatch):
 def test_a_report_that_cannot_be_written(small, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultsError, match="can't write"):
-        write_report(small, tmp_path / "file" / "report")
+        write_report(Report(small), tmp_path / "file" / "report")
 
 
 def test_reports_need_no_torch():
@@ -153,7 +153,7 @@ def test_reports_need_no_torch():
 
 
 def test_a_caption_lies_beside_its_figure_with_a_label(small, tmp_path):
-    write_report(small[small["mode"] == "linear"], tmp_path, width=5.0, formats=["svg"])
+    write_report(Report(small[small["mode"] == "linear"], width=5.0, formats=["svg"]), tmp_path)
     assert not list(tmp_path.glob("*.png"))
     drawn = (tmp_path / "relative_error.svg").read_text()
     caption = (tmp_path / "relative_error.txt").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_command, several
+from .common import add_command, add_narrowing
 from .types import path, results
 
 
@@ -39,11 +39,4 @@ def add(commands: argparse._SubParsersAction) -> None:
     what.add_argument(
         "--data", dest="data_dir", type=path, metavar="DIR", help="where data sets live (default: $SPARSEBENCH_DATA)"
     )
-    closer = command.add_argument_group("more selectors (needed where the results have several)")
-    several(
-        closer, "--task", "--tasks", dest="tasks", metavar="TASK", help="tasks or patterns (default: all common ones)"
-    )
-    closer.add_argument("--mode", metavar="NAME", help="linear, full or upstream")
-    closer.add_argument("--probe", metavar="NAME", help="linear mode's classifier")
-    closer.add_argument("--protocol", metavar="NAME", help="the protocol, as tables name it")
-    closer.add_argument("--replicate", type=int, metavar="N", help="one upstream training alone (default: all)")
+    add_narrowing(command)

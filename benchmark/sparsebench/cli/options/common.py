@@ -100,6 +100,19 @@ def add_selection(
     return closer
 
 
+def add_narrowing(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add what chooses among the ways in which two checkpoints were run."""
+    closer = command.add_argument_group("more selectors (needed where the results have several)")
+    several(
+        closer, "--task", "--tasks", dest="tasks", metavar="TASK", help="tasks or patterns (default: all that both ran)"
+    )
+    closer.add_argument("--mode", metavar="NAME", help="linear, full or upstream")
+    closer.add_argument("--probe", metavar="NAME", help="linear mode's classifier")
+    closer.add_argument("--protocol", metavar="NAME", help="the protocol, as tables name it")
+    closer.add_argument("--replicate", type=int, metavar="N", help="one upstream training alone (default: all)")
+    return closer
+
+
 def add_own_files(
     command: argparse.ArgumentParser, *, tasks: bool = True, data: bool = True
 ) -> argparse._ArgumentGroup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .common import add_command
+from .common import add_command, add_narrowing
 from .types import results
 
 
@@ -27,12 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="where checkpoints are looked up: a results folder, a CSV or `published` (default: runs/)",
     )
     what.add_argument("--json", action="store_true", help="print JSON; numbers are fractions")
-    closer = command.add_argument_group("more selectors (needed where the results have several)")
-    closer.add_argument("--mode", metavar="NAME", help="linear, full or upstream")
-    closer.add_argument("--tasks", nargs="+", metavar="TASK", help="tasks or patterns (default: all that both ran)")
-    closer.add_argument("--probe", metavar="NAME", help="linear mode's classifier")
-    closer.add_argument("--protocol", metavar="NAME", help="the protocol, as tables name it")
-    closer.add_argument("--replicate", type=int, metavar="N", help="one upstream training alone (default: all)")
+    closer = add_narrowing(command)
     closer.add_argument(
         "--random-tasks", action="store_true", help="let the interval cover other tasks of this kind, too"
     )

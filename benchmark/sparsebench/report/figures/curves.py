@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ...analysis.metrics import mean
 from ...registry.names import method_title
@@ -13,20 +14,17 @@ from ..fewshot import Shots
 from ..shift import Cell
 from ..style import DENSE_COLOUR, distinguish, method_colour, method_marker, method_order, percent, sentences
 from ..style import variant_stroke as stroke
+from ..ways import WAY, Labels, labels_of
 from .canvas import Canvas, Picture, paper_style
 
 _COLUMNS, _PAGE, _COLUMN, _HEIGHT = 3, 7.0, 3.5, 1.8
-_GROUP = ("mode", "probe", "protocol")
+Row = TypeVar("Row", Cell, Shots)
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A checkpoint's accuracy, or calibration error, over some quantity."""
+class Curve(Labels):
+    """An entry's accuracy, or calibration error, over some quantity."""
 
-    checkpoint: str
-    method: str
-    sparsity: float
-    reference: str
     points: Mapping[float, float]
 
 
@@ -53,55 +51,46 @@ def severity_figures(
     )
     corrupted = [cell for cell in cells if cell.corruption]
     for stem, value, clean, label, what in drawn:
-        for name, own in _by_group(stem, corrupted):
-            curves = [_over_severity(rows, value, clean) for rows in _by_checkpoint(own)]
-            picture = _figure(
-                name,
-                [curve for curve in curves if sum(severity > 0 for severity in curve.points) > 1],
-                ("Severity", f"{label} (%)"),
-                sentences(
-                    f"{label} over the severity of corruptions{what}, mean over tasks and corruptions, a panel per"
-                    " sparsity; severity 0 is the clean test images.",
-                    "Black: the dense reference.",
-                ),
-                width,
-            )
-            if picture is not None:
-                yield picture
+        caption = (
+            f"{label} over the severity of corruptions{what}, mean over tasks and corruptions, a panel per sparsity;"
+            " severity 0 is the clean test images."
+        )
+        over = partial(_over_severity, value=value, clean=clean)
+        yield from _figures(stem, corrupted, over, ("Severity", f"{label} (%)"), caption, width, log=False)
 
 
 def shots_figures(rows: Sequence[Shots], width: float | None = None) -> Iterator[Picture]:
     """Draw accuracy over images per class, mean over tasks; nothing where fewer than two numbers are known."""
-    for name, own in _by_group("shots", rows):
-        curves = [_over_shots(some) for some in _by_checkpoint(own)]
-        picture = _figure(
-            name,
-            [curve for curve in curves if len(curve.points) > 1],
-            ("Images per class", "Accuracy (%)"),
-            sentences(
-                "Accuracy over the number of training images per class, mean over tasks and random draws, a panel per"
-                " sparsity.",
-                "Black: the dense reference.",
-            ),
-            width,
-            log=True,
-        )
+    caption = (
+        "Accuracy over the number of training images per class, mean over tasks and random draws, a panel per sparsity."
+    )
+    return _figures("shots", rows, _over_shots, ("Images per class", "Accuracy (%)"), caption, width, log=True)
+
+
+def _figures(
+    stem: str,
+    rows: Sequence[Row],
+    over: Callable[[Sequence[Row]], Curve],
+    labels: tuple[str, str],
+    caption: str,
+    width: float | None,
+    *,
+    log: bool,
+) -> Iterator[Picture]:
+    """Draw one figure per way of running, of the curves with at least two points above 0."""
+    ways = list(dict.fromkeys(row.way for row in rows))
+    named = [dict(zip(WAY, way, strict=True)) for way in ways]
+    for way, fields in zip(ways, named, strict=True):
+        own: dict[str, list[Row]] = {}
+        for row in rows:
+            if row.way == way:
+                own.setdefault(row.checkpoint, []).append(row)
+        curves = [over(found) for found in own.values()]
+        curves = [curve for curve in curves if sum(x > 0 for x in curve.points) > 1]
+        text = sentences(caption, "Black: the dense reference.")
+        picture = _figure(f"{stem}{distinguish(fields, named)}", curves, labels, text, width, log)
         if picture is not None:
             yield picture
-
-
-def _by_group(stem: str, rows: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
-    groups = list(dict.fromkeys(row.group for row in rows))
-    named = [dict(zip(_GROUP, group, strict=True)) for group in groups]
-    for group, fields in zip(groups, named, strict=True):
-        yield f"{stem}{distinguish(fields, named)}", [row for row in rows if row.group == group]
-
-
-def _by_checkpoint(rows: Sequence[Any]) -> Iterator[list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for row in rows:
-        found.setdefault(row.checkpoint, []).append(row)
-    yield from found.values()
 
 
 def _over_severity(rows: Sequence[Cell], value: _Value, clean: _Value) -> Curve:
@@ -110,7 +99,7 @@ def _over_severity(rows: Sequence[Cell], value: _Value, clean: _Value) -> Curve:
     everything = {(r.task, r.corruption) for r in rows}
     points = {float(s): _tasks_mean(own, value) for s, own in by.items() if set(own) == everything}
     points[0.0] = mean(clean(row) for row in {row.task: row for row in rows}.values())
-    return _curve(rows[0], {x: y for x, y in points.items() if not math.isnan(y)})
+    return Curve(**labels_of(rows[0]), points={x: y for x, y in points.items() if not math.isnan(y)})
 
 
 def _tasks_mean(own: Mapping[tuple[str, str], Cell], value: _Value) -> float:
@@ -126,11 +115,7 @@ def _over_shots(rows: Sequence[Shots]) -> Curve:
         own = {row.task: row.accuracy.mean for row in rows if row.shots == count}
         if set(own) == tasks:
             points[float(count)] = mean(own.values())
-    return _curve(rows[0], points)
-
-
-def _curve(row: Cell | Shots, points: Mapping[float, float]) -> Curve:
-    return Curve(row.checkpoint, row.method, row.sparsity, row.reference, points)
+    return Curve(**labels_of(rows[0]), points=points)
 
 
 def _figure(

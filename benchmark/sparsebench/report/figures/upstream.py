@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...analysis.metrics import mean, student_t_quantile
-from ..aggregate import Aggregate, shared_ranks
+from ..aggregate import Aggregate
 from ..style import DENSE_COLOUR, metric_sentence, panel_title, percent, sentences
+from ..summary import shared_ranks
 from .canvas import Canvas, Picture, paper_style, text_width
 from .labels import place_labels
 from .panel import Dot, Panel, handle

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from ...registry.names import method_title
-from ..aggregate import GROUP, Aggregate
+from ..aggregate import Aggregate
+from ..cells import GROUP
 from ..figures.series import Axis as SparsityAxis
 from ..figures.series import Series, build_series
 from ..leaderboard import group_order

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from ...registry.names import method_title
 from ...schema import Checkpoint
-from ..aggregate import GROUP
 from ..agreement import Row as Agreement
+from ..cells import GROUP
 from . import charts, texts
 from .boards import Board
 from .confused import Confused, Pair

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...schema.text import printable
-from ..aggregate import Aggregate, counted_once, entries_of
+from ..aggregate import Aggregate
 from ..agreement import Row, agreement_rows
+from ..cells import counted_once, entries_of
 from ..contents import by_content, without_warnings
 from ..own_task import OwnTask, own_task_rows
 
@@ -118,7 +119,7 @@ class Sources:
     @cached_property
     def runs(self) -> pd.DataFrame:
         """The runs that the statistics are of, under the statistics' names; ``entry`` has no ending of a replicate."""
-        from ..aggregate import GROUP
+        from ..cells import GROUP
 
         with without_warnings():  # given when the statistics were made
             runs = by_content(self.frame, self.registry)

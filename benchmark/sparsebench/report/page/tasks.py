@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from ..aggregate import GROUP
+from ..cells import GROUP
 from ..figures.series import Axis as SparsityAxis
 from . import charts, texts
 from .boards import Board, sparsity_axis
