@@ -12,11 +12,13 @@ from torch import fx, nn
 
 from ...schema import InputError
 from ..fold import fold_batchnorm
-from .builder import Builder, NotUnderstood
+from .affine import fold_affine
+from .builder import Builder, NotUnderstood, Padded
 from .calls import FUNCTIONS, METHODS, Handler, handler_of
 from .graph import Network, Value, fuse
 from .liveness import drop_unread
 from .strides import close_gaps
+from .views import View
 
 HINT = "use --engine torch"
 
@@ -54,7 +56,7 @@ class Traced:
         return handler_of(module)
 
     def _finished(self, network: Network) -> Network:
-        return close_gaps(drop_unread(fuse(network)))
+        return close_gaps(drop_unread(fuse(fold_affine(network))))
 
     def network(self, channels: int, height: int, width: int) -> Network:
         """Return the layers for images of this shape, additions and activations fused.
@@ -89,7 +91,11 @@ class Traced:
         in_place = False
         try:
             if node.op == "get_attr":
-                raise NotUnderstood("reads a tensor of its own")
+                env[node] = _attribute(self._root, str(node.target))
+                return
+            if node.op != "call_module" and not _maps([*args, *kwargs.values()]):
+                env[node] = _computed(node, args, kwargs)
+                return
             if node.op == "call_module":
                 module = self._root.get_submodule(str(node.target))
                 if module._forward_hooks or module._forward_pre_hooks:
@@ -106,7 +112,7 @@ class Traced:
                     raise NotUnderstood
                 in_place = bool(kwargs.pop("inplace", False)) or _named_in_place(node.target)
                 env[node] = handler(builder, name, *args, **kwargs)
-        except (NotUnderstood, TypeError, ValueError) as error:
+        except (NotUnderstood, TypeError, ValueError, IndexError, RuntimeError, AssertionError) as error:
             why = f": {error}" if str(error) else ""
             raise InputError(f"engine 'sparse' doesn't understand layer {name!r} ({kind}){why}", HINT) from error
         if in_place and args and isinstance(args[0], Value):
@@ -126,6 +132,30 @@ def _look_up(argument: object, env: dict[fx.Node, object]) -> object:
     if isinstance(argument, tuple | list):
         return type(argument)(_look_up(item, env) for item in argument)
     return argument
+
+
+def _attribute(root: nn.Module, path: str) -> object:
+    """Return a parameter, which nothing here changes."""
+    module, _, name = path.rpartition(".")
+    found = getattr(root.get_submodule(module), name)
+    return found.detach() if isinstance(found, torch.Tensor) else found
+
+
+def _maps(arguments: object) -> bool:
+    """Whether a map is among the arguments, themselves or in a list."""
+    if isinstance(arguments, tuple | list):
+        return any(_maps(each) for each in arguments)
+    return isinstance(arguments, Value | View | Padded)
+
+
+def _computed(node: fx.Node, args: list[object], kwargs: dict[str, object]) -> object:
+    """Return what a call gives that no image has a part in."""
+    if _named_in_place(node.target):
+        raise NotUnderstood("changes a tensor of the model")
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    function: Callable[..., object] = node.target  # type: ignore[assignment]  # a function's node holds the function
+    return function(*args, **kwargs)
 
 
 def _described(node: fx.Node, root: nn.Module) -> tuple[str, str]:

@@ -6,7 +6,7 @@
  */
 
 /* The end of a run of columns that lies in one strip of three maps (of those that are there). */
-static int run_end(const spb_map *a, const spb_map *b, const spb_map *c, int w, int width) {
+static int common_end(const spb_map *a, const spb_map *b, const spb_map *c, int w, int width) {
     int end = strip_end(a, w, width);
     if (b->data) end = strip_end(b, w, end);
     if (c->data) end = strip_end(c, w, end);
@@ -122,7 +122,7 @@ static void norm_item(const spb_op *op, int h) {
     const spb_map *x = &op->x, *y = &op->y, *r = &op->r;
     const vec low = splat(op->low), high = splat(op->high);
     for (int w = 0, end; w < y->width; w = end) {
-        end = run_end(x, y, r, w, y->width);
+        end = common_end(x, y, r, w, y->width);
         const char *in = x->data + h * x->row + column(x, w), *add = r->data ? r->data + h * r->row + column(r, w) : 0;
         char *out = y->data + h * y->row + column(y, w);
         const int n = (end - w) * U;
@@ -150,7 +150,7 @@ static void norm_sums_item(const spb_op *op, int h, int chunk) {
     double *sums = t->sums + ((int64_t)chunk * x->height + h) * channels * 2;
     memset(sums, 0, channels * 2 * sizeof *sums);
     for (int w = 0, end; w < x->width; w = end) {
-        end = run_end(x, r, z, w, x->width);
+        end = common_end(x, r, z, w, x->width);
         const char *in = x->data + h * x->row + column(x, w), *of = zs + h * z->row + column(z, w);
         const char *value = r->data ? r->data + h * r->row + column(r, w) : 0;
         char *out = y->data ? y->data + h * y->row + column(y, w) : 0;
@@ -200,7 +200,7 @@ static void norm_back_item(const spb_op *op, int h, int chunk) {
     const vec low = splat(op->low), high = splat(op->high);
     const int images = images_of(t, chunk), whole = images == N;
     for (int w = 0, end; w < y->width; w = end) {
-        end = run_end(x, y, z, w, y->width);
+        end = common_end(x, y, z, w, y->width);
         const char *in = x->data + h * x->row + column(x, w), *of = zs + h * z->row + column(z, w);
         char *out = y->data + h * y->row + column(y, w);
         const int n = (end - w) * U;

@@ -11,7 +11,7 @@ from ....schema import InputError
 from ..builder import Builder, NotUnderstood, is_timm, plain
 from ..calls import Handler, handler_of
 from ..elementwise import same_value
-from ..graph import Convolution, Elementwise, Mean, Network, Pool, Value
+from ..graph import Clamp, Convolution, Curve, Elementwise, Layer, Mean, Network, Pool, Value
 from ..tracing import HINT, Traced
 from .graph import Norm, fuse
 
@@ -48,9 +48,17 @@ class Tracing(Traced):
         for layer in network.layers:
             if not isinstance(layer, _TRAINED):
                 raise InputError(f"engine 'sparse' doesn't train layer {layer.name!r} ({type(layer).__name__})", HINT)
+            if not _differentiable(layer):
+                raise InputError(f"engine 'sparse' doesn't train layer {layer.name!r}: its activation or form", HINT)
             if isinstance(layer, Convolution | Norm) and names.count(layer.name) > 1:
                 raise InputError(f"engine 'sparse' doesn't train layer {layer.name!r}, which is used twice", HINT)
         return fuse(network)
+
+
+def _differentiable(layer: Layer) -> bool:
+    """Whether the backward pass knows the layer's form: no curve as activation, no constant, no uneven windows."""
+    clamp, window = getattr(layer, "clamp", Clamp()), getattr(layer, "window", None)
+    return clamp.curve is Curve.NONE and getattr(layer, "constant", None) is None and (not window or window.stride > 0)
 
 
 def _norm(b: Builder, name: str, module: nn.BatchNorm2d, x: object) -> object:
