@@ -108,7 +108,7 @@ def write_report(
     sources = Sources(frame, statistics, registry, predictions, bench, known or Known())
     written: list[Path] = []
     failures: dict[str, Exception] = {}
-    agreement = ("the agreement with references", lambda: _agreement(sources.agreement, out))
+    agreement = ("the agreement with references", lambda: _agreement(sources.all_agreement, out))
     shift = ("the further test sets", lambda: write_shift(frame, out, further, registry, width, formats))
     shots = ("few images per class", lambda: write_shots(frame, out, width, formats))
     parts = [*_parts(frame, statistics, out, bench, columns, width, formats), *_comparison(comparison, out)]
