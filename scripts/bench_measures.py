@@ -45,7 +45,7 @@ def keep(results: Path, name: str, images: int, classes: int) -> None:
             batch[np.arange(len(own)), own] += 2.0
             yield batch
 
-    upstream.outputs = outputs
+    vars(upstream)["outputs"] = outputs
     ids = tuple(f"i{k}" for k in range(images))
     split: Any = _Split(labels)
     none: Any = None

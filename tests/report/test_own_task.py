@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -108,6 +109,15 @@ def test_what_was_written_beside_curated_results_is_read_again(tmp_path, registr
     assert agreement == {}
     (tmp_path / "records").mkdir()
     assert read_own_tasks(tmp_path) == ([], {})  # records have them
+
+
+def test_agreement_read_again_is_that_with_the_reference_not_with_a_dense_twin():
+    folder = Path(__file__).parents[2] / "results" / "mini"
+    _, agreement = read_own_tasks(folder)
+    rows = csv.DictReader((folder / "upstream_agreement.csv").read_text().splitlines())
+    known = {row["reference"]: float(row["agreement"]) for row in rows if row["checkpoint"] == "mini.acdc_s90"}
+    assert set(known) == {"mini.dense", "mini.acdc_s90_dense"}
+    assert agreement["mini.acdc_s90", "tinyimagenet32"].value == known["mini.dense"]
 
 
 @pytest.mark.parametrize(("old", "new"), [("0.6,", "much,"), ("checkpoint", "network"), ("too high", "<b>")])

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..analysis.temperature import BOUNDS
 from ..schema import RunRecord, RunSpec, Scores
 from . import limits
 
@@ -128,8 +127,8 @@ def _scores(scores: Scores, spec: RunSpec) -> Iterator[str]:
         yield f"top5 is {scores.top5}, below top1 {scores.top1}"
     if scores.train_loss is not None and scores.train_loss < 0:
         yield f"the training loss is {scores.train_loss}"
-    if scores.temperature is not None and not BOUNDS[0] <= scores.temperature <= BOUNDS[1]:
-        yield f"the temperature is {scores.temperature}, not between {BOUNDS[0]:g} and {BOUNDS[1]:g}"
+    if scores.temperature is not None and scores.temperature <= 0:
+        yield f"the temperature is {scores.temperature}, not positive"
     if scores.few_shot:
         last = max(scores.few_shot, key=lambda shot: shot.shots)
         if "few_shot" not in spec.protocol:

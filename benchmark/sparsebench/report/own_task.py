@@ -181,9 +181,8 @@ def read_own_tasks(results: Path | str) -> tuple[list[OwnTask], dict[tuple[str, 
         return [], {}
     try:
         rows = [_read(row) for row in _dicts(file)]
-        agreement = (
-            {(row["checkpoint"], row["task"]): _agreement(row) for row in _dicts(other)} if other.exists() else {}
-        )
+        found = _dicts(other) if other.exists() else []  # rows against a dense twin come after those against references
+        agreement = {(row["checkpoint"], row["task"]): _agreement(row) for row in reversed(found)}
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(
             f"{str(folder)!r} holds an upstream.csv or upstream_agreement.csv that can't be read: {error}",

@@ -194,8 +194,8 @@ def _rated(
 
 
 def _agreement(sources: Sources, out: Path) -> Iterator[Path]:
-    """Write how sparse checkpoints agree with their references, where predictions were kept."""
-    rows = sources.agreement
+    """Write how sparse checkpoints agree with their references and twins, where predictions were kept."""
+    rows = sources.all_agreement
     return _with_tables(out / "agreement", agreement_tables(rows), lambda: agreement_csv(rows))
 
 

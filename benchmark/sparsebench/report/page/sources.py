@@ -128,9 +128,14 @@ class Sources:
         return runs.assign(entry=entries_of(runs))
 
     @cached_property
-    def agreement(self) -> list[Row]:
-        """Each sparse checkpoint against its reference, where predictions were kept."""
+    def all_agreement(self) -> list[Row]:
+        """Each sparse checkpoint against its reference and its dense twin, where predictions were kept."""
         return agreement_rows(self.frame, self.predictions, self.registry)
+
+    @property
+    def agreement(self) -> list[Row]:
+        """Each sparse checkpoint against its reference alone."""
+        return [row for row in self.all_agreement if not row.twin]
 
     @cached_property
     def own_tasks(self) -> Sequence[OwnTask]:
