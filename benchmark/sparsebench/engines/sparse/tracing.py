@@ -5,16 +5,20 @@ What isn't in the table is an error that names the layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import fx, nn
 
 from ...schema import InputError
 from ..fold import fold_batchnorm
-from .builder import Builder, NotUnderstood
-from .calls import FUNCTIONS, METHODS, handler_of
+from .affine import fold_affine
+from .builder import Builder, NotUnderstood, Padded
+from .calls import FUNCTIONS, METHODS, Handler, handler_of
 from .graph import Network, Value, fuse
 from .liveness import drop_unread
 from .strides import close_gaps
+from .views import View
 
 HINT = "use --engine torch"
 
@@ -38,12 +42,21 @@ class Traced:
         if folded.reason is not None:
             raise InputError(f"engine 'sparse' can't trace this backbone: {folded.reason}", HINT)
         self.module = folded.module.requires_grad_(False)
-        self._root = self.module.float().cpu()
+        self._trace(self.module.float().cpu())
+
+    def _trace(self, root: nn.Module) -> None:
+        self._root = root
         try:
-            self._graph = _Tracer().trace(self._root)
+            self._graph = _Tracer(self._handler_of).trace(root)
         except Exception as error:  # a tracer runs any model's own code, which may raise anything
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise InputError(f"engine 'sparse' can't trace this backbone: {reason}", HINT) from error
+
+    def _handler_of(self, module: nn.Module) -> Handler | None:
+        return handler_of(module)
+
+    def _finished(self, network: Network) -> Network:
+        return close_gaps(drop_unread(fuse(fold_affine(network))))
 
     def network(self, channels: int, height: int, width: int) -> Network:
         """Return the layers for images of this shape, additions and activations fused.
@@ -68,7 +81,7 @@ class Traced:
                 self._call(node, env, builder)
         if not isinstance(result, Value) or not (result.flat or result.height == result.width == 1):
             raise InputError("engine 'sparse' runs backbones that give one feature vector an image", HINT)
-        return close_gaps(drop_unread(fuse(Network(builder.layers, source, result))))
+        return self._finished(Network(builder.layers, source, result))
 
     def _call(self, node: fx.Node, env: dict[fx.Node, object], builder: Builder) -> None:
         """Record one call; what changes its input in place changes it for all that read it later."""
@@ -78,12 +91,16 @@ class Traced:
         in_place = False
         try:
             if node.op == "get_attr":
-                raise NotUnderstood("reads a tensor of its own")
+                env[node] = _attribute(self._root, str(node.target))
+                return
+            if node.op != "call_module" and not _maps([*args, *kwargs.values()]):
+                env[node] = _computed(node, args, kwargs)
+                return
             if node.op == "call_module":
                 module = self._root.get_submodule(str(node.target))
                 if module._forward_hooks or module._forward_pre_hooks:
                     raise NotUnderstood("has hooks")
-                handler = handler_of(module)
+                handler = self._handler_of(module)
                 if handler is None:
                     raise NotUnderstood
                 in_place = bool(getattr(module, "inplace", False))
@@ -95,7 +112,7 @@ class Traced:
                     raise NotUnderstood
                 in_place = bool(kwargs.pop("inplace", False)) or _named_in_place(node.target)
                 env[node] = handler(builder, name, *args, **kwargs)
-        except (NotUnderstood, TypeError, ValueError) as error:
+        except (NotUnderstood, TypeError, ValueError, IndexError, RuntimeError, AssertionError) as error:
             why = f": {error}" if str(error) else ""
             raise InputError(f"engine 'sparse' doesn't understand layer {name!r} ({kind}){why}", HINT) from error
         if in_place and args and isinstance(args[0], Value):
@@ -117,6 +134,30 @@ def _look_up(argument: object, env: dict[fx.Node, object]) -> object:
     return argument
 
 
+def _attribute(root: nn.Module, path: str) -> object:
+    """Return a parameter, which nothing here changes."""
+    module, _, name = path.rpartition(".")
+    found = getattr(root.get_submodule(module), name)
+    return found.detach() if isinstance(found, torch.Tensor) else found
+
+
+def _maps(arguments: object) -> bool:
+    """Whether a map is among the arguments, themselves or in a list."""
+    if isinstance(arguments, tuple | list):
+        return any(_maps(each) for each in arguments)
+    return isinstance(arguments, Value | View | Padded)
+
+
+def _computed(node: fx.Node, args: list[object], kwargs: dict[str, object]) -> object:
+    """Return what a call gives that no image has a part in."""
+    if _named_in_place(node.target):
+        raise NotUnderstood("changes a tensor of the model")
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    function: Callable[..., object] = node.target  # type: ignore[assignment]  # a function's node holds the function
+    return function(*args, **kwargs)
+
+
 def _described(node: fx.Node, root: nn.Module) -> tuple[str, str]:
     """Return the name of a call's layer and what it is: its own type, or the function and the module that calls it."""
     if node.op == "call_module":
@@ -132,8 +173,12 @@ def _described(node: fx.Node, root: nn.Module) -> tuple[str, str]:
 class _Tracer(fx.Tracer):
     """Traces into everything but the layers of the table."""
 
+    def __init__(self, handlers: Callable[[nn.Module], Handler | None]) -> None:
+        super().__init__()
+        self._handlers = handlers
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return handler_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
+        return self._handlers(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
 def check(module: nn.Module, input_shape: tuple[int, ...]) -> None:
