@@ -1,11 +1,11 @@
 """Check by simulation that what calls itself 95 % covers 95 %, and that verdicts and ranks are rarely false.
 
-    scripts/check_coverage.py [--kind closed|bootstrap] [--cells GLOB] [--sets N] [--out FILE] [--table FILE]
-                              [--figure FILE]
+    scripts/check_coverage.py [--kind closed|bootstrap] [--cells GLOB] [--sets N] [--out FILE] [--totals FILE]
+                              [--table FILE] [--figure FILE]
 
-Draws data sets of known truth (sparsebench.analysis.simulation), in each of some seventy shapes, or twelve for the
+Draws data sets of known truth (sparsebench.analysis.simulation), in each of some ninety shapes, or twelve for the
 bootstrap. Counts are written to a CSV file in batches; batches that are there already are not drawn again, so it can be
-stopped and goes on where it was. With the default numbers it takes hours.
+stopped and goes on where it was. With the default numbers it takes hours; with --sets 0 it shows what there is.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import argparse
 import csv
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sparsebench.analysis.coverage import Counts, bootstrap_shapes, check_bootstrap, check_closed_forms, shapes
+from sparsebench.analysis.simulation import Shape
 
 BATCH = 50
 COLUMNS = ("kind", "shape", "batch", *(f.name for f in fields(Counts)))
@@ -37,14 +38,21 @@ def main() -> None:
     parser.add_argument("--cells", default="*", metavar="GLOB", help="shapes to draw: n500-* (default: all)")
     parser.add_argument("--sets", type=int, metavar="N", help="data sets per shape (default: 2000, bootstrap: 500)")
     parser.add_argument("--out", type=Path, default=Path("coverage.csv"), help="counts (default: coverage.csv)")
+    parser.add_argument("--totals", type=Path, help="write the counts by shape, as CSV")
     parser.add_argument("--table", type=Path, help="write the table, as Markdown")
     parser.add_argument("--figure", type=Path, help="draw the figure: .png, .pdf or .svg")
     arguments = parser.parse_args()
-    draw_missing(arguments.kind, arguments.cells, arguments.sets or DEFAULT_SETS[arguments.kind], arguments.out)
-    totals = {shape: counts for (kind, shape), counts in read(arguments.out).items() if kind == arguments.kind}
+    sets = DEFAULT_SETS[arguments.kind] if arguments.sets is None else arguments.sets
+    draw_missing(arguments.kind, arguments.cells, sets, arguments.out)
+    found = read(arguments.out)
+    totals = {shape: counts for (kind, shape), counts in found.items() if kind == arguments.kind}
     lines = [[name, *cells(counts)] for name, counts in totals.items()]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [list(HEADER), ["---"] * len(HEADER), *lines])
     print(table)
+    if arguments.totals:
+        rows = [(kind, shape, *asdict(counts).values()) for (kind, shape), counts in found.items()]
+        head = tuple(column for column in COLUMNS if column != "batch")
+        arguments.totals.write_text("".join(",".join(map(str, row)) + "\n" for row in (head, *rows)))
     if arguments.table:
         arguments.table.write_text(table + "\n")
     if arguments.figure:
@@ -96,28 +104,66 @@ def cells(counts: Counts) -> list[str]:
 
 
 def draw_figure(totals: dict[str, Counts], path: Path) -> None:
-    """Draw the coverage of every shape with its Monte-Carlo standard error, and the line that it mustn't fall below."""
+    """Draw what was found for each promise, one point per shape with twice its Monte-Carlo standard error."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.0, 0.16 * len(totals) + 1.0), layout="constrained")
-    for place, counts in enumerate(totals.values()):
-        for offset, colour, covered, total in (
-            (-0.15, "C0", counts.covered, counts.sets),
-            (0.15, "C1", counts.task_covered, counts.task_intervals),
-        ):
-            if total:
-                share = covered / total
-                error = math.sqrt(max(share * (1 - share), 1e-9) / counts.sets)
-                axes.errorbar(share, place + offset, xerr=2 * error, fmt="o", color=colour, markersize=3, linewidth=1)
-    axes.axvline(0.95, color="0.6", linewidth=1)
-    axes.axvline(0.93, color="0.6", linewidth=1, linestyle=":")
-    axes.set_yticks(range(len(totals)), list(totals), fontsize=6)
-    axes.set_xlabel("coverage (blue: overall, orange: single tasks)")
-    axes.invert_yaxis()
-    figure.savefig(path)
+    known = {shape.name: shape for shape in (*shapes(), *bootstrap_shapes())}
+    rows = list(dict.fromkeys(_row(known[name]) for name in sorted(totals, key=lambda n: _order(known[n]))))
+    colours = {"top-1": "#4477aa", "mean per class": "#228833", "images share a source": "#aa3377"}
+    figure, axes = plt.subplots(
+        1, len(PROMISES), figsize=(9.0, 0.42 * len(rows) + 1.2), sharey=True, layout="constrained"
+    )
+    for own, (title, promised, part) in zip(axes, PROMISES, strict=True):
+        places: dict[str, int] = {}
+        for name, counts in totals.items():
+            number, of = part(counts, known[name])
+            if not of:
+                continue
+            row = _row(known[name])
+            place = rows.index(row) - 0.38 + 0.76 * ((places.get(row, 0) * 0.382) % 1.0)  # apart, in any number
+            places[row] = places.get(row, 0) + 1
+            share = number / of
+            error = 200.0 * math.sqrt(share * (1.0 - share) / counts.sets)
+            colour = colours[_kind(known[name])]
+            own.errorbar(100.0 * share, place, xerr=error, fmt="o", color=colour, markersize=2.5, linewidth=0.5)
+        own.set_xlim((87.5, 100.5) if promised > 50 else (-0.5, 12.0))
+        own.axvline(promised, color="0.5", linewidth=0.9, linestyle="--")
+        own.set_title(title, fontsize=8)
+        own.set_xlabel("% of intervals" if promised > 50 else "% of data sets", fontsize=8)
+        own.tick_params(labelsize=8)
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    handles = [
+        plt.Line2D([], [], color=c, marker="o", markersize=3, linestyle="none", label=k) for k, c in colours.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+PROMISES: tuple[tuple[str, float, Callable[[Counts, Shape], tuple[int, int]]], ...] = (
+    ("overall interval covers", 95.0, lambda c, _: (c.covered, c.sets)),
+    ("task's interval covers", 95.0, lambda c, _: (c.task_covered, c.task_intervals)),
+    ("false verdict on a task", 5.0, lambda c, _: (c.false_tasks, c.sets if c.task_intervals else 0)),
+    ("false overall verdict,\nwhere nothing differs", 5.0, lambda c, s: (c.false_overall, c.sets * (not any(s.gaps)))),
+    ("false rank", 5.0, lambda c, _: (c.false_ranks, c.rank_sets)),
+)
+"""Titles, what is promised in percent, and how often it happened, of how many."""
+
+
+def _order(shape: Shape) -> tuple[int, int]:
+    return shape.replicates, shape.seeds if shape.replicates == 1 else 0
+
+
+def _row(shape: Shape) -> str:
+    replicates, seeds = _order(shape)
+    return f"{replicates} replicates" if replicates > 1 else f"{seeds} seed{'s' * (seeds > 1)}"
+
+
+def _kind(shape: Shape) -> str:
+    return "images share a source" if shape.cluster > 1 else "top-1" if shape.classes == 2 else "mean per class"
 
 
 def _rows(out: Path) -> list[dict[str, str]]:

@@ -146,6 +146,8 @@ def test_replicates_that_one_side_lacks_are_left_out(tmp_path, capsys):
     assert lone.value == compared("mini.bad", "mini.good", tmp_path, replicate=0).value
     assert compared("mini.bad", "mini.dense", tmp_path).replicates_left_out == ()
     named = compared("mini.bad_r1", "mini.dense", tmp_path)
+    own = compared("mini.bad_r1", "mini.bad", tmp_path)
+    assert own.value != 0, "not with itself"
     assert named.value == compared("mini.bad_r1", "mini.dense_r1", tmp_path).value, "the dense network it started from"
     assert main(["compare", "mini.bad", "mini.good", "--results", str(tmp_path)]) == 0
     assert "not all checkpoints have them: upstream replicates 1." in capsys.readouterr().out

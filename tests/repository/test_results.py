@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -80,3 +81,32 @@ def test_the_readme_shows_the_committed_results() -> None:
 
 def test_the_model_card_shows_the_registered_checkpoints() -> None:
     assert "\n".join(lines_of("zoo_table")) in (ROOT / "docs" / "reference" / "model-card.md").read_text()
+
+
+def test_intervals_over_images_are_those_of_a_paired_bootstrap(runs: pd.DataFrame) -> None:
+    """Sources of images are drawn with replacement, the same ones for both checkpoints; nothing of ours is used."""
+    chosen = runs[(runs["mode"] == "linear") & (runs["probe"] == "sgd") & (runs["metric"] == "top1")]
+    chosen = chosen[chosen["checkpoint"].isin(["mini.rigl_s90", "mini.dense"])]
+    reader = classes_reader(ROOT / "results" / "mini")
+    (line,) = (line for line in aggregate(chosen, predictions=reader).lines if line["checkpoint"] == "mini.rigl_s90")
+    kept = dict(reader(set(chosen["record_key"])))
+    rng, draws = np.random.default_rng(0), 2000
+    ratios = np.zeros(draws)
+    for task, rows in chosen.groupby("task"):
+        declared = load_registry().tasks[task].clusters
+        ids = kept[rows["record_key"].iloc[0]].ids
+        sources = [declared.source_of(name) or name for name in ids] if declared else ids
+        numbers = pd.factorize(np.array(sources))[0]
+        wrong = {
+            name: np.bincount(
+                numbers, np.mean([kept[k].predicted != kept[k].labels for k in own["record_key"]], axis=0)
+            )
+            for name, own in rows.groupby("checkpoint")
+        }
+        times = rng.multinomial(numbers.max() + 1, np.full(numbers.max() + 1, 1 / (numbers.max() + 1)), size=draws)
+        ratios += (times @ wrong["mini.rigl_s90"]) / (times @ wrong["mini.dense"]) - 1
+    low, high = np.quantile(ratios / chosen["task"].nunique(), [0.025, 0.975])
+    # one source more per task, on which the two disagree, makes them wider
+    assert 0.98 <= (line["images_high"] - line["images_low"]) / (high - low) <= 1.25
+    assert (line["images_low"] + line["images_high"]) / 2 == pytest.approx((low + high) / 2, abs=0.1 * (high - low))
+    assert line["images_high"] - line["images_low"] > 2 * (line["seeds_high"] - line["seeds_low"])

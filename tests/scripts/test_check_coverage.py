@@ -32,10 +32,11 @@ def test_what_is_there_is_not_drawn_again(script, tmp_path):
 
 
 def test_the_table_and_the_figure(script, tmp_path, monkeypatch, capsys):
-    table, figure, out = tmp_path / "t.md", tmp_path / "f.png", tmp_path / "c.csv"
-    files = ["--out", str(out), "--table", str(table), "--figure", str(figure)]
+    table, figure, out, totals = (tmp_path / name for name in ("t.md", "f.png", "c.csv", "totals.csv"))
+    files = ["--out", str(out), "--table", str(table), "--figure", str(figure), "--totals", str(totals)]
     monkeypatch.setattr("sys.argv", ["x", "--cells", "n100-t3-s3-r1-*", "--sets", "2", *files])
     script.main()
     assert table.read_text().count("\n") == 3
     assert table.read_text() == capsys.readouterr().out
     assert figure.stat().st_size > 1000
+    assert totals.read_text().splitlines()[1].startswith("closed,n100-t3-s3-r1-")

@@ -62,7 +62,10 @@ def bootstrap(
 
 
 def percentile_interval(values: Array, value: float, scope: tuple[str, ...], confidence: float = 0.95) -> Interval:
-    """Return the percentile interval of one row of bootstrap draws."""
+    """Return the percentile interval of one row of bootstrap draws.
+
+    It has no degrees of freedom: with two or three replicates or seeds that dominate it covers less than it says.
+    """
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(values, [tail, 1.0 - tail])
     return Interval(value, float(low), float(high), scope)

@@ -88,7 +88,7 @@ def relative_error_increase_between(
     perfect = tuple(panel.task for panel in panels if means[panel.task][1] <= 0)
     used = tuple(panel for panel in panels if panel.task not in perfect)
     if not used:
-        raise ValueError("no task is left to compare on")
+        raise ValueError("the second makes no error on any task, and no increase is relative to nothing")
     by_task, gradients = np.empty((1, len(used))), []
     for column, panel in enumerate(used):
         e, r = means[panel.task]

@@ -32,7 +32,8 @@ def lines(found: Evidence, first: str, second: str) -> list[str]:
         "undecided": f"whether {a} or {b} is better is undecided",
     }
     increase = f"relative error increase {_percent(found.value)} {_range(found.low, found.high)}"
-    text = [f"{said[found.verdict]}: {increase}, 95 % over {found.scope}"]
+    covers = "as some task has a single run" if math.isnan(found.low) else f"95 % over {found.scope}"
+    text = [f"{said[found.verdict]}: {increase}, {covers}"]
     if not math.isnan(found.image_bound):
         text.append(
             "Some runs kept no predictions, or those of one draw of several, so test images are not covered; alone they"

@@ -46,6 +46,7 @@ INTERVAL_COLUMNS: tuple[str, ...] = (
     "sd_replicates",
     "sd_both",
     "sd_tasks",
+    "n_replicates",
 )
 """What :func:`group_intervals` gives for an entry."""
 
@@ -289,9 +290,9 @@ def _own_interval(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel
     if len(tasks) > 1:
         sampled = interval(components(parts.statistics, random_tasks=True))
         values |= {"tasks_low": sampled.low, "tasks_high": sampled.high}
-    values |= {
-        f"sd_{name}": value for name, value in standard_deviations(parts).items() if f"sd_{name}" in INTERVAL_COLUMNS
-    }
+    found = standard_deviations(parts)
+    values |= {f"sd_{name}": found[name] for name in ("images", "seeds", "replicates", "both", "tasks")}
+    values["n_replicates"] = int(found["n_replicates"])  # those whose reference ran, too
     return values["scope"], values
 
 

@@ -154,7 +154,7 @@ def of_common_replicates(first: Side, second: Side) -> tuple[Side, Side]:
     """Return sides without the replicates that not all their checkpoints have; as they are where none is common.
 
     A mean over several trainings and a single one differ in what they cover, and a replicate is compared with the
-    network that it started from.
+    network that it started from. A replicate and its own entry stay as they are: they would be the same.
     """
     by_cell = [set(rows) for side in (first, second) for _, rows in side.runs.groupby(["entry", "task"])["replicate"]]
     common, every = set.intersection(*by_cell), set.union(*by_cell)
@@ -162,6 +162,8 @@ def of_common_replicates(first: Side, second: Side) -> tuple[Side, Side]:
         return first, second
     left_out = tuple(sorted(int(number) for number in every - common))
     one, other = (_with(side, side.runs[side.runs["replicate"].isin(common)]) for side in (first, second))
+    if first.results == second.results and set(one.runs["checkpoint"]) == set(other.runs["checkpoint"]):
+        return first, second
     return replace(one, left_out=left_out), replace(other, left_out=left_out)
 
 

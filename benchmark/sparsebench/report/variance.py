@@ -78,7 +78,7 @@ def _root_mean_square(values: Sequence[float]) -> float:
 def _trained(lines: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float, int]]:
     for line in lines:
         if not math.isnan(line["sd_replicates"]):
-            yield line["checkpoint"], line["sd_replicates"], len(line["replicates"].split())
+            yield line["checkpoint"], line["sd_replicates"], int(line["n_replicates"])
 
 
 def trainings(part: Aggregate) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -101,7 +101,7 @@ def variance_csv(statistics: Aggregate) -> str:
             if math.isnan(line["sd_images"]):
                 continue
             own = [None if math.isnan(line[c]) else round(line[c], 9) for c in COLUMNS if c.startswith("sd_")]
-            counts = (line["seeds_max"], len(line["replicates"].split()))
+            counts = (line["seeds_max"], int(line["n_replicates"]))
             rows.append(
                 (*group.values(), line["checkpoint"], line["method"], line["sparsity"], *own, *counts, line["scope"])
             )
@@ -130,9 +130,15 @@ def rests_on(part: Aggregate) -> str:
     if not names:
         return "No entry has a second upstream training, so what another training would change isn't known."
     entries = f"{len(names)} {'entry' if len(names) == 1 else 'entries'} ({', '.join(names)})"
+    few = (
+        " That is too few to know it within a factor of two, or to say how many trainings it takes to rank methods."
+        if high > 2.0 * sd
+        else ""
+    )
+    alike = ", as if they had no reference in common" if len(names) > 1 else ""
     return (
         f"Between upstream trainings: {percent(sd, 1)} points [{percent(low, 1)}, {percent(high, 1)}], from {entries}"
-        f" with {df:.0f} {'degree' if df == 1 else 'degrees'} of freedom."
+        f" with {df:.0f} {'degree' if df == 1 else 'degrees'} of freedom{alike}.{few}"
     )
 
 

@@ -100,7 +100,7 @@ def test_what_more_trainings_would_show(group):
         group,
         sd_images=0.03,
         sd_replicates=np.where(replicated, 0.02, math.nan),
-        replicates=np.where(replicated, "0 1 2", "0"),
+        n_replicates=np.where(replicated, 3, 1),
     )
     picture = trainings_figure(part)
     curve = picture.canvas.axes[0].lines[0]
@@ -109,3 +109,4 @@ def test_what_more_trainings_would_show(group):
     assert by_count[5] == pytest.approx(0.02 * 2.02, rel=0.01)
     assert "from 1 entry (mini.gmp_s90) with 2 degrees of freedom" in picture.caption
     assert "2.0 points [1.0, 12.6]" in picture.caption
+    assert "too few to know it within a factor of two" in picture.caption
