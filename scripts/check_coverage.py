@@ -83,13 +83,13 @@ def read(out: Path) -> dict[tuple[str, str], Counts]:
 def cells(counts: Counts) -> list[str]:
     """Return a line of the table, fractions as percent."""
     n = counts.sets
-    false = [counts.false_tasks, counts.false_overall, counts.false_ranks]
     checked = counts.task_intervals > 0
     return [
         str(n),
         f"{100 * counts.covered / n:.1f}",
         f"{100 * counts.task_covered / counts.task_intervals:.1f}" if checked else "",
-        *(f"{100 * number / n:.1f}" if checked else "" for number in false),
+        *(f"{100 * number / n:.1f}" if checked else "" for number in (counts.false_tasks, counts.false_overall)),
+        f"{100 * counts.false_ranks / counts.rank_sets:.1f}" if counts.rank_sets else "",
         f"{100 * counts.decided / n:.1f}" if checked else "",
         f"{counts.width / n:.3f}",
     ]

@@ -33,7 +33,7 @@ there() { # there TOOL...: whether all are installed; says which isn't
 
 flags() { # flags LIBRARY MACHINE: a line an instruction set, its name and its flags, as the package's build compiles it
     "$python" -c 'import sys; sys.path.insert(0, sys.argv[1]); import build
-for name, flags in getattr(build, sys.argv[2]).variants(sys.argv[3]).items(): print(name, *flags)' "$package/native" "$@"
+for name, flags in getattr(build, sys.argv[2]).variants(sys.argv[3]).items(): print(name, *flags)' "$package/common/native" "$@"
 }
 
 compile() { # compile OUTPUT LIBRARY MACHINE COMPILER FLAG...: a library and its check as one program

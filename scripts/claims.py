@@ -3,7 +3,8 @@
 ``results/mini/claims.yaml`` lists sentences, each with the files that say it and checks over the summary of results.
 Exit status 1, and a line per failure, where a file doesn't say a sentence, or a sentence no longer follows.
 
-A check selects ``rows`` of a ``table`` (``mini``, ``published``, ``upstream_agreement``) by the values of columns.
+A check selects ``rows`` of a ``table`` by values of columns: ``mini`` (the default) and ``published`` are summaries,
+the others are files beside the claims (``upstream_agreement``, ``corruptions``; ``fewshot``, in the mean over tasks).
 Texts may be patterns as a shell spells them, a list is one of several, ``not`` has patterns of checkpoints to omit.
 The columns are those of the summary (:func:`sparsebench.report.aggregate.aggregate`), ``verdict`` (``better``,
 ``worse`` or ``undecided`` against the reference, by the 95 % interval) and ``rank_width``. All rows selected must do
@@ -12,7 +13,7 @@ what the check says:
 - ``verdict``;
 - ``column`` (by default ``relative_error``) with ``at_least`` or ``at_most``, or ``text`` (a pattern);
 - ``rounds_to``: by checkpoint, the number in percent as the sentence has it, for example ``+6.4``;
-- ``of``: the numbers are those of ``column`` minus those of that checkpoint in the same mode, probe and protocol;
+- ``of``: the numbers are those of ``column`` minus those of that checkpoint in the same way of running;
 - ``correlation``: of two columns, Spearman's, with ``at_least`` or ``at_most``;
 - ``count``: how many rows there must be; by default at least one.
 """
@@ -39,7 +40,7 @@ from sparsebench.store.classes import classes_reader
 CLAIMS = CURATED.parent / "claims.yaml"
 _SAYING = {"verdict", "at_least", "at_most", "text", "rounds_to", "count"}
 _KEYS = _SAYING | {"table", "rows", "column", "of", "correlation"}
-_WAY = ("mode", "probe", "protocol", "arch")
+_WAY = ("mode", "probe", "protocol", "arch", "shots")
 
 
 def tables() -> dict[str, pd.DataFrame]:
@@ -49,10 +50,33 @@ def tables() -> dict[str, pd.DataFrame]:
     for name, file in files.items():
         summary = aggregate(read_results(file), predictions=classes_reader(file)).summary
         ends = zip(summary["relative_error_low"], summary["relative_error_high"], strict=True)
-        verdicts = ["better" if high < 0 else "worse" if low > 0 else "undecided" for low, high in ends]
+        verdicts = [_verdict(low, high) for low, high in ends]
         found[name] = summary.assign(rank_width=summary["rank_high"] - summary["rank_low"], verdict=verdicts)
-    agreement = pd.read_csv(CURATED.parent / "upstream_agreement.csv", keep_default_na=False)
-    return found | {"upstream_agreement": agreement}
+    corruptions = _beside("corruptions")
+    ends = zip(corruptions["mce_low"], corruptions["mce_high"], strict=True)
+    found["corruptions"] = corruptions.assign(verdict=[_verdict(low - 1, high - 1) for low, high in ends])
+    found["fewshot"] = _over_tasks(_beside("fewshot"))
+    return found | {"upstream_agreement": _beside("upstream_agreement")}
+
+
+def _beside(name: str) -> pd.DataFrame:
+    """Return a file of the results by its name."""
+    table = pd.read_csv(CURATED.parent / f"{name}.csv", dtype={"severities": str, "probe": str})
+    return table.assign(probe=table["probe"].fillna(""))
+
+
+def _over_tasks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean over tasks of few-shot accuracies, and half the intervals over draws of their gaps to dense's."""
+    keys = ["mode", "probe", "protocol", "checkpoint", "shots"]
+    found = rows.assign(square=((rows["high"] - rows["low"]) / 2) ** 2).groupby(keys, as_index=False)
+    table = found.agg(accuracy=("accuracy", "mean"), square=("square", "sum"), tasks=("square", "size"))
+    own = table.set_index(["checkpoint", "shots"])["square"]
+    both = [row["square"] + own["mini.dense", row["shots"]] for _, row in table.iterrows()]
+    return table.assign(gap_half=[square**0.5 for square in both] / table["tasks"])
+
+
+def _verdict(low: float, high: float) -> str:
+    return "better" if high < 0 else "worse" if low > 0 else "undecided"
 
 
 def failures(claims: Sequence[Mapping[str, Any]], summaries: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -121,7 +145,8 @@ def _broken_by(line: Mapping[str, Any], check: Mapping[str, Any], table: pd.Data
     column = check.get("column", "relative_error")
     value = line[column]
     if "of" in check:
-        same = (table[list(_WAY)] == [line[name] for name in _WAY]).all(axis=1)
+        way = [name for name in _WAY if name in line]
+        same = (table[way] == [line[name] for name in way]).all(axis=1)
         value -= table.loc[same & (table["checkpoint"] == check["of"]), column].item()
     reasons = []
     if "verdict" in check and line["verdict"] != check["verdict"]:

@@ -119,7 +119,7 @@ static int fill(spb_team *team, const spb_isa *isa, const buffer *b, const float
 
 typedef struct {
     int kind, stride, inputs, outputs, groups, height, width, kh, kw, dh, dw, top, left, bottom, right;
-    int oh, ow, outside, count, last, has_residual;
+    int oh, ow, outside, count, last, has_residual, curve;
     float low, high;
     float *x, *r, *weight, *bias; /* x: [count][inputs][height][width]; r as the output */
     double *expected;             /* [count][outputs][oh][ow] */
@@ -132,6 +132,19 @@ static int out_size(int length, int kernel, int stride, int zeros_around) {
 static float input(const layer *l, int n, int c, int h, int w) {
     if (l->last) return l->x[((n * l->height + h) * l->width + w) * l->inputs + c];
     return l->x[((n * l->inputs + c) * l->height + h) * l->width + w];
+}
+
+static double curved(int curve, double x) {
+    const double hard = (x < -3 ? 0 : x > 3 ? 6 : x + 3) / 6;
+    switch (curve) {
+    case SPB_SIGMOID: return 1 / (1 + exp(-x));
+    case SPB_HARDSIGMOID: return hard;
+    case SPB_SILU: return x / (1 + exp(-x));
+    case SPB_HARDSWISH: return x * hard;
+    case SPB_GELU: return 0.5 * x * erfc(-x / sqrt(2));
+    case SPB_GELU_TANH: return 0.5 * x * (1 + tanh(0.7978845608 * (x + 0.044715 * x * x * x)));
+    default: return x;
+    }
 }
 
 static double one(const layer *l, int n, int c, int oh, int ow) {
@@ -158,7 +171,7 @@ static double one(const layer *l, int n, int c, int oh, int ow) {
     if (l->kind == SPB_MAXPOOL) sum = most;
     if (l->kind == SPB_AVGPOOL || l->kind == SPB_MEAN) sum /= l->outside ? inside : whole;
     if (l->has_residual) sum += l->r[((n * l->outputs + c) * l->oh + oh) * l->ow + ow];
-    return sum < l->low ? l->low : sum > l->high ? l->high : sum;
+    return curved(l->curve, sum < l->low ? l->low : sum > l->high ? l->high : sum);
 }
 
 static layer new_layer(int index) {
@@ -188,6 +201,7 @@ static layer new_layer(int index) {
     l.ow = out_size(l.width, reach_w, l.stride, l.left + l.right);
     l.has_residual = (l.kind == SPB_SPARSE || l.kind == SPB_ADD) && draw(0, 1);
     if (l.kind != SPB_MEAN && draw(0, 1)) l.low = 0, l.high = draw(0, 1) ? 1.5f : INFINITY;
+    else if (l.kind != SPB_MEAN && draw(0, 2) == 0) l.curve = draw(SPB_SIGMOID, SPB_GELU_TANH);
 
     const int weights = l.outputs * (l.inputs / l.groups) * l.kh * l.kw, density = draw(0, 4);
     l.x = reals(l.count * l.inputs * l.height * l.width);
@@ -344,6 +358,7 @@ static void check_layer(const layer *l, const spb_isa *isa, int which, int index
         fill(team, isa, &r, l->r, count, 0);
         spb_op op = {.kind = l->kind, .stride = l->stride, .x = x.map, .y = y.map, .low = l->low, .high = l->high};
         if (l->has_residual) op.r = r.map;
+        op.curve = l->curve, op.slope = 1;
         op.bias = l->bias, op.parts = op.blocks = op.rows = op.tile = 1;
         op.kernel_h = l->kh, op.kernel_w = l->kw, op.pad_top = l->top, op.pad_left = l->left, op.outside = l->outside;
         op.limit_h = l->height + l->bottom, op.limit_w = l->width + l->right;
@@ -407,6 +422,8 @@ static void check_strange(const spb_isa *isa, int index) {
     }
     free(images), free(found), free(x.base), free(y.base);
 }
+
+#include "token_checks.h"
 
 /* --- teams --------------------------------------------------------------------------------------------------------- */
 
@@ -484,6 +501,7 @@ int main(int argc, char **argv) {
             if (!spb_usable(i) || !chosen(isa->name, argc - 2, argv + 2)) continue;
             check_layer(&l, isa, i, index);
             if (index % 10 == 0) check_strange(isa, index);
+            if (index % 3 == 0) check_tokens(isa, index);
         }
         free_layer(&l);
     }

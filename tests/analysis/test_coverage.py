@@ -59,7 +59,7 @@ def test_the_simulations_truth_is_that_of_its_draws():
 
 def test_shapes_have_names_of_their_own():
     closed, boot = ([shape.name for shape in found()] for found in (shapes, bootstrap_shapes))
-    assert 60 <= len(set(closed)) <= 80
+    assert 70 <= len(closed) == len(set(closed)) <= 90
     assert len(boot) == len(set(boot)) == 12
 
 

@@ -114,12 +114,12 @@ def a_record_under_another_name(c):
     c.members[f"records/{'0' * 16}-{'0' * 8}.json"] = c.members.pop(f"records/{key}.json")
 
 
-@case("duplicate", "the predictions and the training loss of")
+@case("duplicate", "the predictions and the training loss or logits of")
 def a_run_copied_under_another_seed(c):
     c.rename(c.key(), seed=7)
 
 
-@case("duplicate", "the predictions and the training loss of")
+@case("duplicate", "the predictions and the training loss or logits of")
 def a_run_copied_to_another_checkpoint(c):
     spec = c.json(f"records/{c.key(checkpoint='mini.dense')}.json")["spec"]
     old = c.key(checkpoint="mini.dense")
@@ -243,7 +243,7 @@ def further_test_sets(c):
     c.change(c.key(), lambda r: r.update(tests={"x": extra}))
 
 
-@case("value", "is no name")
+@case("value", "is no plain text")
 def a_name_with_escape_codes(c):
     c.change(c.key(), lambda r: r["spec"].update(task="\x1b[31mdigits"))
 

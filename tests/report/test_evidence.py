@@ -14,6 +14,7 @@ from sparsebench.report.evidence import evidence
 from sparsebench.report.sides import Wanted, read_sides
 from sparsebench.schema import Numerics, ResultsError, RunRecord, RunSpec, Scores, UnknownNameError
 from sparsebench.store import Predictions, Store
+from sparsebench.store.classes import classes_reader
 
 TASKS = ("digits", "glyphs")
 N = 400
@@ -132,6 +133,36 @@ def test_replicates_are_one_entry_and_widen_the_scope(tmp_path):
     assert got.scope == "seeds, test images and upstream replicates"
     assert compared("mini.bad_r1", "mini.dense_r1", tmp_path).scope == "seeds and test images"
     assert compared("mini.bad", "mini.dense", tmp_path, replicate=0).scope == "seeds and test images"
+
+
+def test_replicates_that_one_side_lacks_are_left_out(tmp_path, capsys):
+    for name, error in (("mini.dense", 0.1), ("mini.bad", 0.3), ("mini.good", 0.05)):
+        write(tmp_path, name, error)
+    for name, error in (("mini.dense", 0.12), ("mini.bad", 0.28)):
+        write(tmp_path, f"{name}_r1", error, replicate=1)
+    lone = compared("mini.bad", "mini.good", tmp_path)
+    assert lone.scope == "seeds and test images"
+    assert lone.replicates_left_out == (1,)
+    assert lone.value == compared("mini.bad", "mini.good", tmp_path, replicate=0).value
+    assert compared("mini.bad", "mini.dense", tmp_path).replicates_left_out == ()
+    named = compared("mini.bad_r1", "mini.dense", tmp_path)
+    assert named.value == compared("mini.bad_r1", "mini.dense_r1", tmp_path).value, "the dense network it started from"
+    assert main(["compare", "mini.bad", "mini.good", "--results", str(tmp_path)]) == 0
+    assert "not all checkpoints have them: upstream replicates 1." in capsys.readouterr().out
+
+
+def test_a_curated_table_with_its_predicted_classes_gives_what_the_records_give(results, tmp_path):
+    from sparsebench.store import read_results, write_curated
+    from sparsebench.store.curated import FILE, write_classes
+
+    table = read_results(results)
+    write_classes(tmp_path / FILE, classes_reader(results)(set(table["record_key"])))
+    write_curated(table, tmp_path / "runs.csv")
+    for place in (tmp_path, tmp_path / "runs.csv"):
+        assert compared("mini.bad", "mini.dense", place) == compared("mini.bad", "mini.dense", results)
+    table.loc[table["checkpoint"] == "mini.bad", "accuracy"] += 0.01  # as a few-shot accuracy, a mean over draws
+    write_curated(table, tmp_path / "runs.csv")
+    assert compared("mini.bad", "mini.dense", tmp_path).scope == "seeds"
 
 
 def test_without_predictions_the_scope_is_seeds_and_a_bound_stands_beside(tmp_path):

@@ -6,19 +6,23 @@ import json
 
 import numpy as np
 import pytest
+import scipy.special
+from sklearn.metrics import log_loss
 
 from made_up import SHA
 from sparsebench.analysis import agreement, error_consistency, expected_calibration_error
 from sparsebench.cli import main
+from sparsebench.report.agreement import agreement_rows, agreement_tables
 from sparsebench.report.measures import measures
 from sparsebench.report.pairing import heads, paired, replicates
 from sparsebench.report.sides import Wanted, read_sides
 from sparsebench.schema import Numerics, ResultsError, RunRecord, RunSpec, Scores
-from sparsebench.store import Predictions, Store
+from sparsebench.store import Predictions, Store, read_results
+from sparsebench.store.classes import classes_reader
 
 N, K = 600, 6
 LABELS = np.arange(N) % K
-DENSE, SPARSE, WORSE = "mini.dense", "mini.acdc_s90", "mini.magnitude_s90"
+DENSE, SPARSE, WORSE, TWIN = "mini.dense", "mini.acdc_s90", "mini.magnitude_s90", "mini.acdc_s90_dense"
 
 
 def logits_of(checkpoint, seed, replicate=0):
@@ -32,7 +36,9 @@ def logits_of(checkpoint, seed, replicate=0):
     return (signal + shared + 0.4 * own + 0.1 * head) * 2.0
 
 
-def write(results, checkpoint, *, seeds=2, replicate=0, keep="logits", probe="sgd", order=None):
+def write(
+    results, checkpoint, *, seeds=2, replicate=0, keep="logits", probe="sgd", order=None, temperature=None, twin_of=None
+):
     store = Store(results)
     for seed in range(seeds):
         kept = Predictions.of(tuple(f"i{j}" for j in range(N)), LABELS, logits_of(checkpoint, seed, replicate))
@@ -58,13 +64,15 @@ def write(results, checkpoint, *, seeds=2, replicate=0, keep="logits", probe="sg
             sparsity_scope="prunable",
             distribution="global",
             reference=None if checkpoint == DENSE else DENSE,
+            twin_of=twin_of,
             replicate=replicate,
             task="photos",
             protocol_name="test-linear",
             metric="top1",
             numerics=Numerics(threads=1),
         )
-        scores = Scores(top1=accuracy, mean_per_class=accuracy, n_train=100, n_test=N, n_classes=K)
+        counts = {"n_train": 100, "n_test": N, "n_classes": K}
+        scores = Scores(top1=accuracy, mean_per_class=accuracy, temperature=temperature, **counts)
         record = RunRecord(status="ok", spec=spec, scores=scores, seconds=1.0, started="2026-01-02T03:04:05Z")
         store.write(record, {"logits": kept, "classes": kept.without_logits(), "none": None}[keep])
 
@@ -105,6 +113,19 @@ def test_measures_are_means_over_pairs_of_runs_with_intervals(results, capsys):
         assert low < own[name] < high
     assert own["scope"] == "seeds and test images"
     assert own["nll_scaled"]["a"] < own["nll"]["a"]
+
+
+def test_a_temperature_fitted_on_held_out_images_is_used_and_named(tmp_path, capsys):
+    write(tmp_path, SPARSE, temperature=2.0, order=np.arange(N)[::-1])
+    write(tmp_path, DENSE)
+    own = analyzed(SPARSE, DENSE, tmp_path, capsys)["tasks"]["photos"]
+    assert own["temperature_fitted_on"] == ["halves of test", "val"]
+    assert own["temperature"]["a"] == pytest.approx(2.0)
+    kept = [np.asarray(logits_of(SPARSE, seed), np.float16).astype(float) / 2.0 for seed in (0, 1)]
+    expected = [log_loss(LABELS, scipy.special.softmax(values, axis=1)) for values in kept]
+    assert own["nll_scaled"]["a"] == pytest.approx(np.mean(expected))
+    assert main(["analyze", SPARSE, DENSE, "--results", str(tmp_path)]) == 0
+    assert "fitted on halves of test and val" in capsys.readouterr().out
 
 
 def test_noise_is_that_of_heads_and_of_upstream_trainings(results, capsys):
@@ -210,6 +231,22 @@ def test_reports_say_how_sparse_checkpoints_agree_with_their_reference(results, 
     text = (tmp_path / "report" / "agreement.md").read_text()
     assert "Agreement with mini.dense" in text
     assert SPARSE.replace("_", r"\_") in text
+
+
+def test_networks_are_compared_with_the_dense_twin_that_they_were_trained_with(tmp_path):
+    write(tmp_path, DENSE)
+    write(tmp_path, SPARSE)
+    write(tmp_path, TWIN, seeds=1, twin_of=SPARSE)
+    rows = agreement_rows(read_results(tmp_path), classes_reader(tmp_path))
+    assert [(row.checkpoint, row.reference, row.twin) for row in rows] == [
+        (SPARSE, DENSE, False), (TWIN, DENSE, False), (SPARSE, TWIN, True)
+    ]  # fmt: skip
+    assert rows[2].found.between["agreement"].value == np.mean(
+        logits_of(SPARSE, 0).argmax(1) == logits_of(TWIN, 0).argmax(1)
+    )
+    with_reference, together = agreement_tables(rows)
+    assert "mini.dense" in with_reference.title
+    assert (together.header[1], together.rows[0][1].text) == ("Dense twin", TWIN)
 
 
 def test_reports_without_predictions_have_no_agreement(tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sparsebench.report.figures.curves import severity_figures
-from sparsebench.report.shift import Line, lines_json, shift_cells, shift_csv, shift_lines, shift_tables
+from sparsebench.report.shift import Line, lines_csv, lines_json, shift_cells, shift_csv, shift_lines, shift_tables
 from sparsebench.store import Predictions
 from sparsebench.store.further import CLEAN, FURTHER_COLUMNS, Kept
 
@@ -139,6 +139,15 @@ def test_the_interval_covers_seeds_where_there_are_several() -> None:
     assert line.spread.half == pytest.approx(12.706 * sd / 2**0.5, rel=1e-3)
 
 
+def test_seeds_count_whatever_the_order_of_the_run_ids_by_task() -> None:
+    further = table(
+        *(rows(name, {"fog:1": 0.5}, seeds=(0, 1), task=task) for name in ("dense", "gmp") for task in "ab")
+    )
+    other = (further["task"] == "b") & (further["seed"] == 0)
+    further.loc[other, "run_id"] = "z" + further.loc[other, "run_id"]
+    assert lines(further)["gmp"].spread.scope == "seeds"
+
+
 def test_tables_and_values_agree() -> None:
     further = table(rows("dense", {"fog:3": 0.5, "far": 0.2}), rows("gmp", {"fog:3": 0.75, "far": 0.1}))
     cells = shift_cells(further, further)
@@ -150,13 +159,20 @@ def test_tables_and_values_agree() -> None:
     found = shift_lines(cells)
     (shown,) = shift_tables(found)
     assert [[field.text for field in row] for row in shown.rows] == [
-        ["dense", "0", "50.0", "50.0", "100.0", "100.0", "100.0", "25.0", "–"],
-        ["gmp", "90", "75.0", "75.0", "150.0", "162.5", "50.0", "37.5", "–"],
+        ["dense", "0", "3", "50.0", "50.0", "100.0", "100.0", "100.0", "25.0", "–"],
+        ["gmp", "90", "3", "75.0", "75.0", "150.0", "162.5", "50.0", "37.5", "–"],
     ]
     values = {row["checkpoint"]: row for row in lines_json(found)}
     assert values["gmp"]["mce"] == 1.5
     assert values["gmp"]["mce_low"] is None
     assert values["gmp"]["families"] == {"weather": 0.75}
+    by_line = {row["checkpoint"]: row for row in csv.DictReader(io.StringIO(lines_csv(found)))}
+    assert [by_line["gmp"][name] for name in ("severities", "mce", "mce_low", "weather_error")] == [
+        "3",
+        "1.5",
+        "",
+        "0.75",
+    ]
 
 
 def test_the_figure_needs_several_severities() -> None:
@@ -164,13 +180,15 @@ def test_the_figure_needs_several_severities() -> None:
     assert not list(severity_figures(shift_cells(few, few)))
     severities = {f"fog:{s}": 0.1 * s for s in (1, 3, 5)}
     many = table(rows("dense", severities), rows("gmp", severities))
-    (picture,) = severity_figures(shift_cells(many, many))
-    assert picture.name == "severity"
+    picture, calibration = severity_figures(shift_cells(many, many), lambda cell: cell.clean / 9)
+    assert (picture.name, calibration.name) == ("severity", "severity_ece")
     (axes,) = picture.canvas.axes
     assert axes.get_title(loc="left") == "90 % sparse"
     lines_drawn = [line.get_xydata().tolist() for line in axes.get_lines()]
     expected = [[0.0, 0.9], [1.0, 0.9], [3.0, 0.7], [5.0, 0.5]]
     np.testing.assert_allclose(lines_drawn, [expected, expected])
+    errors = [line.get_xydata().tolist() for line in calibration.canvas.axes[0].get_lines()]
+    np.testing.assert_allclose(errors, [[[0.0, 0.1], [1.0, 0.05], [3.0, 0.15], [5.0, 0.25]]] * 2)
 
 
 def test_no_further_tests_give_nothing() -> None:

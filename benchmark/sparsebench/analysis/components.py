@@ -14,7 +14,8 @@ Models whose runs have the same replicates and seeds are paired by them, all mod
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -69,15 +70,12 @@ class Components:
     both: tuple[Component, ...]
     uncovered: frozenset[tuple[str, str]]
     tasks: Component | None = None
-    _images: list[Array] = field(default_factory=list, repr=False)
 
-    @property
+    @cached_property
     def images(self) -> Array:
         """The component of test images, shape (p, p)."""
-        if not self._images:
-            p = len(self.statistics.values)
-            self._images.append(np.asarray(sum((u @ u.T for u in self.residuals), np.zeros((p, p)))))
-        return self._images[0]
+        p = len(self.statistics.values)
+        return np.asarray(sum((u @ u.T for u in self.residuals), np.zeros((p, p))))
 
 
 def components(statistics: Linearised, random_tasks: bool = False) -> Components:
@@ -108,8 +106,9 @@ def components(statistics: Linearised, random_tasks: bool = False) -> Components
                 uncovered |= {(name, missing) for name in names}
             if count < 2:
                 continue
-            left = units - units.mean(axis=1, keepdims=True)
-            matrix = np.einsum("plg,qlg->pq", left, left, optimize=True) / (count * (count - 1))
+            units -= units.mean(axis=1, keepdims=True)
+            left = units.reshape(p, -1)
+            matrix = left @ left.T / (count * (count - 1))
             both.append(Component("both", matrix, (count - 1) * max(design.n_units - 1, 1)))
             means = design.mean(values)
             if factor == "replicates":

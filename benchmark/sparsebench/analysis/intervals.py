@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,12 +102,12 @@ _LEAST = 1e-250  # smaller p-values are as good as this one
 _MANY = 1e9
 
 
-def satterthwaite(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the sum of variances and its degrees of freedom (Satterthwaite 1946); (0, inf) of nothing."""
-    total = math.fsum(v for v, _ in parts)
-    if total <= 0.0:
-        return 0.0, math.inf
-    return total, 1.0 / math.fsum((v / total) ** 2 / df for v, df in parts)
+def satterthwaite(parts: Sequence[tuple[Array, float]]) -> tuple[Array, Array]:
+    """Return the sums of variances and their degrees of freedom (Satterthwaite 1946); 0 and infinity of nothing."""
+    total = np.asarray(sum(v for v, _ in parts))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.divide(total**2, sum(v**2 / df for v, df in parts))
+    return total, np.where(total > 0, df, np.inf)
 
 
 def interval(parts: Components, weights: Array | None = None, confidence: float = 0.95) -> Interval:
@@ -131,25 +131,49 @@ def interval(parts: Components, weights: Array | None = None, confidence: float 
     """
     c = np.ones(1) if weights is None else np.asarray(weights, dtype=np.float64)
     value = float(c @ parts.statistics.values)
-    images, fourth, added = _of_images(parts, c)
-    outer = [(part.factor, float(c @ part.matrix @ c), part.df) for part in parts.levels]
-    both = math.fsum(float(c @ part.matrix @ c) for part in parts.both)
-    seeds = satterthwaite([(v, df) for factor, v, df in outer if factor == "seeds"])
-    replicates = [(v, df) for factor, v, df in outer if factor == "replicates"]
-    named = {"images": images, "seeds": seeds[0], "replicates": math.fsum(v for v, _ in replicates)}
-    if parts.tasks is not None:
-        tasks = float(c @ parts.tasks.matrix @ c)
-        named["tasks"] = tasks
-        used = [(tasks + added, parts.tasks.df), *replicates]
-    else:
-        df = 2.0 * images**2 / fourth if fourth > 0 else math.inf
-        used = [(max(images - both, 0.0) + added, df), seeds, *replicates]
-    used = [(v, df) for v, df in used if v > 0]
-    variances = tuple((factor, v) for factor, v in named.items() if v > 0)
-    if not used or any(r.shape[1] < 2 for r in parts.residuals):
+    named, found = variance_parts(parts, lambda matrix: c @ matrix @ c, *map(np.asarray, _of_images(parts, c)))
+    used = [(float(v), float(df)) for v, df in found if v > 0]
+    variances = tuple((factor, float(v)) for factor, v in named.items() if v > 0)
+    if not used or not has_spread(parts):
         return Interval(value, math.nan, math.nan, (), (), variances)
     half = half_width(used, 1.0 - confidence)
     return Interval(value, value - half, value + half, scope_of(parts, c), tuple(used), variances)
+
+
+def variance_parts(
+    parts: Components, quadratic: Callable[[Array], Array], images: Array, fourth: Array, added: Array
+) -> tuple[dict[str, Array], list[tuple[Array, Array]]]:
+    """Return what factors contribute to variances, and the variances' independent parts with degrees of freedom.
+
+    Parameters
+    ----------
+    parts : Components
+        Covariance components of p statistics.
+    quadratic : callable
+        From a covariance matrix of the statistics to the variances of some linear combinations.
+    images, fourth, added : float or ndarray
+        Of the same combinations: the variance over test images, the sum of fourth powers of the units' residuals, and
+        what the added units contribute.
+    """
+    levels = {
+        factor: [(quadratic(part.matrix), part.df) for part in parts.levels if part.factor == factor]
+        for factor in ("seeds", "replicates")
+    }
+    replicates = [(v, np.asarray(df)) for v, df in levels["replicates"]]
+    seeds = satterthwaite(levels["seeds"])
+    named = {"images": images, "seeds": seeds[0], "replicates": np.asarray(sum(v for v, _ in replicates))}
+    if parts.tasks is not None:
+        named["tasks"] = quadratic(parts.tasks.matrix)
+        return named, [(named["tasks"] + added, np.asarray(parts.tasks.df)), *replicates]
+    both = np.asarray(sum(quadratic(part.matrix) for part in parts.both))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = np.where(fourth > 0, np.divide(2.0 * images**2, fourth), np.inf)
+    return named, [(np.maximum(images - both, 0.0) + added, df), seeds, *replicates]
+
+
+def has_spread(parts: Components) -> bool:
+    """Return whether every task has two units of test images, without which their variance can't be seen."""
+    return all(residuals.shape[1] >= 2 for residuals in parts.residuals)
 
 
 def scope_of(parts: Components, weights: Array) -> tuple[str, ...]:

@@ -46,9 +46,9 @@ def mcnemar(first: int, second: int) -> float:
     first, second : int
         Images that the first, or the second, alone got right: see :func:`discordant`.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
-    return min(1.0, 2.0 * float(binom.cdf(min(first, second), first + second, 0.5)))
+    return min(1.0, 2.0 * float(bdtr(min(first, second), first + second, 0.5)))
 
 
 def clustered_mcnemar(balance: npt.NDArray[np.int64], clusters: npt.NDArray[np.int64]) -> float:

@@ -53,7 +53,8 @@ def sources_of(parts: Components, weights: Array) -> tuple[Sources, int, int]:
     With several replicates what their seeds add is in the replicates' part. Models with different numbers count with
     the smallest.
     """
-    levels = [w.levels for p in parts.statistics.panels for n, w in p.models.items() if n in _names(parts, weights)]
+    names = _names(parts, weights)
+    levels = [own.levels for panel in parts.statistics.panels for name, own in panel.models.items() if name in names]
     replicates = min(len({replicate for replicate, _ in own}) for own in levels)
     seeds = min(len(own) // len({replicate for replicate, _ in own}) for own in levels)
     both = sum(float(weights @ part.matrix @ weights) for part in parts.both)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .components import Components
-from .intervals import Interval, interval
+from .intervals import has_spread, variance_parts
 from .panels import Array
 
 
@@ -38,9 +38,10 @@ def rank_intervals(parts: Components, *, confidence: float = 0.95, draws: int = 
 
     Mogstad, Romano, Shaikh and Wilhelm (2024): from simultaneous intervals of all pairwise differences an entry's rank
     lies between 1 plus the number of entries shown to be lower, and p minus the number shown to be higher. The critical
-    value is the quantile of the largest :math:`|t_{jk}|`, from a Gaussian multiplier bootstrap of the estimated
-    covariance with a fixed seed. As seeds and replicates are few, its normal tail probability is what each pair is
-    tested at, with the interval of that pair (:func:`.intervals.interval`).
+    value is the quantile of the largest :math:`|t_{jk}|`, from a Gaussian multiplier bootstrap with a fixed seed
+    (:func:`covariance`). As seeds are few, its normal tail probability is what each pair is tested at, with the
+    interval of that pair (:func:`.intervals.interval`). Replicates, and tasks where they are random, are too few to
+    know how pairs' statistics go together: with them each pair is tested at Bonferroni's level.
 
     Parameters
     ----------
@@ -57,49 +58,88 @@ def rank_intervals(parts: Components, *, confidence: float = 0.95, draws: int = 
     if p < 2:
         one = np.ones(p, dtype=np.int64)
         return RankIntervals(one, one.copy(), np.zeros((p, p), dtype=bool), 1.0 - confidence)
-    pairs = pair_intervals(parts, 0.5)
-    level = _level(pairs, p, covariance(parts), confidence, draws, seed)
-    below = np.zeros((p, p), dtype=bool)
-    for (j, k), pair in pairs.items():
-        if pair.excludes_zero(level):
-            below[(j, k) if pair.value < 0 else (k, j)] = True
+    found = pair_variances(parts) if has_spread(parts) else []
+    few = parts.tasks is not None or any(part.factor == "replicates" for part in parts.levels)
+    strictest = (1.0 - confidence) / (p * (p - 1) / 2)
+    level = strictest if few else max(_level(covariance(parts), confidence, draws, seed), strictest)
+    below = _differences(parts.statistics.values) < -_half_widths(found, level)
     return RankIntervals(1 + below.sum(axis=0), p - below.sum(axis=1), below, level)
 
 
-def pair_intervals(parts: Components, confidence: float = 0.95) -> dict[tuple[int, int], Interval]:
-    """Return the interval of each pair's difference, the first minus the second, each for itself."""
-    p = len(parts.statistics.values)
-    unit = np.eye(p)
-    return {(j, k): interval(parts, unit[j] - unit[k], confidence) for j in range(p) for k in range(j + 1, p)}
+def pair_variances(parts: Components) -> list[tuple[Array, Array]]:
+    """Return the independent parts of the variance of each pair's difference, with degrees of freedom, shape (p, p).
+
+    These are the parts of :func:`.intervals.interval`. Sums over images of a pair's squares and fourth powers are taken
+    apart into products of matrices, so that no pair's residuals are formed.
+    """
+    fourth, added = np.zeros_like(parts.images), np.zeros_like(parts.images)
+    for panel, gradients, residuals in zip(
+        parts.statistics.panels, parts.statistics.gradients, parts.residuals, strict=True
+    ):
+        squares = residuals**2
+        own, mixed = np.sum(squares**2, axis=1), (squares * residuals) @ residuals.T
+        fourth += own[:, None] + own - 4.0 * (mixed + mixed.T) + 6.0 * (squares @ squares.T)
+        largest = np.zeros_like(added)
+        for gradient in gradients.values():
+            np.maximum(largest, np.abs(_differences(gradient)), out=largest)
+        added += largest**2 * panel.design.one_unit
+    images, diagonal = _of_differences(parts.images), np.diag(parts.images)
+    equal = images < 1e-12 * (diagonal[:, None] + diagonal)  # what rounding leaves of pairs without a difference
+    images[equal] = fourth[equal] = 0.0
+    return variance_parts(parts, _of_differences, images, fourth, added)[1]
+
+
+def _differences(values: Array) -> Array:
+    """Return each value minus each, shape (p,) to (p, p)."""
+    return np.asarray(values[:, None] - values)
+
+
+def _of_differences(matrix: Array) -> Array:
+    """Return the variance of each pair's difference, given a covariance matrix, shape (p, p)."""
+    diagonal = np.diag(matrix)
+    return np.asarray(diagonal[:, None] + diagonal - matrix - matrix.T)
+
+
+def _half_widths(parts: list[tuple[Array, Array]], level: float) -> Array:
+    """Return what :func:`.intervals.half_width` does, for many intervals at once; infinity without any variance."""
+    from scipy.special import stdtrit
+
+    squares = sum(np.where(v > 0, v * stdtrit(np.minimum(df, 1e9), level / 2.0) ** 2, 0.0) for v, df in parts)
+    return np.where(np.asarray(squares) > 0, np.sqrt(squares), np.inf)
 
 
 def covariance(parts: Components) -> Array:
-    """Return the estimated covariance matrix of the statistics, made positive semi-definite."""
-    outer = [part.matrix for part in parts.levels if parts.tasks is None or part.factor == "replicates"]
-    if parts.tasks is not None:
-        return np.asarray(sum(outer, parts.tasks.matrix))
-    total = sum(outer, parts.images) - sum(part.matrix for part in parts.both)
-    values, vectors = np.linalg.eigh((total + total.T) / 2.0)
-    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+    """Return the covariance matrix of the statistics from which the largest of all pairs' statistics is drawn.
+
+    Over test images it is the estimated one, made positive semi-definite. Seeds are few: a covariance matrix that is
+    estimated from S of them has rank S - 1 per task, and entries would seem to vary together that don't. So what seeds
+    add counts as each entry's own, with the mean variance over pairs.
+    """
+    p = len(parts.statistics.values)
+    images = parts.images - sum(part.matrix for part in parts.both)
+    values, vectors = np.linalg.eigh((images + images.T) / 2.0)
+    seeds = np.asarray(sum((part.matrix for part in parts.levels), np.zeros((p, p))))
+    own = _of_differences(seeds).sum() / (p * (p - 1)) / 2.0
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T + own * np.eye(p))
 
 
-def _level(
-    pairs: dict[tuple[int, int], Interval], p: int, sigma: Array, confidence: float, draws: int, seed: int
-) -> float:
+def _level(sigma: Array, confidence: float, draws: int, seed: int) -> float:
     """Return the two-sided level of a single pair: the tail of the largest of all pairs' normal statistics."""
     from scipy.special import ndtr
 
+    p = len(sigma)
     values, vectors = np.linalg.eigh(sigma)
     normal = np.random.default_rng(seed).standard_normal((draws, p))
-    drawn = normal @ (vectors * np.sqrt(np.maximum(values, 0.0))).T
+    drawn = np.ascontiguousarray((normal @ (vectors * np.sqrt(np.maximum(values, 0.0))).T).T)
+    sd = np.sqrt(np.maximum(_of_differences(sigma), 0.0))
+    least = 1e-12 * np.sqrt(sigma.max(initial=0.0))
     largest = np.zeros(draws)
-    for j, k in pairs:
-        sd = np.sqrt(max(sigma[j, j] + sigma[k, k] - 2.0 * sigma[j, k], 0.0))
-        if sd > 1e-12 * np.sqrt(sigma.max(initial=0.0)) and sd > 0:
-            np.maximum(largest, np.abs(drawn[:, j] - drawn[:, k]) / sd, out=largest)
+    for j in range(p):
+        for k in range(j + 1, p):
+            if sd[j, k] > least:
+                np.maximum(largest, np.abs(drawn[j] - drawn[k]) / sd[j, k], out=largest)
     critical = float(np.quantile(largest, confidence, method="higher"))
-    # never laxer than one test, never stricter than Bonferroni
-    return float(np.clip(2.0 * ndtr(-critical), (1.0 - confidence) / len(pairs), 1.0 - confidence))
+    return min(2.0 * float(ndtr(-critical)), 1.0 - confidence)  # never laxer than one test
 
 
 def win_rates(by_task: Array) -> Array:

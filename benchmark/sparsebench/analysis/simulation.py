@@ -45,6 +45,8 @@ class Shape:
     cluster : int
         Images of one source, on average: sources are of one half, one, and three halves of that size by turns. Half of
         the variance over images is between sources.
+    paired : bool
+        Whether all models have the same seeds. Else each has its own, so that they are paired by image alone.
     """
 
     images: int = 500
@@ -57,15 +59,17 @@ class Shape:
     seed_sd: float = 0.05
     replicate_sd: float = 0.05
     cluster: int = 1
+    paired: bool = True
 
     @property
     def name(self) -> str:
         """The shape as a short text, which resuming goes by."""
         gaps = "/".join(f"{gap:g}" for gap in self.gaps)
-        return (
+        name = (
             f"n{self.images}-t{self.tasks}-s{self.seeds}-r{self.replicates}-c{self.classes}-e{self.error:g}"
             f"-g{gaps}-a{self.seed_sd:g}-d{self.replicate_sd:g}"
-        ) + (f"-k{self.cluster}" if self.cluster > 1 else "")
+        )
+        return name + (f"-k{self.cluster}" if self.cluster > 1 else "") + ("" if self.paired else "-u")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,6 @@ def draw(shape: Shape, rng: np.random.Generator) -> Drawn:
     models = len(shape.gaps)
     shifts = _normal(rng, shape.replicate_sd, models, shape.replicates)
     panels, truth = [], np.empty((models, shape.tasks))
-    levels = tuple((i, s) for i in range(shape.replicates) for s in range(shape.seeds))
     sources = _sources(shape)
     for task in range(shape.tasks):
         # tasks differ in difficulty, always by the same amounts
@@ -110,11 +113,17 @@ def draw(shape: Shape, rng: np.random.Generator) -> Drawn:
             each = per_replicate + _by_image(rng, _SHARES[3], shape, sources, shape.replicates, shape.seeds)
             level = (z + gap + shifts[m, :, None] + alpha[m])[..., None]
             values = each + level.astype(np.float32) + hardness[labels].astype(np.float32) > 0
-            wrong[str(m)] = Wrong(values.reshape(len(levels), shape.images), levels)
+            wrong[str(m)] = Wrong(values.reshape(-1, shape.images), _levels(shape, m))
             truth[m, task] = _expected(shape, z + gap, hardness, shifts[m], alpha[m])
         metric: Metric = "top1" if shape.classes == 2 else "mean_per_class"
         panels.append(Panel(f"task{task}", labels, wrong, metric, sources))
     return Drawn(tuple(panels), truth)
+
+
+def _levels(shape: Shape, model: int) -> tuple[tuple[int, int], ...]:
+    """Return the replicates and seeds of a model's runs."""
+    first = 0 if shape.paired else model * shape.seeds
+    return tuple((i, first + s) for i in range(shape.replicates) for s in range(shape.seeds))
 
 
 def _normal(rng: np.random.Generator, sd: float, *shape: int) -> np.ndarray:

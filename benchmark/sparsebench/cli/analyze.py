@@ -93,7 +93,8 @@ def _of_task(task: TaskMeasures) -> list[str]:
     if task.has_logits:
         one, other = task.temperatures
         scaled = f"A {task.first['ece_scaled'].value:.3f}  B {task.second['ece_scaled'].value:.3f}"
-        rows.append(_row("ECE at T fitted", f"{scaled}  (T: A {one:.2f}, B {other:.2f}; fitted on the other half)", ""))
+        how = f"(T: A {one:.2f}, B {other:.2f}; fitted on {' and '.join(task.fitted_on)})"
+        rows.append(_row("ECE at T fitted", f"{scaled}  {how}", ""))
     changed = [f"{row.label} ({100 * row.change:+.1f} %)" for row in task.classes if row.changed]
     rows.append(_row("classes changed", f"{', '.join(changed) or 'none'} (of {len(task.classes)}; recall, Holm)", ""))
     found = task.populations

@@ -35,11 +35,14 @@ def lines(found: Evidence, first: str, second: str) -> list[str]:
     text = [f"{said[found.verdict]}: {increase}, 95 % over {found.scope}"]
     if not math.isnan(found.image_bound):
         text.append(
-            f"Predictions are missing, so test images are not covered; alone they mean ±{100 * found.image_bound:.1f} %"
-            " at most."
+            "Some runs kept no predictions, or those of one draw of several, so test images are not covered; alone they"
+            f" mean ±{100 * found.image_bound:.1f} % at most."
         )
     if found.verdict == "undecided" and found.needed is not None:
         text.append(_needed(found.needed))
+    if found.replicates_left_out:
+        numbers = ", ".join(map(str, found.replicates_left_out))
+        text.append(f"Left out, as not all checkpoints have them: upstream replicates {numbers}.")
     if found.perfect:
         text.append(f"Left out, as {b} makes no error there: {', '.join(found.perfect)}.")
     width = max(len(task.task) for task in found.tasks)

@@ -69,6 +69,8 @@ class _Tracer(fx.Tracer):
     """Traces into everything but the layers that folding looks at."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if _is_timm(m, "ConvMlp"):  # looks at the size of its input; there is nothing in it to fold
+            return True
         return isinstance(m, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
 
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import stat
-import struct
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ..schema.text import printable
 from . import limits
-from .documents import read_json
+from .arrays import FOREIGN, METHODS, Sparing, read_predictions
+from .documents import most_values, read_json
 from .members import ENTRIES, FORMAT, MANIFEST, VERSION, limit_of
 from .problems import BundleError
+
+if TYPE_CHECKING:
+    from ..store.predictions import Predictions
 
 _CHUNK = 2**16
 _ENCRYPTED = 0x1
 _FIRST, _LAST, _END_BYTES = b"PK\x03\x04", b"PK\x05\x06", 22
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-FOREIGN = (
-    OSError, ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError, MemoryError, OverflowError,
-    RecursionError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
-    struct.error,
-)  # fmt: skip
-"""What reading a damaged archive may raise."""
+_HEADER_BYTES = 30
 
 
 class Bundle:
@@ -45,13 +41,15 @@ class Bundle:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.name = path, path.name
+        self.path, self.name = path, printable(path.name)
+        self._values = self._arrays = 0
         self._file = _open(path)
         try:
             _check_ends(self._file)
             self.sha256 = hashlib.file_digest(self._file, "sha256").hexdigest()  # type: ignore[arg-type]
-            self._zip = zipfile.ZipFile(_Sparing(self._file))
+            self._zip = zipfile.ZipFile(Sparing(self._file, limits.DIRECTORY))
             self._members = _checked(self._zip.infolist())
+            _check_places(self._zip)
             self.listed = self._manifest()
         except BundleError:
             self._file.close()
@@ -90,7 +88,19 @@ class Bundle:
 
     def json(self, name: str) -> dict[str, Any]:
         """Return the object in a JSON member; see :meth:`read` and :func:`.documents.read_json`."""
-        return read_json(self.read(name), name)
+        data = self.read(name)
+        self._values += most_values(data)
+        if self._values > limits.VALUES:
+            raise BundleError("file", self.name, f"has more than {limits.VALUES} values in its JSON members")
+        return read_json(data, name)
+
+    def predictions(self, name: str) -> Predictions:
+        """Return the predictions in a member; see :meth:`read` and :func:`.arrays.read_predictions`."""
+        kept = read_predictions(self.read(name), name)
+        self._arrays += sum(array.nbytes for array in (kept.labels, kept.predicted, kept.logits) if array is not None)
+        if self._arrays > limits.UNPACKED:
+            raise BundleError("file", self.name, f"has arrays of more than {limits.UNPACKED} bytes")
+        return kept
 
     def _unpacked(self, name: str) -> bytes:
         if name not in self._members:
@@ -139,16 +149,17 @@ class Bundle:
 
 def _open(path: Path) -> BinaryIO:
     """Open a regular file of a size that a bundle may have."""
+    where = printable(str(path))
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise BundleError("file", str(path), "is not a file", "give a bundle: sparsebench export-results")
+            raise BundleError("file", where, "is not a file", "give a bundle: sparsebench export-results")
         if status.st_size > limits.FILE:
-            raise BundleError("file", path.name, f"has {status.st_size} bytes, {limits.FILE} are the limit")
+            raise BundleError("file", where, f"has {status.st_size} bytes, {limits.FILE} are the limit")
         return path.open("rb")
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise BundleError("file", str(path), f"can't be read: {why}", "correct the path") from error
+        raise BundleError("file", where, f"can't be read: {why}", "correct the path") from error
 
 
 def _check_ends(file: BinaryIO) -> None:
@@ -160,6 +171,19 @@ def _check_ends(file: BinaryIO) -> None:
     file.seek(0)
     if first != _FIRST or not last.startswith(_LAST) or len(last) < _END_BYTES:
         raise ValueError("it is cut off, or something else")
+
+
+def _check_places(archive: zipfile.ZipFile) -> None:
+    """Check that members lie one after the other from the start of the file: what lies in another is packed twice."""
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        if end == 0 and info.header_offset != 0:
+            raise BundleError("file", "the bundle", "has something before its first member")
+        if info.header_offset < end:
+            raise BundleError("member", info.filename, "lies inside of another member")
+        end = info.header_offset + _HEADER_BYTES + len(info.orig_filename.encode()) + info.compress_size
+    if end > archive.start_dir:
+        raise BundleError("file", "the bundle", "has a member that reaches into its table of members")
 
 
 def _checked(found: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
@@ -178,7 +202,7 @@ def _checked(found: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
             raise BundleError("member", name, "is a link" if stat.S_ISLNK(mode) else "is no file")
         if info.flag_bits & _ENCRYPTED:
             raise BundleError("member", name, "is encrypted")
-        if info.compress_type not in _METHODS:
+        if info.compress_type not in METHODS:
             raise BundleError("member", name, "is packed in another way than deflate")
         if info.file_size > most:
             raise BundleError("member", name, f"unpacks to {info.file_size} bytes, {most} are the limit")
@@ -186,31 +210,13 @@ def _checked(found: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
     total = sum(info.file_size for info in found)
     if total > limits.UNPACKED:
         raise BundleError("file", "the bundle", f"unpacks to {total} bytes, {limits.UNPACKED} are the limit")
+    texts = sum(info.file_size for name, info in members.items() if name.endswith(".json"))
+    if texts > limits.JSON:
+        raise BundleError("file", "the bundle", f"has JSON of {texts} bytes, {limits.JSON} are the limit")
     records = sum(name.startswith("records/") for name in members)
     if records > limits.RECORDS:
         raise BundleError("file", "the bundle", f"has {records} records, {limits.RECORDS} are the limit")
     return members
-
-
-class _Sparing:
-    """A file that gives no more at once than a table of members may have: ``zipfile`` reads that as a whole."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        most = limits.DIRECTORY
-        if size is not None and size > most:
-            raise BundleError("file", "the bundle", f"its table of members has {size} bytes, {most} are the limit")
-        data = self._file.read(most + 1 if size is None or size < 0 else size)
-        if len(data) > most:
-            raise BundleError("file", "the bundle", f"its table of members has more than {most} bytes")
-        return data
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._file.close()
 
 
 def _reason(error: BaseException) -> str:

@@ -67,6 +67,8 @@ class Consistency:
             return
         if own != (facts.arch, facts.weights_sha256, facts.mask_sha256):
             yield "id", f"weights and mask are not those of the registered {spec.checkpoint}"
+        elif spec.mode == "upstream" and spec.head_sha256 != facts.head_sha256:
+            yield "id", f"the head is not that of the registered {spec.checkpoint}"
         elif abs(facts.sparsity_measured - spec.sparsity_measured) > _HELD:
             yield (
                 "entry",

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+from . import limits
 from .problems import BundleError
 
 
@@ -15,7 +16,8 @@ def read_json(data: bytes, where: str) -> dict[str, Any]:
     Raises
     ------
     BundleError
-        If it isn't UTF-8, isn't JSON, holds NaN, an infinity or a number beyond 64 bits, a key twice, or no object.
+        If it isn't UTF-8, isn't JSON, holds NaN, an infinity or a number beyond 64 bits, a key twice, or no object, or
+        is nested deeper than anything that a bundle has.
     """
     try:
         found = json.loads(
@@ -33,7 +35,25 @@ def read_json(data: bytes, where: str) -> dict[str, Any]:
         raise BundleError("member", where, f"is not JSON that can be read: {error}") from error
     if not isinstance(found, dict):
         raise BundleError("member", where, "holds no JSON object")
+    if _deep(found):
+        raise BundleError("member", where, "is nested too deep")
     return found
+
+
+def most_values(data: bytes) -> int:
+    """Return how many values a JSON text has at most, without reading it."""
+    return 1 + data.count(b",") + data.count(b"[") + data.count(b"{")
+
+
+def _deep(value: Any) -> bool:
+    """Return whether lists and objects lie in each other on too many levels."""
+    level = [value]
+    for _ in range(limits.DEPTH):
+        inside = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [item for items in inside for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def difference(given: Any, known: Any, path: str = "") -> str | None:
@@ -67,8 +87,8 @@ def _short(value: Any) -> str:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {twice!r} is there twice")
     return found
 

@@ -11,7 +11,6 @@ from ..registry import Registry
 from ..schema import Origin, ResultsError, RunRecord
 from ..store import Predictions, Store
 from .archive import Bundle
-from .arrays import read_predictions
 from .export import LABELS
 from .means import Means
 from .members import predictions_name
@@ -106,7 +105,7 @@ def _predictions(bundle: Bundle, record: RunRecord) -> Predictions | None:
     if record.predictions is None:
         return None
     name = predictions_name(record.record_key)
-    return read_predictions(bundle.read(name), name)
+    return bundle.predictions(name)
 
 
 def _equal(before: RunRecord, record: RunRecord, store: Store, kept: Predictions | None) -> bool:

@@ -16,7 +16,6 @@ from .. import extensions
 from ..schema import Checkpoint, Group, InputError, RunRecord
 from ..store import Store
 from .archive import Bundle
-from .arrays import read_predictions
 from .consistency import protocol_of
 from .means import Means
 from .members import predictions_name
@@ -122,7 +121,7 @@ def _entry_of(
     reasons = []
     for name, network in networks.items():
         entry = entries.get(name)
-        if entry is None or not _ARCH.fullmatch(entry.arch) or extensions.find("formats", entry.format) is None:
+        if entry is None or not _ARCH.fullmatch(entry.arch) or not _readable(entry.format):
             continue
         place = {"path": str(file.absolute()), "url": None, "mirrors": (), "member": None}
         source = entry.file.model_copy(update=place)
@@ -141,6 +140,11 @@ def _entry_of(
     )
 
 
+def _readable(name: str) -> bool:
+    """Return whether a file's format is one that is declared here, or is to be recognised."""
+    return name == "auto" or extensions.find("formats", name) is not None
+
+
 def _cell(record: RunRecord) -> str:
     spec = record.spec
     return f"{spec.checkpoint} · {spec.task} · {spec.probe} · seed {spec.seed}"
@@ -157,7 +161,7 @@ def _compared(record: RunRecord, entry: Checkpoint, bundle: Bundle, means: Means
         if done is None or done.scores is None:
             why = done.failure.message if done is not None and done.failure is not None else "it left no record"
             return replace(outcome, trouble=f"can't be run again: {why}")
-        kept = read_predictions(bundle.read(predictions_name(record.record_key)), record.record_key)
+        kept = bundle.predictions(predictions_name(record.record_key))
         own = store.predictions(done)
     now: float = getattr(done.scores, metric)
     agreement = float((own.predicted == kept.predicted).mean())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ..analysis.temperature import BOUNDS
 from ..schema import RunRecord, RunSpec, Scores
+from . import limits
 
 _CLOCKS = timedelta(days=1)
 """How much later than now a run may have started: clocks differ."""
 _ROUNDING = 1e-9
 _COUNTED = 1e-6
 _LONGEST = 400
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})?")
 
 
 def impossible(record: RunRecord, now: datetime | None = None) -> Iterator[str]:
@@ -31,17 +35,21 @@ def impossible(record: RunRecord, now: datetime | None = None) -> Iterator[str]:
         value = getattr(spec, name)
         if value is not None and not 0 <= value <= 1:
             yield f"{name} is {value}, not between 0 and 1"
-    for name in ("checkpoint", "method", "variant", "task", "probe", "protocol_name", "reference", "twin_of", "family"):
-        text = getattr(spec, name)
-        if text is not None and not (0 < len(text) <= _LONGEST and text.isprintable()):
-            yield f"{name} is no name: {text[:40]!r}"
+    yield from _texts(record.model_dump(mode="json", exclude={"failure"}))
+    if record.weights_file is not None or record.head_file is not None:
+        yield "it names a file of a machine, which a bundle doesn't carry"
     if not 0 <= spec.seed < 2**32:
         yield f"the seed is {spec.seed}"
     if spec.replicate < 0:
         yield f"the replicate is {spec.replicate}"
     if (spec.mode == "linear") != (spec.probe is not None):
         yield f"mode {spec.mode} with probe {spec.probe}"
-    for name in ("weights_sha256", "mask_sha256", "split_sha256", "transform_sha256"):
+    hashes = ["weights_sha256", "mask_sha256", "split_sha256", "transform_sha256"]
+    if spec.mode == "upstream":
+        hashes.append("head_sha256")
+    elif spec.head_sha256 is not None:
+        yield f"mode {spec.mode} with a head of the checkpoint's own"
+    for name in hashes:
         if not _is_hash(getattr(spec, name)):
             yield f"{name} is no hash"
     if spec.numerics.device.partition(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
@@ -54,14 +62,34 @@ def impossible(record: RunRecord, now: datetime | None = None) -> Iterator[str]:
     if record.status == "failed":
         if record.failure is None or record.scores is not None or record.predictions is not None:
             yield "it failed, yet has scores or predictions, or doesn't say why"
+        elif not (record.failure.type + record.failure.message.replace("\n", "").replace("\t", "")).isprintable():
+            yield "its failure is no plain text"
     elif record.scores is None or record.failure is not None:
         yield "it is finished, yet has no scores, or a failure"
     else:
         yield from _scores(record.scores, spec)
 
 
+def _texts(value: Any, path: str = "") -> Iterator[str]:
+    """Yield the texts in nested lists and mappings that can't be shown as they are, or are too long."""
+    if isinstance(value, str):
+        if len(value) > _LONGEST or not value.isprintable() or (not value and path.startswith("spec.")):
+            yield f"{path} is no plain text: {value[:40]!r}"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            name = key if len(key) <= _LONGEST and key.isprintable() else "?"
+            if name == "?":
+                yield f"{path} has a key that is no plain text: {key[:40]!r}"
+            yield from _texts(item, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item, path)
+
+
 def _times(record: RunRecord, now: datetime) -> Iterator[str]:
     try:
+        if not _TIME.fullmatch(record.started):
+            raise ValueError
         started = datetime.fromisoformat(record.started)
         started = started if started.tzinfo else started.replace(tzinfo=UTC)
         if started > now + _CLOCKS or started.year < 2020:
@@ -72,6 +100,9 @@ def _times(record: RunRecord, now: datetime) -> Iterator[str]:
         value = getattr(record, name)
         if value is not None and value < 0:
             yield f"{name} is {value}"
+    for name, value in record.stages.items():
+        if value < 0:
+            yield f"stage {name} took {value} seconds"
 
 
 def _scores(scores: Scores, spec: RunSpec) -> Iterator[str]:
@@ -80,6 +111,10 @@ def _scores(scores: Scores, spec: RunSpec) -> Iterator[str]:
         counts = f"{scores.n_train} training, {scores.n_val} val and {scores.n_test} test images"
         yield f"{counts} of {scores.n_classes} classes"
         return
+    if scores.n_classes > limits.CLASSES:
+        yield f"it has {scores.n_classes} classes, {limits.CLASSES} are the limit"
+    if scores.train_loss is None and (spec.mode == "full" or spec.probe == "sgd"):
+        yield "it was trained, yet has no training loss"
     for name in ("top1", "mean_per_class", "top5", "val_top1", "val_mean_per_class", "best_test"):
         value = getattr(scores, name)
         if value is not None and not 0 <= value <= 1:
@@ -93,6 +128,14 @@ def _scores(scores: Scores, spec: RunSpec) -> Iterator[str]:
         yield f"top5 is {scores.top5}, below top1 {scores.top1}"
     if scores.train_loss is not None and scores.train_loss < 0:
         yield f"the training loss is {scores.train_loss}"
+    if scores.temperature is not None and not BOUNDS[0] <= scores.temperature <= BOUNDS[1]:
+        yield f"the temperature is {scores.temperature}, not between {BOUNDS[0]:g} and {BOUNDS[1]:g}"
+    if scores.few_shot:
+        last = max(scores.few_shot, key=lambda shot: shot.shots)
+        if "few_shot" not in spec.protocol:
+            yield "it has scores from few images per class, which its protocol doesn't draw"
+        elif (scores.top1, scores.mean_per_class) != (last.top1, last.mean_per_class):
+            yield f"top1 is {scores.top1}, from {last.shots} images per class it is {last.top1}"
     for shot in scores.few_shot:
         for name in ("top1", "mean_per_class"):
             low, mean, high = (getattr(shot, f"{name}{end}") for end in ("_low", "", "_high"))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ..schema import VERDICTS, Checkpoint, RunRecord, Verdict
+from ..schema.text import printable
 from ..store.predictions import Predictions
 from . import limits
 from .archive import Bundle
-from .arrays import read_predictions
 from .consistency import Consistency
 from .copies import Copies
 from .means import Means
@@ -103,7 +103,7 @@ def verify_bundle(path: Path, means: Means | None = None, say: Callable[[str], N
         If no run can be run again, where that is asked for.
     """
     means = means or Means()
-    found = Verified(path.name)
+    found = Verified(printable(path.name))
     try:
         with Bundle(path) as bundle:
             found = replace(found, sha256=bundle.sha256)
@@ -139,10 +139,12 @@ class _Verification:
                 records.append(record)
                 used.add(predictions_name(record.record_key))
                 used.add(split_name(record.spec.split_sha256))
+                before = len(self.problems)
                 self._add(record, [("value", text) for text in impossible(record)])
+                possible = len(self.problems) == before
                 self._add(record, consistency.problems(record))
                 self._task(record)
-                if record.status == "ok":
+                if record.status == "ok" and possible:
                     verdicts[record.record_key] = self._verdict(record)
             except BundleError as error:
                 self.problems.append(error.problem)
@@ -170,12 +172,21 @@ class _Verification:
     def _task(self, record: RunRecord) -> None:
         """Compare a run's split with the one that its task is known to have."""
         spec = record.spec
-        known, task = self.opened.fingerprint(spec.task), task_named(spec.task, self.registry)
-        if known is not None and known != spec.split_sha256:
+        split, task = self.opened.fingerprint(spec.task), task_named(spec.task, self.registry)
+        if split is not None and split != spec.split_sha256:
             self._add(record, [("labels", f"its split is not the known one of task {spec.task}")])
         scores = record.scores
-        if task is not None and task.classes is not None and scores is not None and scores.n_classes != task.classes:
+        if task is None or scores is None:
+            return
+        if task.classes is not None and scores.n_classes != task.classes:
             self._add(record, [("value", f"it has {scores.n_classes} classes, task {spec.task} has {task.classes}")])
+        sizes = dict(task.sizes or {}) if task.limit is None else {}
+        known = sizes.get("test", scores.n_test)
+        if scores.n_test != known:
+            self._add(record, [("value", f"it has {scores.n_test} test images, task {spec.task} has {known}")])
+        most = sizes.get("trainval", sizes.get("train", scores.n_train) + sizes.get("val", 0))
+        if scores.n_train > most:
+            self._add(record, [("value", f"it has {scores.n_train} training images, task {spec.task} has {most}")])
 
     def _verdict(self, record: RunRecord) -> Verdict:
         """Return what is known of a finished run, having compared its scores with its predictions."""
@@ -187,14 +198,13 @@ class _Verification:
             return "claimed"
         if record.predictions != name:
             raise BundleError("record", key, f"names predictions that are not {name}")
-        data = self.bundle.read(name)
-        if record.predictions_sha256 != self.bundle.listed[name]:
+        if name in self.bundle and record.predictions_sha256 != self.bundle.listed[name]:
             raise BundleError("hash", key, "has other predictions than its record names (sha256)")
-        kept = read_predictions(data, name)
+        kept = self.bundle.predictions(name)
         before = len(self.problems)
         self._add(record, contradictions(record, kept))
         if (other := self._copies.copied_from(record, kept)) is not None:
-            self._add(record, [("duplicate", f"has the predictions and the training loss of {other}")])
+            self._add(record, [("duplicate", f"has the predictions and the training loss or logits of {other}")])
         known = self._labels(record, kept)
         if len(self.problems) > before or not known:
             return "claimed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -13,10 +13,11 @@ from .settings import MethodSettings
 from .training import Training
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from .layerwise import Layer
     from .state import Result, TrainState
+    from .walk import Walk
 
 
 class CalibrationSettings(MethodSettings):
@@ -77,6 +78,7 @@ class Calibrated(PruningMethod):
         import torch
 
         from . import layerwise
+        from .walk import Walk
 
         model = state.model.eval()
         count = -(-self.settings.images // self.settings.batch)
@@ -85,25 +87,27 @@ class Calibrated(PruningMethod):
         names = [name.removesuffix(".weight") for name in state.weights]
         layers = {name: layerwise.plain_layer(model, name) for name in names}
         masks: dict[str, Tensor] = {}
-        for name in layerwise.execution_order(model, names, batches[0]):
+        walk = Walk(model, batches)
+        for name in walk.order(names):
             layer, key = layers[name], f"{name}.weight"
-            statistics = self._statistics(model, layer, batches)
+            statistics = self._statistics(walk, name, layer)
             weight, mask = self.pruned(layerwise.matrix(layer).float().clone(), statistics, counts[key])
             masks[key] = layerwise.unmatrix(layer, mask)
             with torch.no_grad():
                 state.weights[key].copy_(layerwise.unmatrix(layer, weight))
         return masks
 
-    def _statistics(self, model: nn.Module, layer: Layer, batches: Sequence[Tensor]) -> Tensor:
+    def _statistics(self, walk: Walk, name: str, layer: Layer) -> Tensor:
         """Return the mean of what :meth:`collect` returns, over a layer's inputs."""
-        from . import layerwise
+        from .layerwise import columns
 
         found: list[tuple[Tensor, int]] = []
 
-        def add(inputs: Tensor) -> None:
+        def add(images: Tensor) -> None:
+            inputs = columns(layer, images)
             before, count = found.pop() if found else (0.0, 0)
             found.append((before + self.collect(inputs), count + inputs.shape[1]))
 
-        layerwise.visit_inputs(model, layer, batches, add)
+        walk.visit(name, add)
         ((total, samples),) = found
         return total / samples

@@ -6,9 +6,8 @@ groups of an N:M pattern are consecutive columns. The groups of a grouped convol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from timm.layers import Conv2dSame, pad_same
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from ..schema import InputError
 from .distributions import masks_for
 
 Layer = nn.Linear | nn.Conv2d
-Visit = Callable[[Tensor], None]
 
 
 def plain_layer(model: nn.Module, name: str) -> Layer:
@@ -70,63 +68,6 @@ def columns(layer: Layer, inputs: Tensor) -> Tensor:
     count, positions = layer.in_channels // layer.groups, patches.shape[1] // layer.in_channels
     patches = patches.view(len(inputs), layer.groups, count, positions, -1)
     return patches.permute(1, 0, 4, 3, 2).reshape(layer.groups, -1, positions * count)
-
-
-@torch.no_grad()
-def execution_order(model: nn.Module, names: Sequence[str], images: Tensor) -> list[str]:
-    """Return layers in the order in which a forward pass first runs them.
-
-    Raises
-    ------
-    InputError
-        If a layer isn't run as a module, so that its inputs can't be seen.
-    """
-    order: list[str] = []
-    handles = []
-    for name in names:
-
-        def seen(_: nn.Module, __: object, name: str = name) -> None:
-            if name not in order:
-                order.append(name)
-
-        handles.append(model.get_submodule(name).register_forward_pre_hook(seen))
-    try:
-        model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    missing = [name for name in names if name not in order]
-    if missing:
-        raise InputError(
-            f"layer {missing[0]} is not run as a module, so that its inputs can't be seen",
-            f"leave it dense: --exempt {missing[0]} (with the others that stay dense)",
-        )
-    return order
-
-
-@torch.no_grad()
-def visit_inputs(model: nn.Module, layer: Layer, batches: Sequence[Tensor], visit: Visit) -> None:
-    """Call ``visit`` with a layer's inputs (see :func:`columns`) for each batch of images.
-
-    Parameters
-    ----------
-    model, layer : nn.Module
-        The network, in evaluation mode, and one of its layers, which may run several times in a forward pass.
-    batches : sequence of Tensor
-        Images.
-    visit : callable
-        What takes the inputs.
-    """
-
-    def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        visit(columns(layer, inputs[0]))
-
-    handle = layer.register_forward_pre_hook(hook)
-    try:
-        for images in batches:
-            model(images)
-    finally:
-        handle.remove()
 
 
 def layer_counts(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.metrics import Sample, mean
 from ..registry import load_tasks
 from ..schema import MODES, UNDERFIT, VERDICTS
-from .contents import LABELS, by_content, transfer_only
+from .contents import LABELS, by_content, joined, transfer_only
 from .intervals import INTERVAL_COLUMNS, Entry, Kept, Run, group_intervals, sample_of
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ def counted_once(runs: pd.DataFrame) -> pd.DataFrame:
     """Return each seed of a cell once: a finished run before a failed one, then the commonest numerics."""
     if runs.empty:
         return runs.assign(way="")
-    way = runs[list(_NUMERICS)].astype("string").fillna("").agg("/".join, axis=1)
-    runs = runs.assign(way=way, _failed=runs["status"] != "ok")
+    runs = runs.assign(way=joined(runs, _NUMERICS, "/"), _failed=runs["status"] != "ok")
     runs["_common"] = runs.groupby([*GROUP, "way"], sort=False)["way"].transform("size")
     order = runs.sort_values(
         ["_failed", "_common", "way", "run_id"], ascending=[True, False, True, True], kind="stable"

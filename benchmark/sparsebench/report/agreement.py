@@ -1,4 +1,7 @@
-"""The section of a report on agreement: each sparse checkpoint against its reference, by predicted classes alone."""
+"""The section of a report on agreement: each sparse checkpoint against its reference, by predicted classes alone.
+
+A network that was trained together with a dense one (``twin_of``) is compared with that one, too.
+"""
 
 from __future__ import annotations
 
@@ -40,16 +43,17 @@ _NOTES = (
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A sparse checkpoint against its reference on one task."""
+    """A sparse checkpoint against its reference on one task, or against the dense twin that it was trained with."""
 
     group: tuple[str, str, str]
     checkpoint: str
     reference: str
     found: TaskMeasures
+    twin: bool = False
 
 
 def agreement_rows(frame: pd.DataFrame, reader: Reader | None, registry: Registry | None = None) -> list[Row]:
-    """Return each checkpoint that names a reference against it, on the tasks where both kept their predictions.
+    """Return each checkpoint against its reference and its dense twin, on the tasks where both kept their predictions.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ def agreement_rows(frame: pd.DataFrame, reader: Reader | None, registry: Registr
     for group, whole in runs.groupby([runs[name].fillna("").astype(str) for name in keys], sort=True):
         mode, probe, protocol, task, _ = group
         rows += _of_task((str(mode), str(probe), str(protocol)), str(task), whole, reader, registry)
-    return sorted(rows, key=lambda row: (row.group, row.checkpoint, row.found.task))
+    return sorted(rows, key=lambda row: (row.group, row.twin, row.checkpoint, row.found.task))
 
 
 def _of_task(
@@ -81,23 +85,24 @@ def _of_task(
     runs = runs.assign(entry=named)
     entries = dict(zip(runs["checkpoint"], named, strict=True))
     runs["against"] = [entries.get(name, "") if isinstance(name, str) else "" for name in runs["reference"]]
-    references = set(runs["against"]) - {""}
-    wanted = runs[(runs["against"] != "") | runs["entry"].isin(references)]
-    if wanted.empty or not references:
+    twins = runs[runs["twin_of"].notna()]
+    pairs = {(name, other, False) for name, other in zip(runs["entry"], runs["against"], strict=True) if other}
+    pairs |= {(str(name), twin, True) for name, twin in zip(twins["twin_of"], twins["entry"], strict=True)}
+    wanted = runs[runs["entry"].isin({name for pair in pairs for name in pair[:2]})]
+    if wanted.empty:
         return []
     kept: dict[str, Predictions] = dict(reader(set(wanted["record_key"])))
     wanted = wanted[wanted["record_key"].isin(kept.keys())].sort_values(["numerics", "run_id"], kind="stable")
     wanted = wanted.drop_duplicates(["entry", "replicate", "seed"])
     rows = []
-    for name, own in wanted.groupby("entry", sort=True):
-        reference = str(own["against"].iloc[0])
-        theirs = wanted[wanted["entry"] == reference]
-        if reference == name or theirs.empty:
+    for name, reference, twin in sorted(pairs):
+        own, theirs = (wanted[wanted["entry"] == entry] for entry in (name, reference))
+        if reference == name or own.empty or theirs.empty:
             continue
         levels = (levels_of(own), levels_of(theirs))
         read = kept.__getitem__
         found = task_measures(task, levels, (read, read), registry, logits=False)
-        rows.append(Row(group, str(name), str(reference), found))
+        rows.append(Row(group, name, reference, found, twin))
     return rows
 
 
@@ -112,11 +117,16 @@ def agreement_tables(rows: Sequence[Row]) -> list[Table]:
     """Return one table per way of running."""
     tables = []
     for group in dict.fromkeys(row.group for row in rows):
-        own = [row for row in rows if row.group == group]
-        references = sorted({row.reference for row in own})
         named = dict(zip(_GROUP, group, strict=True)) | {"suite": "", "arch": ""}
-        title = f"Agreement with {', '.join(references)}: {group_title(named)}"
-        tables.append(Table(title, _HEADER, tuple(_fields(row) for row in own), _NOTES))
+        own = [row for row in rows if row.group == group and not row.twin]
+        if own:
+            title = f"Agreement with {', '.join(sorted({row.reference for row in own}))}: {group_title(named)}"
+            tables.append(Table(title, _HEADER, tuple(_fields(row) for row in own), _NOTES))
+        if twins := [row for row in rows if row.group == group and row.twin]:
+            header = (_HEADER[0], "Dense twin", *_HEADER[1:])
+            fields = tuple((_fields(row)[0], Field(row.reference), *_fields(row)[1:]) for row in twins)
+            title = f"Agreement of networks trained together: {group_title(named)}"
+            tables.append(Table(title, header, fields, _NOTES if not own else ()))
     return tables
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -86,11 +86,16 @@ def _text(series: pd.Series) -> pd.Series:
     return series.astype("string").fillna("")
 
 
+def joined(runs: pd.DataFrame, columns: Sequence[str], separator: str) -> pd.Series:
+    """Return each run's values of some columns as one text; what is missing is empty."""
+    first, *others = columns
+    return _text(runs[first]).str.cat(runs[others].astype("string").fillna(""), sep=separator)
+
+
 def _content(runs: pd.DataFrame, columns: tuple[str, ...], name: str) -> pd.Series:
     """Return each run's content as text: its hashes, or its name where none of them is known."""
-    texts = runs[list(columns)].astype("string").fillna("")
-    known = (texts[[column for column in columns if column.endswith("_sha256")]] != "").any(axis=1)
-    return texts.agg("/".join, axis=1).where(known, "name:" + _text(runs[name]))
+    hashes = [column for column in columns if column.endswith("_sha256")]
+    return joined(runs, columns, "/").where(joined(runs, hashes, "") != "", "name:" + _text(runs[name]))
 
 
 def _newest(runs: pd.DataFrame, column: str, content: pd.Series) -> pd.Series:
@@ -130,7 +135,7 @@ def _endings(contents: pd.Series, plain: str) -> pd.Series:
 def _split_where_ambiguous(runs: pd.DataFrame, column: str, cell: list[str], content: str) -> pd.Series:
     """Return names with an ending where the runs of some cell differ in a content; else as they are."""
     names, contents = _text(runs[column]), _text(runs[content])
-    keys = runs[cell].astype("string").fillna("").agg("\n".join, axis=1)
+    keys = joined(runs, cell, "\n")
     several = contents.groupby(keys).transform("nunique") > 1
     for name in sorted(set(names[several])):
         own = names == name

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis import TaskClasses, align, build_panels, compare_models, holm, seeds_only, welch
+from ..analysis import Panel, TaskClasses, align, build_panels, compare_models, holm, seeds_only, welch
 from ..analysis.comparisons import Verdict, task_verdict
 from ..analysis.metrics import Sample, student_t_quantile
 from ..analysis.power import Needed
 from ..registry import load_tasks
 from ..schema import ResultsError
-from ..store import Predictions, Store
-from ..store.classes import read_classes
-from .sides import Side
+from ..store import Predictions
+from ..store.classes import classes_reader
+from .intervals import TOLERANCE
+from .sides import Side, of_common_replicates
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ class Evidence:
         By task.
     perfect : tuple of str
         Tasks left out of the mean because the second side makes no error there.
+    replicates_left_out : tuple of int
+        Upstream replicates that not all checkpoints have.
     """
 
     first: tuple[str, ...]
@@ -78,6 +83,7 @@ class Evidence:
     needed: Needed | None
     tasks: tuple[TaskEvidence, ...]
     perfect: tuple[str, ...] = ()
+    replicates_left_out: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON has them; null for NaN."""
@@ -93,6 +99,7 @@ class Evidence:
             "needed": None if self.needed is None else asdict(self.needed),
             "tasks": {task.task: _without_nan(_of_task(task)) for task in self.tasks},
             "left_out": list(self.perfect),
+            "replicates_left_out": list(self.replicates_left_out),
         }
         return _without_nan(values)
 
@@ -125,24 +132,15 @@ def evidence(first: Side, second: Side, random_tasks: bool = False) -> Evidence:
     ResultsError
         If predictions are damaged, or nothing is left to compare.
     """
-    kept = [_kept(side) for side in (first, second)]
-    if all(records is not None for records in kept):
-        return _from_predictions(first, second, random_tasks)
-    if random_tasks:
+    first, second = of_common_replicates(first, second)
+    found = _from_predictions(first, second, random_tasks)
+    if found is None and random_tasks:
         raise ResultsError("an interval over tasks needs the predictions of all runs", "run the cells again")
-    return _from_accuracies(first, second)
+    return found or _from_accuracies(first, second)
 
 
-def _kept(side: Side) -> list[Any] | None:
-    """Return the records of a side, if all of them kept predictions."""
-    if not isinstance(side.results, Path) or not (side.results / "records").is_dir():
-        return None
-    records = Store(side.results).read(set(side.runs["record_key"].dropna()))
-    named = [record for record in records if record.predictions is not None]
-    return named if len({record.record_key for record in named}) == len(side.runs) else None
-
-
-def _from_predictions(first: Side, second: Side, random_tasks: bool) -> Evidence:
+def _from_predictions(first: Side, second: Side, random_tasks: bool) -> Evidence | None:
+    """Return what predictions show; None where a run kept none, or those of a few-shot accuracy's single draw."""
     import pandas as pd
 
     sides = [first, second]
@@ -158,8 +156,13 @@ def _from_predictions(first: Side, second: Side, random_tasks: bool) -> Evidence
             for number, (side, names) in enumerate(zip(sides, own, strict=True))
         ]
     ).drop_duplicates(["model", "replicate", "task", "seed"])
+    kept = {key for found in classes.values() for key in found.runs}
+    if runs["seed"].isna().any() or not kept.issuperset(runs["record_key"]):
+        return None
     try:
         panels = build_panels(runs, classes, _clusters(classes))
+        if not _agree(panels, runs):
+            return None
         got = compare_models(panels, list(own[0].values()), list(own[1].values()), random_tasks=random_tasks)
     except ValueError as error:
         raise ResultsError(f"can't compare {first.text} and {second.text}: {error}") from error
@@ -173,8 +176,20 @@ def _from_predictions(first: Side, second: Side, random_tasks: bool) -> Evidence
     o = got.overall
     return Evidence(
         tuple(first.entries), tuple(second.entries), o.value, o.low, o.high, o.covers, math.nan, got.verdict,
-        None if random_tasks else got.needed, tasks, got.perfect,
+        None if random_tasks else got.needed, tasks, got.perfect, first.left_out,
     )  # fmt: skip
+
+
+def _agree(panels: Sequence[Panel], runs: pd.DataFrame) -> bool:
+    """Return whether predictions give the accuracies that were recorded."""
+    keys = zip(runs["task"], runs["model"], runs["replicate"].astype(int), runs["seed"].astype(int), strict=True)
+    recorded = dict(zip(keys, runs["accuracy"], strict=True))
+    return all(
+        abs(1.0 - float(panel.design.mean(row)) - recorded[panel.task, name, *level]) < TOLERANCE
+        for panel in panels
+        for name, wrong in panel.models.items()
+        for level, row in zip(wrong.levels, wrong.values, strict=True)
+    )
 
 
 def _clusters(classes: Mapping[str, TaskClasses]) -> dict[str, dict[str, str]]:
@@ -195,8 +210,8 @@ def _model_names(side: Side, prefix: str) -> dict[str, str]:
 def _classes(side: Side, number: int) -> Iterator[tuple[str, str, Predictions]]:
     """Yield a side's predicted classes, under its number and record keys; its own name for a task counts."""
     tasks = dict(zip(side.runs["record_key"], side.runs["task"], strict=True))
-    for record, kept in read_classes(Path(side.results), _kept(side) or []):
-        yield tasks[record.record_key], f"{number} {record.record_key}", kept
+    for key, kept in classes_reader(side.results)(tasks.keys()):
+        yield tasks[key], f"{number} {key}", kept
 
 
 def _from_accuracies(first: Side, second: Side) -> Evidence:
@@ -223,7 +238,7 @@ def _from_accuracies(first: Side, second: Side) -> Evidence:
         )
     return Evidence(
         tuple(first.entries), tuple(second.entries), overall.value, overall.low, overall.high, overall.covers,
-        got.images, verdict, None, rows, perfect,
+        got.images, verdict, None, rows, perfect, first.left_out,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from ..store.further import Kept, further_frame, further_reader
 from . import tables
 from .fewshot import fewshot_csv, fewshot_rows, fewshot_tables
 from .figures.curves import severity_figures, shots_figures
-from .shift import shift_cells, shift_csv, shift_lines, shift_tables
+from .shift import lines_csv, shift_cells, shift_csv, shift_lines, shift_tables
+from .shift_intervals import Scored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ def write_shift(
     width: float | None = None,
     formats: Sequence[str] = ("png", "pdf"),
 ) -> Iterator[Path]:
-    """Write ``shift.csv``, ``shift.md`` and figures over severity, where runs were scored on further test sets.
+    """Write ``shift.csv``, ``corruptions.csv``, ``shift.md`` and figures, where runs were scored on further test sets.
 
     Parameters
     ----------
@@ -68,7 +69,10 @@ def write_shift(
     if further is not None and cells:
         lines = shift_lines(cells, further.kept, registry)
         texts = {"shift.csv": shift_csv(cells), "shift.md": tables.markdown(shift_tables(lines))}
-        yield from _written(out, texts, severity_figures(cells, width), formats)
+        if any(line.severities for line in lines):
+            texts["corruptions.csv"] = lines_csv(lines)
+        pictures = severity_figures(cells, Scored(further.kept).clean_ece, width)
+        yield from _written(out, texts, pictures, formats)
 
 
 def write_shots(

@@ -49,7 +49,8 @@ INTERVAL_COLUMNS: tuple[str, ...] = (
 )
 """What :func:`group_intervals` gives for an entry."""
 
-_TOLERANCE = 1e-6  # of an accuracy that predictions give and the one that the run recorded
+TOLERANCE = 1e-6
+"""Of an accuracy that predictions give and the one that the run recorded."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def _panel(
 def _agrees(panel: Panel, runs: tuple[Run, ...], wrong: Wrong) -> bool:
     """Return whether predictions give the accuracies that were recorded; a few-shot accuracy is a mean over draws."""
     accuracies = 1.0 - np.array([panel.design.mean(row) for row in wrong.values])
-    return bool(np.all(np.abs(accuracies - [run.accuracy for run in runs]) < _TOLERANCE))
+    return bool(np.all(np.abs(accuracies - [run.accuracy for run in runs]) < TOLERANCE))
 
 
 def _has_panels(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel]) -> bool:
@@ -296,7 +297,7 @@ def _own_interval(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel
 
 def _images_alone(parts: Components) -> Components:
     """Return the part of test images, with the heads and backbones that there are."""
-    return replace(parts, levels=(), both=(), _images=[])
+    return replace(parts, levels=(), both=())
 
 
 def _scope(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel]) -> str:

@@ -27,6 +27,7 @@ PROPORTIONS = OF_CLASSES[:3]
 OF_LOGITS = ("kl", "js")
 OF_ONE = ("ece", "nll", "brier")
 SCALED = tuple(f"{name}_scaled" for name in OF_ONE)
+VAL, TEST_HALVES = "val", "halves of test"
 NO_LOGITS = "logits are missing: only predicted classes were kept"
 
 
@@ -50,7 +51,9 @@ class TaskMeasures:
         By source (``heads_a``, ``heads_b``, ``replicates_a``, ``replicates_b``): the same measures between two runs
         of one checkpoint; for :data:`OF_ONE` the mean absolute difference. A source that isn't there is left out.
     temperatures : tuple of float
-        Of both checkpoints: geometric means over runs and halves.
+        Of both checkpoints: geometric means over runs and images.
+    fitted_on : tuple of str
+        What temperatures were fitted on: :data:`VAL`, :data:`TEST_HALVES`, or both where runs differ.
     scores : tuple of list of Scored
         Of both checkpoints, run by run, for reliability diagrams.
     scaled : tuple of list of Scored
@@ -70,6 +73,7 @@ class TaskMeasures:
     difference: dict[str, Interval]
     noise: dict[str, dict[str, float]]
     temperatures: tuple[float, float]
+    fitted_on: tuple[str, ...]
     scores: tuple[list[Scored], list[Scored]]
     scaled: tuple[list[Scored], list[Scored]]
     classes: list[ClassChange]
@@ -90,15 +94,20 @@ class _One:
     scores: list[Scored] = field(default_factory=list)
     scaled: list[Scored] = field(default_factory=list)
     temperatures: list[float] = field(default_factory=list)
+    fitted_on: set[str] = field(default_factory=set)
 
     def add(self, kept: Predictions, images: Images) -> None:
         self.predicted.append(kept.predicted)
         self.wrong.append(kept.predicted != images.labels)
         if kept.logits is not None:
-            fitted = cross_fitted(kept.logits, images.labels, images.second)
+            if kept.temperature is None:
+                fitted = cross_fitted(kept.logits, images.labels, images.second)
+            else:
+                fitted = np.full(1, kept.temperature)
+            self.fitted_on.add(TEST_HALVES if kept.temperature is None else VAL)
+            self.temperatures.append(float(np.log(fitted).mean()))
             self.scores.append(score(kept.logits, images.labels))
             self.scaled.append(score(kept.logits, images.labels, fitted))
-            self.temperatures += [float(np.log(fitted[half]).mean()) for half in (images.second, ~images.second)]
 
     def values(self, name: str) -> Array:
         """Return a measure of one checkpoint by run and image."""
@@ -205,6 +214,7 @@ def task_measures(
         difference={name: over(alone[0][name] - alone[1][name]) for name in singles},
         noise=_noise(levels, read),
         temperatures=(sides[0].temperature, sides[1].temperature),
+        fitted_on=tuple(sorted(sides[0].fitted_on | sides[1].fitted_on)),
         scores=(sides[0].scores, sides[1].scores),
         scaled=(sides[0].scaled, sides[1].scaled),
         classes=_classes(sides, images) if logits else [],

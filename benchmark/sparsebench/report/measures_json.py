@@ -48,6 +48,7 @@ def _of_task(task: TaskMeasures) -> dict[str, Any]:
         own[name] = {side: _number(values[name].value) for side, values in sides.items()} if task.has_logits else None
         intervals[name] = {side: _ends(values.get(name)) for side, values in sides.items()} if task.has_logits else None
     own["temperature"] = dict(zip("ab", map(_number, task.temperatures), strict=True)) if task.has_logits else None
+    own["temperature_fitted_on"] = list(task.fitted_on) if task.has_logits else None
     own["intervals"] = intervals
     own["noise"] = {
         source: {name: _number(value * (task.n if name in COUNTS else 1)) for name, value in values.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -112,7 +112,8 @@ class Images:
                 raise self._different(run)
             order = np.array([places[name] for name in self.ids])
             logits = None if kept.logits is None else kept.logits[order]
-            kept = Predictions(self.ids, kept.labels[order], kept.predicted[order], logits)
+            labels, predicted = kept.labels[order], kept.predicted[order]
+            kept = replace(kept, ids=self.ids, labels=labels, predicted=predicted, logits=logits)
         if not np.array_equal(kept.labels, self.labels):
             raise self._different(run)
         return kept

@@ -31,9 +31,11 @@ CSV_COLUMNS = (
     *GROUP, "checkpoint", "method", "sparsity", "reference", "task", "test", "corruption", "family", "severity", "runs",
     "images", "accuracy", "sd", "clean_accuracy", "ece", "nll", "reference_accuracy", "error_ratio",
 )  # fmt: skip
+_NUMBERS = ("error", "mce", "mce_low", "mce_high", "relative_mce", "other_tests", "ece", "clean_ece")
+LINE_COLUMNS = (*GROUP, "checkpoint", "method", "sparsity", "reference", "severities", "scope", *_NUMBERS)
 _NOTES = (
-    "Error: mean over tasks, corruptions and severities. mCE: mean over tasks and corruptions of the error as a share"
-    " of the reference's, both summed over severities; 100 is as good as dense.",
+    "Error: mean over tasks, corruptions and the severities named. mCE: mean over tasks and corruptions of the error"
+    " as a share of the reference's, both summed over the severities of both; 100 is as good as dense.",
     "Relative mCE: the same of what errors are above those on clean images. It is large, or unknown, where the"
     " reference hardly gets worse.",
     "Other tests: mean of the error on the tasks' own further test sets as a share of the reference's. ECE: expected"
@@ -90,6 +92,7 @@ class Line:
     ece: float
     clean_ece: float
     tasks: int
+    severities: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
     """Task and corruption of which the reference makes no error, or doesn't get worse."""
 
@@ -109,6 +112,7 @@ def shift_cells(frame: pd.DataFrame, further: pd.DataFrame) -> list[Cell]:
         return []
     own = own.assign(entry=entries_of(own)).sort_values(["numerics", "run_id"], kind="stable")
     own = own.drop_duplicates([*GROUP, "entry", "replicate", "task", "seed", "test", "fingerprint"])
+    own = own.sort_values(["replicate", "seed"], kind="stable")  # the cells' runs in one order
     known = extensions.known("corruptions")
     keys = [*GROUP, "entry", "task", "test", "fingerprint"]
     cells = []
@@ -211,6 +215,7 @@ def _line(
         _over_tasks((cell.task, cell.ece) for cell in corrupted if not math.isnan(cell.ece)),
         _over_tasks((cell.task, scored.clean_ece(cell)) for cell in {c.task: c for c in corrupted}.values()),
         len({cell.task for cell in found.values()}),
+        tuple(sorted({cell.severity for cell in corrupted})),
         tuple(left_out),
     )
 
@@ -255,21 +260,42 @@ def _number(value: float) -> float | None:
 
 def lines_json(lines: Sequence[Line]) -> list[dict[str, Any]]:
     """Return what :func:`shift_lines` gives as JSON has it; fractions, null for what isn't known."""
-    rows = []
-    for line in lines:
-        numbers = {
-            "error": line.error, "mce": line.mce, "mce_low": line.mce - line.spread.half,
-            "mce_high": line.mce + line.spread.half, "relative_mce": line.relative_mce, "other_tests": line.others,
-            "ece": line.ece, "clean_ece": line.clean_ece,
-        }  # fmt: skip
-        rows.append(
-            dict(zip(GROUP, line.group, strict=True))
-            | {"checkpoint": line.checkpoint, "reference": line.reference, "scope": line.spread.scope}
-            | {name: _number(value) for name, value in numbers.items()}
-            | {"families": {family: _number(value) for family, value in line.families.items()}}
-            | {"left_out": list(line.left_out)}
+    return [
+        dict(zip(GROUP, line.group, strict=True))
+        | {"checkpoint": line.checkpoint, "reference": line.reference, "scope": line.spread.scope}
+        | {"severities": list(line.severities), **_numbers(line)}
+        | {"families": {family: _number(value) for family, value in line.families.items()}}
+        | {"left_out": list(line.left_out)}
+        for line in lines
+    ]
+
+
+def lines_csv(lines: Sequence[Line]) -> str:
+    """Return one row per checkpoint that :func:`shift_lines` gives; fractions, with an error per family."""
+    from ..store.csvfile import to_csv
+
+    families = _families(lines)
+    rows = [
+        (
+            *line.group, line.checkpoint, line.method, line.sparsity, line.reference,
+            " ".join(map(str, line.severities)), line.spread.scope, *_numbers(line).values(),
+            *(_number(line.families.get(family, math.nan)) for family in families),
         )
-    return rows
+        for line in lines
+    ]  # fmt: skip
+    return to_csv((*LINE_COLUMNS, *(f"{family}_error" for family in families)), rows)
+
+
+def _numbers(line: Line) -> dict[str, float | None]:
+    half = line.spread.half
+    values = (
+        line.error, line.mce, line.mce - half, line.mce + half, line.relative_mce, line.others, line.ece, line.clean_ece
+    )  # fmt: skip
+    return dict(zip(_NUMBERS, map(_number, values), strict=True))
+
+
+def _families(lines: Sequence[Line]) -> list[str]:
+    return sorted({name for line in lines for name in line.families}, key=_family_order)
 
 
 def shift_tables(lines: Sequence[Line]) -> list[Table]:
@@ -282,11 +308,10 @@ def _groups(lines: Sequence[Line]) -> Iterator[Group]:
 
 
 def _table(group: Group, lines: Sequence[Line]) -> Table:
-    families = list(dict.fromkeys(name for line in lines for name in line.families))
-    families.sort(key=_family_order)
+    families = _families(lines)
     scopes = sorted({line.spread.scope for line in lines} - {""})
     over = f" [95 % over {', or over '.join(scopes)}]" if scopes else ""
-    header = ("Checkpoint", "Sparsity %", *(f"{name.capitalize()} error %" for name in families))
+    header = ("Checkpoint", "Sparsity %", "Severities", *(f"{name.capitalize()} error %" for name in families))
     header += ("Error %", f"mCE %{over}", "Relative mCE %", "Other tests %", "ECE %", "Clean ECE %")
     named = dict(zip(GROUP, group, strict=True)) | {"suite": "", "arch": ""}
     rows = tuple(tuple(map(Field, _texts(line, families))) for line in lines)
@@ -301,6 +326,7 @@ def _table(group: Group, lines: Sequence[Line]) -> Table:
 def _texts(line: Line, families: Sequence[str]) -> Iterator[str]:
     yield line.checkpoint
     yield percent(line.sparsity, 0)
+    yield ", ".join(map(str, line.severities)) or NOTHING
     for family in families:
         yield _shown(line.families.get(family, math.nan))
     yield _shown(line.error)
@@ -317,4 +343,4 @@ def _shown(value: float) -> str:
     return NOTHING if math.isnan(value) else percent(value, 1)
 
 
-__all__ = ["Cell", "Line", "lines_json", "shift_cells", "shift_csv", "shift_lines", "shift_tables"]
+__all__ = ["Cell", "Line", "lines_csv", "lines_json", "shift_cells", "shift_csv", "shift_lines", "shift_tables"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,12 +53,15 @@ class Side:
         Whether all checkpoints of the results were asked for.
     runs : DataFrame
         The tidy table of its finished runs, with the column ``entry``: the checkpoint without its replicate's ending.
+    left_out : tuple of int
+        Upstream replicates that aren't among its runs, as not all checkpoints of both sides have them.
     """
 
     text: str
     results: Path | str
     whole: bool
     runs: pd.DataFrame
+    left_out: tuple[int, ...] = ()
 
     @property
     def entries(self) -> list[str]:
@@ -146,6 +149,21 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
     pairs = zip(runs["checkpoint"], endings, strict=True)
     runs["entry"] = [name.removesuffix(ending) if ending else name for name, ending in pairs]
     return runs
+
+
+def of_common_replicates(first: Side, second: Side) -> tuple[Side, Side]:
+    """Return sides without the replicates that not all their checkpoints have; as they are where none is common.
+
+    A mean over several trainings and a single one differ in what they cover, and a replicate is compared with the
+    network that it started from.
+    """
+    by_cell = [set(rows) for side in (first, second) for _, rows in side.runs.groupby(["entry", "task"])["replicate"]]
+    common, every = set.intersection(*by_cell), set.union(*by_cell)
+    if not common or common == every:
+        return first, second
+    left_out = tuple(sorted(int(number) for number in every - common))
+    one, other = (_with(side, side.runs[side.runs["replicate"].isin(common)]) for side in (first, second))
+    return replace(one, left_out=left_out), replace(other, left_out=left_out)
 
 
 def _with(side: Side, runs: pd.DataFrame) -> Side:

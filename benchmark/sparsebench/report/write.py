@@ -59,8 +59,9 @@ def write_report(
     upstream trainings, ``upstream_trainings*`` (what more of them would show). Beside each
     figure lies its caption, as text and as a LaTeX figure. Figures without anything to draw are left out. Where
     predictions were kept, ``agreement.csv`` and ``agreement.md`` say on how many images sparse checkpoints agree
-    with their references. Where runs were scored on further test sets, ``shift.csv``, ``shift.md`` and the figures
-    ``severity*`` say how well; few-shot accuracies are in ``fewshot.csv``, ``fewshot.md`` and the figures ``shots*``.
+    with their references and dense twins. Where runs were scored on further test sets, ``shift.csv``,
+    ``corruptions.csv``, ``shift.md`` and the figures ``severity*`` say how well; few-shot accuracies are in
+    ``fewshot.csv``, ``fewshot.md`` and the figures ``shots*``.
     ``upstream.csv`` and ``upstream.md`` have the runs in mode ``upstream``, beside what was published.
 
     Parameters

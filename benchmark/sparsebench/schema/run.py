@@ -192,7 +192,8 @@ class Scores(Lenient):
     and ``chosen`` has the hyperparameters by name that the final training used (see :class:`Trial`). Schema 1 had
     them as ``chosen_lr`` and so on, which are still read. ``top5`` is mode ``upstream``'s: the label is among the
     five largest logits. A few-shot probe's accuracies are the means over the draws of most images per class;
-    ``few_shot`` has them all.
+    ``few_shot`` has them all. ``temperature`` is what fits the logits of the validation images best
+    (:func:`sparsebench.analysis.fit_temperature`); None where they were trained on, or there are none.
     ``convergence`` is known of linear heads under cross-entropy (``sgd`` and ``lbfgs``).
     """
 
@@ -206,6 +207,7 @@ class Scores(Lenient):
     few_shot: tuple[FewShotScore, ...] = ()
     train_loss: float | None = None
     convergence: Convergence | None = None
+    temperature: float | None = None
     n_train: int
     n_val: int = 0
     n_test: int

@@ -35,12 +35,16 @@ class Predictions:
         Predicted class indices: those of the full-precision logits, which rounding to half precision could change.
     logits : ndarray of float, shape (n, classes), optional
         Kept in half precision; what exceeds its range is clipped to it. None where the classes alone were kept.
+    temperature : float, optional
+        What fits the run's logits of the validation images best, as its record has it (the archive doesn't); None where
+        none were held out.
     """
 
     ids: tuple[str, ...]
     labels: npt.NDArray[np.int64]
     predicted: npt.NDArray[np.int64]
     logits: npt.NDArray[np.floating] | None = None
+    temperature: float | None = None
 
     @classmethod
     def of(cls, ids: tuple[str, ...], labels: npt.NDArray[np.int64], logits: npt.NDArray[np.floating]) -> Predictions:
@@ -77,7 +81,7 @@ class Predictions:
             logits = np.asarray(self.logits)
             if logits.ndim != 2 or len(logits) != n:
                 raise ValueError(f"{n} ids and logits of shape {logits.shape}")
-            arrays["logits"] = np.clip(logits.astype(np.float64), -HALF_MAX, HALF_MAX).astype(np.float16)
+            arrays["logits"] = _half(logits)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         return buffer.getvalue()
@@ -112,6 +116,18 @@ class Predictions:
                 f"{source} is not a file of predictions: {error}", "run its cell again with --overwrite always"
             ) from error
         return cls(ids, labels, predicted.astype(np.int64), logits)
+
+
+def _half(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:
+    """Return logits in half precision, clipped to its range, a few rows at a time: they may be most of the memory."""
+    import numpy as np
+
+    half = np.empty(logits.shape, dtype=np.float16)
+    step = max(1, 2**20 // max(1, logits.shape[1]))
+    for start in range(0, len(logits), step):
+        part = slice(start, start + step)
+        half[part] = np.clip(logits[part].astype(np.float64), -HALF_MAX, HALF_MAX)
+    return half
 
 
 def _largest(logits: npt.NDArray[np.floating] | None) -> npt.NDArray[np.int64]:

@@ -18,7 +18,7 @@ import hashlib
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..common import files
@@ -252,7 +252,8 @@ class Store:
             If it names none, or they are missing or not those that were written.
         """
         data, path = read_archive(self.root, self.predictions_dir.resolve(), record)
-        return Predictions.from_bytes(data, str(path))
+        fitted = None if record.scores is None else record.scores.temperature
+        return replace(Predictions.from_bytes(data, str(path)), temperature=fitted)
 
     def further_predictions(self, record: RunRecord, name: str) -> Predictions:
         """Return the predictions on a further test set that a stored record names.

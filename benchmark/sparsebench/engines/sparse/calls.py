@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .convolutions import conv, linear, norm
-from .elementwise import add, clamp, dropout, flatten, hardtanh, pad, relu, relu6, same_value
-from .pools import adaptive, avg_function, avg_module, max_function, max_module, mean
+from .arithmetic import add, div, mul, sub
+from .builder import Builder, NotUnderstood, plain
+from .convolutions import conv, layer_norm, layer_norm_module, linear, norm
+from .curves import gelu, hardsigmoid, hardswish, quick_gelu, sigmoid, silu
+from .elementwise import clamp, dropout, hardtanh, pad, relu, relu6, same_value
+from .pools import adaptive, avg_function, avg_module, max_function, max_module
+from .reshaping import attention, attribute, cat, flatten, item, mean, permute, reshape, size, transpose, unbind
 
 Handler = Callable[..., object]
 
@@ -33,6 +37,12 @@ MODULES: dict[type[nn.Module], Handler] = {
     nn.ReLU6: _of(relu6),  # a Hardtanh too, so it comes first
     nn.ReLU: _of(relu),
     nn.Hardtanh: _of(hardtanh, "min_val", "max_val"),
+    nn.Sigmoid: _of(sigmoid),
+    nn.Hardsigmoid: _of(hardsigmoid),
+    nn.SiLU: _of(silu),
+    nn.Hardswish: _of(hardswish),
+    nn.GELU: _of(gelu, "approximate"),
+    nn.LayerNorm: layer_norm_module,
     nn.ZeroPad2d: _of(pad, "padding"),
     nn.Identity: _of(same_value),
     nn.Dropout: _of(same_value),
@@ -40,10 +50,62 @@ MODULES: dict[type[nn.Module], Handler] = {
 }
 """Types of modules; a subclass goes by its nearest base here."""
 
+
+def _in_turn(b: Builder, name: str, modules: Iterable[nn.Module], x: object) -> object:
+    for module in modules:
+        handler = handler_of(module)
+        if handler is None:
+            raise NotUnderstood(f"holds {type(module).__name__}")
+        x = handler(b, name, module, x)
+    return x
+
+
+def _norm_act(b: Builder, name: str, module: nn.BatchNorm2d, x: object) -> object:
+    """Apply timm's normalisation with what it does afterwards."""
+    return _in_turn(b, name, module.children(), norm(b, name, module, x))
+
+
+def _conv_mlp(b: Builder, name: str, module: Any, x: object) -> object:
+    """Apply timm's head of VGG networks, which makes a map as large as its kernel first."""
+    source = plain(x)
+    size = [max(module.input_kernel_size, length) for length in (source.height, source.width)]
+    return _in_turn(b, name, module.children(), adaptive(b, name, source, size))
+
+
+_OF_TIMM: dict[str, Handler] = {
+    "DropPath": _of(same_value),
+    "QuickGELU": _of(quick_gelu),
+    "BatchNormAct2d": _norm_act,
+    "ConvMlp": _conv_mlp,
+}
+"""By name: timm isn't imported for their sake."""
+
 FUNCTIONS: dict[Any, Handler] = {
     operator.add: add,
     operator.iadd: add,
     torch.add: add,
+    operator.sub: sub,
+    operator.mul: mul,
+    operator.imul: mul,
+    operator.truediv: div,
+    operator.itruediv: div,
+    operator.getitem: item,
+    getattr: attribute,
+    torch.mul: mul,
+    torch.div: div,
+    torch.cat: cat,
+    torch.permute: permute,
+    torch.transpose: transpose,
+    torch.reshape: reshape,
+    torch.unbind: unbind,
+    torch.sigmoid: sigmoid,
+    F.sigmoid: sigmoid,
+    F.hardsigmoid: hardsigmoid,
+    F.silu: silu,
+    F.hardswish: hardswish,
+    F.gelu: gelu,
+    F.layer_norm: layer_norm,
+    F.scaled_dot_product_attention: attention,
     torch.relu: relu,
     torch.relu_: relu,
     F.relu: relu,
@@ -71,6 +133,18 @@ METHODS: dict[Any, Handler] = {
     "flatten": flatten,
     "mean": mean,
     "contiguous": same_value,
+    "mul": mul,
+    "mul_": mul,
+    "sub": sub,
+    "div": div,
+    "sigmoid": sigmoid,
+    "sigmoid_": sigmoid,
+    "permute": permute,
+    "transpose": transpose,
+    "reshape": reshape,
+    "view": reshape,
+    "size": size,
+    "unbind": unbind,
 }
 
 
@@ -79,6 +153,6 @@ def handler_of(module: nn.Module) -> Handler | None:
     for kind in type(module).__mro__:
         if kind in MODULES:
             return MODULES[kind]
-        if kind.__name__ == "DropPath" and kind.__module__.startswith("timm."):  # timm isn't imported for its sake
-            return _of(same_value)
+        if kind.__module__.startswith("timm.") and kind.__name__ in _OF_TIMM:
+            return _OF_TIMM[kind.__name__]
     return None

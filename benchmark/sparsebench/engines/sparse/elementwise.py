@@ -1,4 +1,4 @@
-"""Calls that add, clamp or pad, or leave a value as it is."""
+"""Calls that clamp or pad, or leave a value as it is."""
 
 from __future__ import annotations
 
@@ -6,55 +6,38 @@ import math
 from typing import Any
 
 from .builder import Builder, NotUnderstood, Padded, plain
-from .graph import Clamp, Elementwise, Value
+from .graph import Clamp, Elementwise
+from .views import whole
 
 
-def flatten(b: Builder, name: str, x: object, start_dim: int = 0, end_dim: int = -1) -> Value:
-    """Make one vector per image of a map."""
-    source = plain(x)
-    if start_dim != 1 or end_dim not in (-1, 3):
-        raise NotUnderstood(f"flatten from {start_dim} to {end_dim}")
-    if source.flat:
-        return source
-    if source.height == source.width == 1:
-        source.flat = True
-        return source
-    return b.add(Elementwise(name=name, x=source, y=Value(source.channels, source.height, source.width, flat=True)))
+def activated(b: Builder, name: str, x: object, activation: Clamp) -> object:
+    """Apply an activation."""
+    source, again = whole(x)
+    return again(b.add(Elementwise(name=name, x=source, y=source.like(), clamp=activation)))
 
 
-def _clamped(b: Builder, name: str, x: object, low: float, high: float) -> Value:
-    source = plain(x)
-    y = Value(source.channels, source.height, source.width, source.flat)
-    return b.add(Elementwise(name=name, x=source, y=y, clamp=Clamp(low, high)))
+def _clamped(b: Builder, name: str, x: object, low: float, high: float) -> object:
+    return activated(b, name, x, Clamp(low, high))
 
 
-def relu(b: Builder, name: str, x: object) -> Value:
+def relu(b: Builder, name: str, x: object) -> object:
     """Clamp at zero."""
     return _clamped(b, name, x, 0.0, math.inf)
 
 
-def relu6(b: Builder, name: str, x: object) -> Value:
+def relu6(b: Builder, name: str, x: object) -> object:
     """Clamp to 0 and 6."""
     return _clamped(b, name, x, 0.0, 6.0)
 
 
-def hardtanh(b: Builder, name: str, x: object, min_val: float = -1.0, max_val: float = 1.0) -> Value:
+def hardtanh(b: Builder, name: str, x: object, min_val: float = -1.0, max_val: float = 1.0) -> object:
     """Clamp to two limits."""
     return _clamped(b, name, x, float(min_val), float(max_val))
 
 
-def clamp(b: Builder, name: str, x: object, min: float | None = None, max: float | None = None) -> Value:
+def clamp(b: Builder, name: str, x: object, min: float | None = None, max: float | None = None) -> object:
     """Clamp to limits, of which either may be missing."""
     return _clamped(b, name, x, -math.inf if min is None else float(min), math.inf if max is None else float(max))
-
-
-def add(b: Builder, name: str, x: object, other: object, *, alpha: float = 1) -> Value:
-    """Add two maps of the same shape."""
-    first, second = plain(x), plain(other)
-    shapes = [(v.channels, v.height, v.width, v.flat) for v in (first, second)]
-    if alpha != 1 or shapes[0] != shapes[1]:
-        raise NotUnderstood("adds maps of different shapes")
-    return b.add(Elementwise(name=name, x=first, y=Value(*shapes[0]), residual=second))
 
 
 def pad(b: Builder, name: str, x: object, pad: Any, mode: str = "constant", value: float | None = None) -> object:

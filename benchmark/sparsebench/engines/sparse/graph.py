@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -14,20 +15,50 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(eq=False)
 class Value:
-    """Maps of one image: ``channels`` x ``height`` x ``width``; ``flat`` says that torch sees a vector of them all."""
+    """Maps of one image: ``channels`` x ``height`` x ``width``; ``flat`` says that torch sees a vector of them all.
+
+    ``tokens``: where so many tokens fill the positions row by row, their number; what lies behind them means nothing.
+    """
 
     channels: int
     height: int
     width: int
     flat: bool = False
+    tokens: int = 0
+
+    @property
+    def positions(self) -> int:
+        """How many positions mean something."""
+        return self.tokens or self.height * self.width
+
+    def like(self, channels: int | None = None) -> Value:
+        """Return a new value of the same shape, or of other channels."""
+        return replace(self, channels=self.channels if channels is None else channels)
+
+
+class Curve(IntEnum):
+    """An activation that is no clamp (``csrc/curves.h``)."""
+
+    NONE = 0
+    SIGMOID = 1
+    HARDSIGMOID = 2
+    SILU = 3
+    HARDSWISH = 4
+    GELU = 5
+    GELU_TANH = 6
 
 
 @dataclass(frozen=True)
 class Clamp:
-    """The activation, as far as it is a clamp; without limits it is none."""
+    """The activation: a clamp, or a curve; without limits and curve it is none.
+
+    ``slope``: the curve silu is x sigmoid(slope x).
+    """
 
     low: float = -math.inf
     high: float = math.inf
+    curve: Curve = Curve.NONE
+    slope: float = 1.0
 
     @property
     def off(self) -> bool:
@@ -60,6 +91,11 @@ class Layer:
     def reads(self) -> list[Value]:
         """The values that it reads."""
         return [self.x] if self.residual is None else [self.x, self.residual]
+
+    @property
+    def overwrites(self) -> list[Value]:
+        """The values whose place the output may take, where nothing reads them afterwards."""
+        return [] if self.residual is None or self.residual is self.x else [self.residual]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -106,7 +142,75 @@ class Mean(Layer):
 
 @dataclass(eq=False, kw_only=True)
 class Elementwise(Layer):
-    """``x`` plus ``residual``, if there is one, clamped."""
+    """``x`` plus ``residual`` and ``constant`` (rows, channels, columns), where there are any; then the activation."""
+
+    constant: Floats | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Scale(Layer):
+    """``x`` times ``residual``, which may be of one position; then the activation."""
+
+    @property
+    def overwrites(self) -> list[Value]:
+        """The place of ``x``."""
+        return [self.x]
+
+
+@dataclass(eq=False, kw_only=True)
+class LayerNorm(Layer):
+    """Each position normalised over its channels, times ``weight``, plus ``bias``."""
+
+    weight: Floats
+    bias: Floats
+    eps: float
+
+    @property
+    def overwrites(self) -> list[Value]:
+        """The place of ``x``."""
+        return [self.x]
+
+
+@dataclass(eq=False, kw_only=True)
+class Attention(Layer):
+    """softmax(scale Q K') V of each head; ``x`` holds the channels of queries, of keys and of values."""
+
+    heads: int
+    scale: float
+
+
+@dataclass(eq=False, kw_only=True)
+class Tokens(Layer):
+    """Position p of ``y`` is position p - ``shift`` of ``x``, or zero; plus ``constant`` (rows, channels, columns)."""
+
+    shift: int
+    constant: Floats | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class Unfold(Layer):
+    """The positions of each window side by side as channels: (channel, kernel row, kernel column)."""
+
+    window: Window
+
+
+@dataclass(eq=False, kw_only=True)
+class Slice(Layer):
+    """Channels of ``x`` from ``first`` on."""
+
+    first: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Concat(Layer):
+    """The channels of ``x`` and of ``others``, one after another."""
+
+    others: list[Value]
+
+    @property
+    def reads(self) -> list[Value]:
+        """All that are put together."""
+        return [self.x, *self.others]
 
 
 @dataclass(frozen=True)
@@ -125,6 +229,14 @@ def fuse(network: Network) -> Network:
     layers: list[Layer] = []
     for layer in network.layers:
         target = _target(layer, layers, uses) if isinstance(layer, Elementwise) else None
+        if isinstance(layer, Elementwise) and layer.constant is not None:
+            source = layers[-1] if layers else None
+            if not isinstance(source, Tokens) or source.y is not layer.x or uses[id(source.y)] != 1:
+                layers.append(layer)
+            else:
+                constant = layer.constant if source.constant is None else layer.constant + source.constant
+                layers[-1] = replace(source, y=layer.y, constant=constant)
+            continue
         if target is None:
             layers.append(layer)
             continue
@@ -144,7 +256,9 @@ def _target(layer: Layer, before: list[Layer], uses: Counter[int]) -> Layer | No
     for candidate in reversed(before):
         if candidate.y not in layer.reads:
             continue
-        if uses[id(candidate.y)] != 1 or not candidate.clamp.off or isinstance(candidate, Mean):
+        if uses[id(candidate.y)] != 1 or not candidate.clamp.off:
+            continue
+        if not isinstance(candidate, Convolution | Elementwise | Pool | Scale):
             continue
         if layer.residual is None or (isinstance(candidate, Convolution | Elementwise) and candidate.residual is None):
             return candidate

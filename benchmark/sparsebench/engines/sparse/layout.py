@@ -106,9 +106,10 @@ def _lives(network: Network) -> list[_Life]:
             of_x.cut &= layer.position_wise and layer.groups == 1
         elif isinstance(layer, Pool):
             of_x.cut &= layer.window.kernel == (1, 1)
-        dies, added = last.get(id(layer.y), step), layer.residual
-        if added is not None and added is not layer.x and last[id(added)] == step:
-            life = found[id(added)]
+        dies = last.get(id(layer.y), step)
+        over = next((value for value in layer.overwrites if last[id(value)] == step), None)
+        if over is not None:
+            life = found[id(over)]
             life.values.append(layer.y)
             life.dies = dies
         else:

@@ -13,7 +13,7 @@ from typing import Any
 from ...common.native.build import KERNELS
 from ...common.native.loading import load
 
-ABI = 4
+ABI = 5
 PATH = KERNELS.path
 
 
@@ -30,6 +30,11 @@ class Kind(IntEnum):
     ADD = 7
     UNPACK = 8
     PAIR = 9
+    SCALE = 20
+    LAYERNORM = 21
+    TOKENS = 22
+    ATTENTION = 23
+    UNFOLD = 24
 
 
 class Entry(Structure):
@@ -71,6 +76,12 @@ class Op(Structure):
         *((name, c_void_p) for name in ("starts", "entries", "both_starts", "both", "offsets", "weights", "bias")),
         *((name, c_int32) for name in ("inputs", "kernel_h", "kernel_w", "pad_top", "pad_left")),
         *((name, c_int32) for name in ("outside", "limit_h", "limit_w", "sweep", "reach_h", "reach_w")),
+        ("curve", c_int32),
+        ("slope", c_float),
+        *((name, c_int32) for name in ("heads", "positions", "shift")),
+        ("eps", c_float),
+        ("scale", c_float),
+        ("constant", c_void_p),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Calls that become pools or means."""
+"""Calls that become pools."""
 
 from __future__ import annotations
 
@@ -67,26 +67,14 @@ def avg_function(
     return _pool(b, name, x, "avg", kernel_size=kernel_size, stride=stride, padding=padding, **o)
 
 
-def _global(b: Builder, name: str, x: object, flat: bool) -> Value:
-    source = plain(x)
-    return b.add(Mean(name=name, x=source, y=Value(source.channels, 1, 1, flat)))
-
-
 def adaptive(b: Builder, name: str, x: object, output_size: Any) -> Value:
-    """Pool to one position, or leave a map of the size asked for as it is."""
+    """Pool to so many positions by an average; a map of the size asked for stays as it is."""
     source = plain(x)
     size = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
     size = tuple(have if n is None else n for n, have in zip(size, (source.height, source.width), strict=True))
     if size == (source.height, source.width):
         return source
-    if size != (1, 1):
-        raise NotUnderstood(f"output size {output_size}")
-    return _global(b, name, source, flat=False)
-
-
-def mean(b: Builder, name: str, x: object, dim: Any = None, keepdim: bool = False) -> Value:
-    """Take the mean over height and width."""
-    source = plain(x)
-    if source.flat or not isinstance(dim, tuple | list) or {d % 4 for d in dim} != {2, 3}:
-        raise NotUnderstood(f"mean over {dim}")
-    return _global(b, name, source, flat=not keepdim)
+    if size == (1, 1):
+        return b.add(Mean(name=name, x=source, y=Value(source.channels, 1, 1)))
+    y, window = Value(source.channels, *size), Window((0, 0), stride=0)
+    return b.add(Pool(name=name, x=source, y=y, kind="avg", window=window, outside=True))

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .graph import Convolution, Layer, Mean, Network, Pool, Value
+from .graph import Convolution, Network, Value
 from .layout import Layout, lay_out
-from .library import Arena, Io, Isa, Kind, Map, Op, Team
+from .library import Arena, Io, Isa, Kind, Op, Team
+from .operations import Operations
 from .tuning import Choice, Tuner
 from .weights import Nonzeros, Packed, nonzeros, pack_dense, pack_pairs, pack_sparse
 
@@ -39,24 +40,26 @@ class Program:
         weakref.finalize(self, Arena.close, self.arena)
         self.features = network.output.channels * network.output.height * network.output.width
         self.names: list[str] = []
+        self._operations = Operations(self.layout, self.arena)
         self._kept: list[Any] = []  # arrays that operations point to
         ops: list[Op] = []
+        convolutions: dict[int, Convolution] = {}
         self._zero(ops, network.input)
-        self._append(ops, "images", Op(kind=Kind.PACK, y=self._map(network.input)))
+        self._append(ops, "images", Op(kind=Kind.PACK, y=self._operations.map(network.input)))
         for layer in network.layers:
             self._zero(ops, layer.y)
-            self._append(ops, layer.name, self._op(layer))
-        self._append(ops, "features", Op(kind=Kind.UNPACK, x=self._map(network.output)))
+            if isinstance(layer, Convolution):
+                convolutions[len(ops)] = layer
+            for op in self._operations.of(layer):
+                self._append(ops, layer.name, op)
+        self._append(ops, "features", Op(kind=Kind.UNPACK, x=self._operations.map(network.output)))
         self.ops = (Op * len(ops))(*ops)
-        for index, layer in self._convolutions(network).items():
-            self._tune(index, layer, tuner)
+        for index, conv in convolutions.items():
+            self._tune(index, conv, tuner)
 
     def run(self, io: Io, first: int = 0, count: int | None = None) -> None:
         """Run all operations, or ``count`` from ``first`` on, on one chunk."""
         self._team.run(self.isa, self.ops, first, len(self.ops) if count is None else count, io)
-
-    def _map(self, value: Value) -> Map:
-        return self.layout.of(value).map(self.arena)
 
     def _append(self, ops: list[Op], name: str, op: Op) -> None:
         ops.append(op)
@@ -64,43 +67,7 @@ class Program:
 
     def _zero(self, ops: list[Op], value: Value) -> None:
         if self.layout.of(value).border:
-            self._append(ops, "border", Op(kind=Kind.ZERO, y=self._map(value)))
-
-    def _op(self, layer: Layer) -> Op:
-        """Return a layer's operation; a convolution's weights come with its tuning."""
-        residual = Map() if layer.residual is None else self._map(layer.residual)
-        op = Op(
-            kind=Kind.ADD,
-            stride=1,
-            x=self._map(layer.x),
-            y=self._map(layer.y),
-            r=residual,
-            low=layer.clamp.low,
-            high=layer.clamp.high,
-            parts=1,
-        )
-        if isinstance(layer, Convolution):
-            w = layer.window
-            op.kind, op.stride, op.bias = Kind.SPARSE, w.stride, self._keep(layer.bias)
-            op.reach_h, op.reach_w = ((k - 1) * d + 1 for k, d in zip(w.kernel, w.dilation, strict=True))
-            op.pad_top, op.pad_left = w.top, w.left
-        elif isinstance(layer, Mean):
-            op.kind = Kind.MEAN
-        elif isinstance(layer, Pool):
-            w = layer.window
-            op.kind = Kind.MAXPOOL if layer.kind == "max" else Kind.AVGPOOL
-            op.stride, op.outside = w.stride, layer.outside
-            (op.kernel_h, op.kernel_w), op.pad_top, op.pad_left = w.kernel, w.top, w.left
-            op.limit_h, op.limit_w = layer.limits
-        return op
-
-    def _keep(self, array: np.ndarray) -> int:
-        self._kept.append(array)
-        return int(array.ctypes.data)
-
-    def _convolutions(self, network: Network) -> dict[int, Convolution]:
-        at = [i for i, op in enumerate(self.ops) if op.kind not in (Kind.PACK, Kind.ZERO, Kind.UNPACK)]
-        return {i: layer for i, layer in zip(at, network.layers, strict=True) if isinstance(layer, Convolution)}
+            self._append(ops, "border", Op(kind=Kind.ZERO, y=self._operations.map(value)))
 
     def _tune(self, index: int, layer: Convolution, tuner: Tuner) -> None:
         """Choose how to cut a convolution, and put the choice into its operation."""

@@ -5,16 +5,20 @@ What isn't in the table is an error that names the layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import fx, nn
 
 from ...schema import InputError
 from ..fold import fold_batchnorm
-from .builder import Builder, NotUnderstood
+from .affine import fold_affine
+from .builder import Builder, NotUnderstood, Padded
 from .calls import FUNCTIONS, METHODS, handler_of
 from .graph import Network, Value, fuse
 from .liveness import drop_unread
 from .strides import close_gaps
+from .views import View
 
 HINT = "use --engine torch"
 
@@ -68,7 +72,7 @@ class Traced:
                 self._call(node, env, builder)
         if not isinstance(result, Value) or not (result.flat or result.height == result.width == 1):
             raise InputError("engine 'sparse' runs backbones that give one feature vector an image", HINT)
-        return close_gaps(drop_unread(fuse(Network(builder.layers, source, result))))
+        return close_gaps(drop_unread(fuse(fold_affine(Network(builder.layers, source, result)))))
 
     def _call(self, node: fx.Node, env: dict[fx.Node, object], builder: Builder) -> None:
         """Record one call; what changes its input in place changes it for all that read it later."""
@@ -78,7 +82,11 @@ class Traced:
         in_place = False
         try:
             if node.op == "get_attr":
-                raise NotUnderstood("reads a tensor of its own")
+                env[node] = _attribute(self._root, str(node.target))
+                return
+            if node.op != "call_module" and not _maps([*args, *kwargs.values()]):
+                env[node] = _computed(node, args, kwargs)
+                return
             if node.op == "call_module":
                 module = self._root.get_submodule(str(node.target))
                 if module._forward_hooks or module._forward_pre_hooks:
@@ -95,7 +103,7 @@ class Traced:
                     raise NotUnderstood
                 in_place = bool(kwargs.pop("inplace", False)) or _named_in_place(node.target)
                 env[node] = handler(builder, name, *args, **kwargs)
-        except (NotUnderstood, TypeError, ValueError) as error:
+        except (NotUnderstood, TypeError, ValueError, IndexError, RuntimeError, AssertionError) as error:
             why = f": {error}" if str(error) else ""
             raise InputError(f"engine 'sparse' doesn't understand layer {name!r} ({kind}){why}", HINT) from error
         if in_place and args and isinstance(args[0], Value):
@@ -115,6 +123,30 @@ def _look_up(argument: object, env: dict[fx.Node, object]) -> object:
     if isinstance(argument, tuple | list):
         return type(argument)(_look_up(item, env) for item in argument)
     return argument
+
+
+def _attribute(root: nn.Module, path: str) -> object:
+    """Return a parameter, which nothing here changes."""
+    module, _, name = path.rpartition(".")
+    found = getattr(root.get_submodule(module), name)
+    return found.detach() if isinstance(found, torch.Tensor) else found
+
+
+def _maps(arguments: object) -> bool:
+    """Whether a map is among the arguments, themselves or in a list."""
+    if isinstance(arguments, tuple | list):
+        return any(_maps(each) for each in arguments)
+    return isinstance(arguments, Value | View | Padded)
+
+
+def _computed(node: fx.Node, args: list[object], kwargs: dict[str, object]) -> object:
+    """Return what a call gives that no image has a part in."""
+    if _named_in_place(node.target):
+        raise NotUnderstood("changes a tensor of the model")
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    function: Callable[..., object] = node.target  # type: ignore[assignment]  # a function's node holds the function
+    return function(*args, **kwargs)
 
 
 def _described(node: fx.Node, root: nn.Module) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from ...analysis.calibration import BINS, Reliability, Scored, reliability
 from ...common import files
 from ...schema import ResultsError
-from ..measures import TaskMeasures
+from ..measures import TEST_HALVES, VAL, TaskMeasures
 from ..style import DENSE_COLOUR, percent, sentences
 from .canvas import Canvas, Picture, paper_style
 
@@ -63,7 +63,8 @@ def reliability_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) ->
     caption = sentences(
         f"Accuracy over confidence, in {BINS} bins of equal width over all runs (with at least {_FEWEST} images).",
         "The diagonal is perfect calibration.",
-        "Dotted: after temperature scaling, each half of the test images by a temperature fitted on the other.",
+        "Dotted: after temperature scaling.",
+        *_of_temperatures(tasks),
         *_noise_of_calibration(found),
     )
     labels = [*names, *(f"{name}, scaled" for name in names)]
@@ -142,6 +143,14 @@ def confusion_figure(names: tuple[str, str], found: Sequence[TaskMeasures]) -> P
                 axes.set_ylabel("True class")
             axes.set_xlabel("Predicted class")
         return Picture("confusion", canvas, caption)
+
+
+def _of_temperatures(tasks: Sequence[TaskMeasures]) -> Iterator[str]:
+    """Yield what temperatures were fitted on."""
+    if any(VAL in task.fitted_on for task in tasks):
+        yield "Temperatures are fitted on the validation images where these were held out."
+    if any(TEST_HALVES in task.fitted_on for task in tasks):
+        yield "Without validation images each half of the test images has a temperature fitted on the other."
 
 
 def _noise_of_calibration(found: Sequence[TaskMeasures]) -> list[str]:

@@ -1,8 +1,9 @@
-"""Figures of accuracy over severity, and over images per class: sparse against dense, a panel per sparsity."""
+"""Figures over severity and over images per class: sparse against dense, a panel per sparsity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ _GROUP = ("mode", "probe", "protocol")
 
 @dataclass(frozen=True)
 class Curve:
-    """A checkpoint's accuracy over some quantity."""
+    """A checkpoint's accuracy, or calibration error, over some quantity."""
 
     checkpoint: str
     method: str
@@ -29,26 +30,44 @@ class Curve:
     points: Mapping[float, float]
 
 
-def severity_figures(cells: Sequence[Cell], width: float | None = None) -> Iterator[Picture]:
-    """Draw accuracy over severity, mean over tasks and corruptions; nothing where fewer than two severities are known.
+_Value = Callable[[Cell], float]
 
-    Severity 0 is the clean test images.
+
+def severity_figures(
+    cells: Sequence[Cell], clean_ece: _Value = lambda _: math.nan, width: float | None = None
+) -> Iterator[Picture]:
+    """Draw accuracy and calibration error over severity, mean over tasks and corruptions.
+
+    Severity 0 is the clean test images, whose calibration error ``clean_ece`` gives (NaN where it isn't known). Nothing
+    is drawn of a checkpoint with fewer than two severities.
     """
-    for name, own in _by_group("severity", [cell for cell in cells if cell.corruption]):
-        curves = [_over_severity(rows) for rows in _by_checkpoint(own)]
-        picture = _figure(
-            name,
-            [curve for curve in curves if len(curve.points) > 2],
-            "Severity",
-            sentences(
-                "Accuracy over the severity of corruptions, mean over tasks and corruptions, a panel per sparsity;"
-                " severity 0 is the clean test images.",
-                "Black: the dense reference.",
-            ),
-            width,
-        )
-        if picture is not None:
-            yield picture
+    drawn: tuple[tuple[str, _Value, _Value, str, str], ...] = (
+        ("severity", lambda cell: cell.accuracy.mean, lambda cell: cell.clean, "Accuracy", ""),
+        (
+            "severity_ece",
+            lambda cell: cell.ece,
+            clean_ece,
+            "Calibration error",
+            ": confidence less accuracy in 15 bins",
+        ),
+    )
+    corrupted = [cell for cell in cells if cell.corruption]
+    for stem, value, clean, label, what in drawn:
+        for name, own in _by_group(stem, corrupted):
+            curves = [_over_severity(rows, value, clean) for rows in _by_checkpoint(own)]
+            picture = _figure(
+                name,
+                [curve for curve in curves if sum(severity > 0 for severity in curve.points) > 1],
+                ("Severity", f"{label} (%)"),
+                sentences(
+                    f"{label} over the severity of corruptions{what}, mean over tasks and corruptions, a panel per"
+                    " sparsity; severity 0 is the clean test images.",
+                    "Black: the dense reference.",
+                ),
+                width,
+            )
+            if picture is not None:
+                yield picture
 
 
 def shots_figures(rows: Sequence[Shots], width: float | None = None) -> Iterator[Picture]:
@@ -58,7 +77,7 @@ def shots_figures(rows: Sequence[Shots], width: float | None = None) -> Iterator
         picture = _figure(
             name,
             [curve for curve in curves if len(curve.points) > 1],
-            "Images per class",
+            ("Images per class", "Accuracy (%)"),
             sentences(
                 "Accuracy over the number of training images per class, mean over tasks and random draws, a panel per"
                 " sparsity.",
@@ -85,18 +104,18 @@ def _by_checkpoint(rows: Sequence[Any]) -> Iterator[list[Any]]:
     yield from found.values()
 
 
-def _over_severity(rows: Sequence[Cell]) -> Curve:
+def _over_severity(rows: Sequence[Cell], value: _Value, clean: _Value) -> Curve:
     """Return a checkpoint's curve over the severities that all of its tasks and corruptions have."""
     by = {severity: {(r.task, r.corruption): r for r in rows if r.severity == severity} for severity in range(1, 6)}
     everything = {(r.task, r.corruption) for r in rows}
-    points = {float(s): _tasks_mean(own) for s, own in by.items() if set(own) == everything}
-    clean = {row.task: row.clean for row in rows}
-    return _curve(rows[0], {0.0: mean(clean.values()), **points})
+    points = {float(s): _tasks_mean(own, value) for s, own in by.items() if set(own) == everything}
+    points[0.0] = mean(clean(row) for row in {row.task: row for row in rows}.values())
+    return _curve(rows[0], {x: y for x, y in points.items() if not math.isnan(y)})
 
 
-def _tasks_mean(own: Mapping[tuple[str, str], Cell]) -> float:
+def _tasks_mean(own: Mapping[tuple[str, str], Cell], value: _Value) -> float:
     tasks = dict.fromkeys(task for task, _ in own)
-    return mean(mean(row.accuracy.mean for (name, _), row in own.items() if name == task) for task in tasks)
+    return mean(mean(value(row) for (name, _), row in own.items() if name == task) for task in tasks)
 
 
 def _over_shots(rows: Sequence[Shots]) -> Curve:
@@ -115,7 +134,7 @@ def _curve(row: Cell | Shots, points: Mapping[float, float]) -> Curve:
 
 
 def _figure(
-    name: str, curves: Sequence[Curve], label: str, caption: str, width: float | None, log: bool = False
+    name: str, curves: Sequence[Curve], labels: tuple[str, str], caption: str, width: float | None, log: bool = False
 ) -> Picture | None:
     """Draw a panel per sparsity: its sparse checkpoints, and the dense ones that they are compared with."""
     sparse = [curve for curve in curves if curve.method != "dense"]
@@ -126,11 +145,11 @@ def _figure(
     names = _labels(sparse)
     looks = {text: look for curve in sparse for text, look in [(names[curve.checkpoint], _look(curve, sparse, names))]}
     legend = sorted(looks, key=lambda text: (looks[text][3], text))
-    labels = [method_title("dense"), *legend] if dense else legend
-    columns = min(len(levels), _COLUMNS)
+    entries = [method_title("dense"), *legend] if dense else legend
+    columns = 2 if len(levels) == 4 else min(len(levels), _COLUMNS)  # four: no panel alone in its row
     page = (width or _COLUMN) * (_PAGE / _COLUMN if columns > 1 else 1.0)
     with paper_style():
-        canvas = Canvas(len(levels), columns, page, _HEIGHT, labels)
+        canvas = Canvas(len(levels), columns, page, _HEIGHT, entries)
         for index, (axes, level) in enumerate(zip(canvas.axes, levels, strict=True)):
             own = [curve for curve in sparse if round(curve.sparsity, 4) == level]
             for curve in (dense[n] for n in sorted({c.reference for c in own} & dense.keys())):
@@ -140,9 +159,12 @@ def _figure(
             axes.set_title(f"{100 * level:.4g} % sparse")
             _axes(axes, sorted({x for curve in curves for x in curve.points}), log)
             if index + columns >= len(levels):  # the last of its column
-                axes.set_xlabel(label)
+                axes.set_xlabel(labels[0])
             if index % columns == 0:
-                axes.set_ylabel("Accuracy (%)")
+                axes.set_ylabel(labels[1])
+        bottom, top = zip(*(axes.get_ylim() for axes in canvas.axes), strict=True)
+        for axes in canvas.axes:
+            axes.set_ylim(min(bottom), max(top))
         handles = [_handle(DENSE_COLOUR, "none", "-", method_title("dense"))] if dense else []
         canvas.legend([*handles, *(_handle(*looks[text][:3], text) for text in legend)])
         return Picture(name, canvas, caption)

@@ -115,7 +115,7 @@ def sections_of(sources: Sources, boards: Sequence[Board], gallery: Gallery) -> 
     """Return a section for each entry of the boards, in the order of their names."""
     runs = {str(name): own for name, own in sources.runs.groupby("entry", sort=True)}
     agreement: dict[tuple[str, ...], Agreement] = {
-        (*row.group, row.checkpoint, row.found.task): row for row in sources.agreement
+        (*row.group, row.checkpoint, row.found.task): row for row in sources.agreement if not row.twin
     }  # by mode, probe, protocol, entry, task
     confused = Confused(sources)
     means = {

@@ -15,7 +15,7 @@
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 
-enum { N = V * U };
+enum { N = V * U, QUERIES = 8 /* of an item of an attention */ };
 
 #define ARGUMENTS const spb_op *op, int b, int c0, int c1, const char *x, char *y, const char *r, spb_ahead *a
 typedef void (*sparse_fn)(ARGUMENTS);
@@ -82,7 +82,12 @@ static int items(const spb_op *op) {
     case SPB_PAIR:
     case SPB_DENSE: return ceil_div(op->y.height, op->rows) * op->parts;
     case SPB_MEAN: return ceil_div(op->y.channels, 16);
+    case SPB_ATTENTION: return op->heads * op->y.height * ceil_div(op->y.width, QUERIES);
     case SPB_UNPACK: return 1;
+    case SPB_SCALE:
+    case SPB_LAYERNORM:
+    case SPB_TOKENS:
+    case SPB_UNFOLD: return op->y.height;
     default: return op->y.height;
     }
 }
@@ -191,13 +196,16 @@ static void zero_item(const spb_op *op, int index) {
 
 static void pool_item(const spb_op *op, int h, int is_max) {
     const spb_map *x = &op->x, *y = &op->y;
-    const int top = h * op->stride - op->pad_top, bottom = top + op->kernel_h;
+    const int adaptive = op->stride == 0; /* windows that share the input evenly */
+    const int top = adaptive ? h * x->height / y->height : h * op->stride - op->pad_top;
+    const int bottom = adaptive ? ceil_div((h + 1) * x->height, y->height) : top + op->kernel_h;
     const int h0 = top < 0 ? 0 : top, h1 = bottom < x->height ? bottom : x->height;
     const int limit_h = bottom < op->limit_h ? bottom : op->limit_h;
     const vec low = splat(op->low), high = splat(op->high);
     for (int c = 0; c < y->channels; c++)
         for (int w = 0; w < y->width; w++) {
-            const int left = w * op->stride - op->pad_left, right = left + op->kernel_w;
+            const int left = adaptive ? w * x->width / y->width : w * op->stride - op->pad_left;
+            const int right = adaptive ? ceil_div((w + 1) * x->width, y->width) : left + op->kernel_w;
             const int w0 = left < 0 ? 0 : left, w1 = right < x->width ? right : x->width;
             const int limit_w = right < op->limit_w ? right : op->limit_w;
             const int inside = h1 > h0 && w1 > w0 ? (h1 - h0) * (w1 - w0) : 0, whole = (limit_h - top) * (limit_w - left);
@@ -214,38 +222,74 @@ static void pool_item(const spb_op *op, int h, int is_max) {
                 }
                 *(vec *)(out + u * VB) = clamp(s * scale, low, high);
             }
+            if (op->curve) finish(op, out, U);
         }
     zero_columns(y, y->data + h * y->row, 1, 0, y->channels);
 }
 
+/* The columns from w on that lie side by side in two maps, up to `end`. */
+static int run_end(const spb_map *a, const spb_map *b, int w, int end) {
+    return strip_end(a, w, strip_end(b, w, end));
+}
+
+/* The mean over positions; four channels at once, whose sums don't wait for one another. */
 static void mean_item(const spb_op *op, int index) {
+    enum { M = 4 };
     const spb_map *x = &op->x;
     const int c1 = (index + 1) * 16 < x->channels ? (index + 1) * 16 : x->channels;
-    const float scale = 1.0f / (x->height * x->width);
-    for (int c = index * 16; c < c1; c++)
+    const int positions = op->positions ? op->positions : x->height * x->width;
+    const float scale = 1.0f / positions;
+    for (int c = index * 16; c < c1; c += M)
         for (int u = 0; u < U; u++) {
-            vec s = {0};
-            for (int h = 0; h < x->height; h++)
-                for (int w = 0; w < x->width; w++)
-                    s += *(const vec *)(x->data + h * x->row + c * x->ch + column(x, w) + u * VB);
-            *(vec *)(op->y.data + c * op->y.ch + u * VB) = s * scale;
+            vec s[M] = {{0}};
+            for (int h = 0; h < x->height; h++) {
+                const int left = positions - h * x->width, width = left < x->width ? left : x->width;
+                for (int w = 0, end; w < width; w = end) {
+                    end = strip_end(x, w, width);
+                    const char *in = x->data + h * x->row + c * x->ch + column(x, w) + u * VB;
+                    for (int k = w; k < end; k++, in += N * 4)
+                        for (int m = 0; m < M; m++) s[m] += *(const vec *)(in + (c + m < c1 ? m : 0) * x->ch);
+                }
+            }
+            for (int m = 0; m < M && c + m < c1; m++) {
+                char *out = op->y.data + (c + m) * op->y.ch + u * VB;
+                *(vec *)out = s[m] * scale;
+            }
         }
     zero_columns(&op->y, op->y.data, 1, index * 16, c1);
 }
 
-static void add_item(const spb_op *op, int h) {
+/* A sum of two maps and a constant, or their product; the second map may be one position, for all. */
+static void merge_item(const spb_op *op, int h, const int product) {
     const vec low = splat(op->low), high = splat(op->high);
-    const char *x = op->x.data + h * op->x.row, *r = op->r.data ? op->r.data + h * op->r.row : 0;
-    char *y = op->y.data + h * op->y.row;
-    for (int c = 0; c < op->y.channels; c++)
-        for (int w = 0; w < op->y.width; w++) {
-            const vec *a = (const vec *)(x + c * op->x.ch + column(&op->x, w));
-            const vec *b = r ? (const vec *)(r + c * op->r.ch + column(&op->r, w)) : 0;
-            vec *out = (vec *)(y + c * op->y.ch + column(&op->y, w));
-            for (int u = 0; u < U; u++) out[u] = clamp(b ? a[u] + b[u] : a[u], low, high);
+    const spb_map *x = &op->x, *y = &op->y, *r = &op->r;
+    const int one = r->data && r->height == 1 && r->width == 1;
+    const char *in = x->data + h * x->row, *other = r->data ? r->data + (one ? 0 : h * r->row) : 0;
+    char *out = y->data + h * y->row;
+    for (int w = 0, end; w < y->width; w = end) {
+        end = run_end(x, y, w, y->width);
+        if (other && !one) end = strip_end(r, w, end);
+        const int count = (end - w) * U;
+        for (int c = 0; c < y->channels; c++) {
+            const char *a = in + c * x->ch + column(x, w), *b = other ? other + c * r->ch + (one ? 0 : column(r, w)) : 0;
+            char *to = out + c * y->ch + column(y, w);
+            const float *constant = op->constant ? op->constant + ((int64_t)h * y->channels + c) * y->width + w : 0;
+            for (int t = 0; t < count; t++) {
+                vec v = *(const vec *)(a + t * VB);
+                if (constant) v += splat(constant[t / U]);
+                if (b) {
+                    const vec o = *(const vec *)(b + (one ? t % U : t) * VB);
+                    v = product ? v * o : v + o;
+                }
+                *(vec *)(to + t * VB) = clamp(v, low, high);
+            }
+            if (op->curve) finish(op, to, count);
         }
-    zero_columns(&op->y, op->y.data + h * op->y.row, 1, 0, op->y.channels);
+    }
+    zero_columns(y, out, 1, 0, y->channels);
 }
+
+#include "tokens.h"
 
 static void unpack(const spb_op *op, const spb_io *io) {
     const spb_map *x = &op->x;
@@ -268,7 +312,12 @@ static void item(const spb_op *op, int index, const spb_io *io) {
     case SPB_MAXPOOL: pool_item(op, index, 1); break;
     case SPB_AVGPOOL: pool_item(op, index, 0); break;
     case SPB_MEAN: mean_item(op, index); break;
-    case SPB_ADD: add_item(op, index); break;
+    case SPB_ADD: merge_item(op, index, 0); break;
+    case SPB_SCALE: merge_item(op, index, 1); break;
+    case SPB_LAYERNORM: norm_item(op, index); break;
+    case SPB_TOKENS: tokens_item(op, index); break;
+    case SPB_ATTENTION: attention_item(op, index); break;
+    case SPB_UNFOLD: unfold_item(op, index); break;
     case SPB_UNPACK: unpack(op, io); break;
     default: break;
     }

@@ -59,6 +59,7 @@ INLINE void pair_tile(const int T, const spb_op *op, int block, int p0, int p1, 
             }
             if (last) activate(T, op, a[m]);
             UNROLL for (int t = 0; t < T; t++) *(vec *)(out + m * yc + t * VB) = a[m][t];
+            if (last && op->curve) finish(op, out + m * yc, T);
         }
     }
 }

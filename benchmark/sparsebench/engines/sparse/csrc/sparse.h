@@ -10,10 +10,13 @@
 #define SPARSEBENCH_SPARSE_H
 #include <stdint.h>
 
-#define SPB_ABI 4
+#define SPB_ABI 5
 #define SPB_GROUP 6 /* output channels that a dense tile computes together */
+#define SPB_TOKENS_MOST 1024 /* positions of an attention, at most: their scores lie on the stack */
 
 enum { SPB_PACK, SPB_ZERO, SPB_SPARSE, SPB_DENSE, SPB_MAXPOOL, SPB_AVGPOOL, SPB_MEAN, SPB_ADD, SPB_UNPACK, SPB_PAIR };
+enum { SPB_SCALE = 20, SPB_LAYERNORM, SPB_TOKENS, SPB_ATTENTION, SPB_UNFOLD };
+enum { SPB_NONE, SPB_SIGMOID, SPB_HARDSIGMOID, SPB_SILU, SPB_HARDSWISH, SPB_GELU, SPB_GELU_TANH };
 
 typedef struct {
     int32_t offset; /* bytes from the output's origin in the input */
@@ -34,7 +37,7 @@ typedef struct {
 } spb_map;
 
 typedef struct {
-    int32_t kind, stride;   /* of the output's positions in the input (convolutions, pools) */
+    int32_t kind, stride;   /* of the output's positions in the input; 0: a pool's windows share the input evenly */
     spb_map x, y, r;        /* input, output, and what is added (data NULL: nothing) */
     float low, high;        /* the activation: clamped to these */
     int32_t tile, rows;     /* vectors of a row and rows that one tile computes */
@@ -53,6 +56,14 @@ typedef struct {
     int32_t limit_h, limit_w; /* pools: height and width with the padding behind */
     int32_t sweep; /* one block: each output channel (or group) does all columns of a row before the next one begins */
     int32_t reach_h, reach_w; /* convolutions: rows and columns that a kernel spans, dilation included */
+    int32_t curve;         /* the activation after the clamp; SPB_NONE: none */
+    float slope;           /* of SPB_SILU: x times sigmoid(slope x) */
+    int32_t heads;         /* attention */
+    int32_t positions;     /* of x that count (mean, tokens, attention): the first ones, row by row */
+    int32_t shift;         /* tokens: position p of the output is position p - shift of the input */
+    float eps;             /* layer norm: what is added to the variance */
+    float scale;           /* attention: what the scores are multiplied by */
+    const float *constant; /* sum, tokens: [row][channel][column], added to every image; or NULL */
 } spb_op;
 
 typedef struct {

@@ -45,6 +45,7 @@ INLINE void activate(const int T, const spb_op *op, vec *a) {
 #define XOFF(t, S) ((((t) / U) * (S) * U + (t) % U) * VB)
 
 #include "ahead.h"
+#include "curves.h"
 
 INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op, int block, int c0, int c1,
                         const char *x, char *y, const char *r, spb_ahead *ahead) {
@@ -84,6 +85,8 @@ INLINE void sparse_tile(const int R, const int T, const int S, const spb_op *op,
         if (last) UNROLL for (int i = 0; i < R; i++) activate(T, op, a[i]);
         UNROLL for (int i = 0; i < R; i++)
             UNROLL for (int t = 0; t < T; t++) *(vec *)(out + i * yr + t * VB) = a[i][t];
+        if (last && op->curve)
+            for (int i = 0; i < R; i++) finish(op, out + i * yr, T);
     }
 }
 
@@ -128,6 +131,7 @@ INLINE void dense_tile(const int T, const int S, const spb_op *op, int block, in
             if (m >= valid) continue;
             if (last) activate(T, op, a[m]);
             UNROLL for (int t = 0; t < T; t++) *(vec *)(out + m * op->y.ch + t * VB) = a[m][t];
+            if (last && op->curve) finish(op, out + m * op->y.ch, T);
         }
     }
 }
