@@ -87,6 +87,29 @@ def compile(backbone: object, input_shape: tuple[int, ...], engine: str = AUTO, 
     return cast("Engine", compiled(backbone, input_shape, engine, threads))
 
 
+def trainable(backbone: object, threads: int | None = None) -> nn.Module:
+    """Return a backbone as a module that trains in our own kernels, on the CPU in float32, for a loop of one's own.
+
+    Its forward pass gives features, its backward pass gradients of every parameter; what a mask holds at zero neither
+    takes part nor has a gradient other than zero. Names in ``state_dict()`` are the backbone's.
+
+    Parameters
+    ----------
+    backbone : Backbone or nn.Module
+        What :func:`sparsebench.load` gives, or a module, whose zeros are then its masks. It is copied, never changed.
+    threads : int, optional
+        CPU threads; by default torch's.
+
+    Raises
+    ------
+    InputError
+        If a layer isn't understood (it is named), or the kernels were not built.
+    """
+    from .sparse.training import trainable as build
+
+    return build(backbone, threads=threads)
+
+
 def check_name(engine: str) -> None:
     """Raise UnknownNameError unless there is an engine of this name."""
     if extensions.find("engines", engine) is None:
@@ -137,4 +160,14 @@ def say_once(text: str) -> None:
     warnings.warn(text, stacklevel=3)
 
 
-__all__ = ["AUTO", "check_choice", "check_name", "check_numerics", "compile", "keep_pages", "prepare", "signature"]
+__all__ = [
+    "AUTO",
+    "check_choice",
+    "check_name",
+    "check_numerics",
+    "compile",
+    "keep_pages",
+    "prepare",
+    "signature",
+    "trainable",
+]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +15,7 @@ from ..schema import InputError, Numerics
 from . import AUTO, check_choice, prepare, say_once
 
 Run = Callable[[Tensor], Tensor]
+Masks = Mapping[str, Tensor]
 
 _ROUNDS = 3
 _IMAGES = 16  # most that a measurement runs at once
@@ -108,6 +110,61 @@ def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) 
     if declared.check is not None:
         extensions.load(declared.check)(module, input_shape)
     return numerics.model_copy(update={"engine": name})
+
+
+def pinned_training(module: nn.Module, masks: Masks, numerics: Numerics, input_shape: tuple[int, ...]) -> Numerics:
+    """Return the numerics with the engine that will train a backbone: what a plan holds.
+
+    An engine that doesn't train leaves it to torch.
+
+    Raises
+    ------
+    InputError
+        If the engine asked for can't train the backbone.
+    """
+    numerics = numerics.model_copy(update={"engine": extensions.resolve("engines", numerics.engine)})
+    if numerics.engine == AUTO:
+        with torch_threads(numerics.threads):
+            return numerics.model_copy(update={"engine": _fastest_training(module, masks, numerics, input_shape)})
+    name = "torch" if extensions.get("engines", numerics.engine).train is None else installed(numerics.engine)
+    declared: extensions.Engine = extensions.get("engines", name)
+    if declared.train is not None:
+        declared.check_numerics(numerics)
+        if declared.check_training is not None:
+            extensions.load(declared.check_training)(module, input_shape)
+    return numerics.model_copy(update={"engine": name})
+
+
+def _fastest_training(module: nn.Module, masks: Masks, numerics: Numerics, input_shape: tuple[int, ...]) -> str:
+    """Return the engine that takes the least time for a forward and a backward pass."""
+    shape = (min(input_shape[0], _IMAGES), *input_shape[1:])
+    layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
+    batch = torch.zeros(shape).normal_(generator=torch.Generator().manual_seed(0)).contiguous(memory_format=layout)
+    found: dict[str, tuple[Run, Tensor]] = {}
+    for name in _candidates(numerics):
+        train = extensions.get("engines", name).train
+        if train is None and name != "torch":
+            continue
+        own = copy.deepcopy(module).train()
+        try:
+            own = own.to(memory_format=layout) if train is None else extensions.load(train)(own, masks, numerics)
+            _step(own)(batch)
+        except InputError:
+            continue
+        found[name] = (_step(own), batch)
+    if len(found) < 2:
+        return "torch"
+    times = _least(found)
+    return min(times, key=lambda name: times[name])
+
+
+def _step(module: nn.Module) -> Run:
+    def run(batch: Tensor) -> Tensor:
+        features: Tensor = module(batch)
+        features.sum().backward()  # type: ignore[no-untyped-call]
+        return features
+
+    return run
 
 
 def fastest(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) -> tuple[str, dict[str, Run]]:

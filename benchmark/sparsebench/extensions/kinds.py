@@ -61,6 +61,12 @@ class Engine(Extension):
         (B, d). The module must not be changed; what can't be run raises :class:`~sparsebench.schema.InputError`.
     check : function or ``module:function``, optional
         ``check(module, input_shape)`` raises InputError for a backbone that it can't run, when the plan is made.
+    train : function or ``module:function``, optional
+        ``train(module, masks, numerics)`` to an ``nn.Module`` with the module's ``state_dict``, which full mode trains;
+        it may change the module. Without it torch trains. ``trained_parameters()`` gives what the optimizer trains, and
+        ``write()`` brings the ``state_dict`` up to it; masked weights must be held at zero.
+    check_training : function or ``module:function``, optional
+        As ``check``, for a backbone that it can't train.
     devices, precisions : tuple of str
         What it computes on and in; ``--engine auto`` tries it there alone.
     compiles : bool
@@ -81,6 +87,8 @@ class Engine(Extension):
 
     build: Work
     check: Work | None = None
+    train: Work | None = None
+    check_training: Work | None = None
     devices: tuple[str, ...] = ("cpu",)
     precisions: tuple[str, ...] = ("fp32",)
     compiles: bool = False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import extensions
 from ..datasets.images.transforms import resolve_transform
@@ -17,9 +18,12 @@ from ..models.facts import Facts, check_head, load_facts, warn_unheld
 from ..registry import Registry
 from ..registry.cells import Cells, has_head, select_cells
 from ..registry.selection import Selection
-from ..schema import TRAINED, Checkpoint, Group, InputError, Numerics, PlannedSet, Protocol, RunSpec, Suite, Task
+from ..schema import TRAINED, Checkpoint, Group, InputError, Mode, Numerics, PlannedSet, Protocol, RunSpec, Suite, Task
 from .plan import Cell, Plan
 from .prefetch import Provision
+
+if TYPE_CHECKING:
+    from ..models.backbone import Backbone
 
 Note = Callable[[str], None]
 Provide = Callable[[Sequence[Checkpoint], Sequence[Task], Note], Provision]
@@ -39,11 +43,11 @@ class Places:
 
 @dataclass(frozen=True)
 class _Known:
-    """A checkpoint, what is known of it, and how its runs are computed in the modes that an engine runs."""
+    """A checkpoint, what is known of it, and how its runs are computed in each mode."""
 
     checkpoint: Checkpoint
     facts: Facts
-    numerics: Numerics
+    numerics: Mapping[Mode, Numerics]
 
 
 def make_plan(
@@ -63,7 +67,7 @@ def make_plan(
         What there is.
     numerics : Numerics
         Device, precision, engine and threads. Engine ``auto`` is replaced, checkpoint by checkpoint, by the one that is
-        fastest here; full finetuning is always computed in torch.
+        fastest here, for features and for training; an engine that doesn't train leaves full mode to torch.
     places : Places
         Where data sets and caches are, and whether it runs there.
     provide : callable
@@ -116,7 +120,7 @@ def _known(
     note: Note,
 ) -> list[_Known]:
     """Load and check the checkpoints that are here, each content once, and choose their engines."""
-    chooses = numerics.engine != "torch" and any(mode != "full" for mode in cells.tasks)
+    chooses = numerics.engine != "torch"
     known: list[_Known] = []
     for checkpoint in checkpoints:
         note(f"checking checkpoint {checkpoint.id}")
@@ -130,16 +134,24 @@ def _known(
         for data in tasks:
             if data.task in cells.own.get(checkpoint.id, ()):
                 check_head(checkpoint, facts, data.task, data.n_classes)
-        chosen = numerics
+        chosen = dict.fromkeys(cells.tasks, numerics)
         if chooses and backbone is not None:
-            from ..engines.choice import pinned
-
-            size = backbone.preprocess.input_size
-            chosen = pinned(backbone.module, numerics, (_BATCH, 3, size, size))
-            if chosen.engine != numerics.engine:
-                note(f"engine for {checkpoint.id}: {chosen.engine}")
+            chosen = {mode: _chosen(mode, backbone, numerics) for mode in cells.tasks}
+            for engine in dict.fromkeys(one.engine for one in chosen.values() if one.engine != numerics.engine):
+                note(f"engine for {checkpoint.id}: {engine}")
         known.append(_Known(checkpoint, facts, chosen))
     return known
+
+
+def _chosen(mode: Mode, backbone: Backbone, numerics: Numerics) -> Numerics:
+    """Return how a mode of a backbone is computed, with the engine that will run."""
+    from ..engines.choice import pinned, pinned_training
+
+    size = backbone.preprocess.input_size
+    shape = (_BATCH, 3, size, size)
+    if mode == "full":
+        return pinned_training(backbone.module, backbone.masks, numerics, shape)
+    return pinned(backbone.module, numerics, shape)
 
 
 def _same(one: Facts, other: Facts) -> bool:
@@ -197,7 +209,7 @@ def _group(
         task=task.id,
         protocol_name=protocol.name,
         metric=task.metric,
-        numerics=known.numerics if mode != "full" else known.numerics.model_copy(update={"engine": "torch"}),
+        numerics=known.numerics[mode],
     )
     runs = tuple(first.model_copy(update={"seed": seed}) for seed in seeds)
     tests = tests if has_head(protocol) else ()

@@ -82,7 +82,7 @@ class SparseEngine:
             self._traced = Traced(module)
         self.threads = threads
         self._channels = int(input_shape[1])
-        self._isa = _chosen(sets, isa)
+        self._isa = chosen_isa(sets, isa)
         self._team = Team(threads)
         weakref.finalize(self, Team.close, self._team)
         self._tuner = Tuner(threads, measure=measure)
@@ -157,7 +157,7 @@ class SparseEngine:
         return np.asarray(found.numpy())
 
 
-def _chosen(sets: dict[str, Isa], name: str | None) -> Isa:
+def chosen_isa(sets: dict[str, Isa], name: str | None) -> Isa:
     """Return an instruction set: the one named, that of ``$SPARSEBENCH_ISA``, or the best that computes correctly."""
     wanted = name or os.environ.get("SPARSEBENCH_ISA")
     if wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...schema import InputError
@@ -55,7 +56,7 @@ class Layout:
 
 
 @dataclass
-class _Life:
+class Life:
     """Values that take the same place one after another, and the steps from the first's birth to the last's death."""
 
     values: list[Value]
@@ -77,27 +78,36 @@ def lay_out(network: Network, lanes: int) -> Layout:
         If an image is too large for the kernels' offsets.
     """
     lives = _lives(network)
-    placed: list[tuple[_Life, Place]] = []
-    shapes = [(life, _shape(life, lanes)) for life in lives]
-    for life, s in sorted(shapes, key=lambda pair: (-pair[1].size, pair[0].born)):
-        together = [p for other, p in placed if other.born <= life.dies and life.born <= other.dies]
-        offset = 0
-        for place in sorted(together, key=lambda p: p.offset):
-            if place.offset >= offset + s.size:
+    shapes = [shape_of(life, lanes) for life in lives]
+    offsets = arrange([(life.born, life.dies, s.size) for life, s in zip(lives, shapes, strict=True)])
+    places: dict[int, Place] = {}
+    for life, s, offset in zip(lives, shapes, offsets, strict=True):
+        places |= {id(value): replace(s, offset=offset, value=value) for value in life.values}
+    return Layout(places, max(p.offset + p.size for p in places.values()))
+
+
+def arrange(blocks: Sequence[tuple[int, int, int]]) -> list[int]:
+    """Return offsets for blocks (first step, last step, size): the largest first, where it is free all that while."""
+    offsets = [0] * len(blocks)
+    placed: list[int] = []
+    for i in sorted(range(len(blocks)), key=lambda i: (-blocks[i][2], blocks[i][0])):
+        born, dies, size = blocks[i]
+        together = [k for k in placed if blocks[k][0] <= dies and born <= blocks[k][1]]
+        for k in sorted(together, key=lambda k: offsets[k]):
+            if offsets[k] >= offsets[i] + size:
                 break
-            offset = max(offset, place.offset + place.size)
-        placed.append((life, replace(s, offset=offset)))
-    places = {id(value): replace(p, value=value) for life, p in placed for value in life.values}
-    return Layout(places, max(p.offset + p.size for _, p in placed))
+            offsets[i] = max(offsets[i], offsets[k] + blocks[k][2])
+        placed.append(i)
+    return offsets
 
 
-def _lives(network: Network) -> list[_Life]:
+def _lives(network: Network) -> list[Life]:
     """Return when each place is needed, and what its readers need."""
     last: dict[int, int] = {}
     for step, layer in enumerate(network.layers):
         last.update((id(value), step) for value in layer.reads)
     last[id(network.output)] = len(network.layers)
-    first = _Life([network.input], -1, last.get(id(network.input), 0), cut=False)
+    first = Life([network.input], -1, last.get(id(network.input), 0), cut=False)
     lives, found = [first], {id(network.input): first}
     for step, layer in enumerate(network.layers):
         of_x = found[id(layer.x)]
@@ -113,13 +123,13 @@ def _lives(network: Network) -> list[_Life]:
             life.values.append(layer.y)
             life.dies = dies
         else:
-            life = _Life([layer.y], step, dies)
+            life = Life([layer.y], step, dies)
             lives.append(life)
         found[id(layer.y)] = life
     return lives
 
 
-def _shape(life: _Life, lanes: int) -> Place:
+def shape_of(life: Life, lanes: int) -> Place:
     """Return a place that isn't placed yet."""
     value, border = life.values[0], life.border
     column = lanes * 4

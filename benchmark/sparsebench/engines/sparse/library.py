@@ -13,7 +13,7 @@ from typing import Any
 from ...common.native.build import KERNELS
 from ...common.native.loading import load
 
-ABI = 5
+ABI = 6
 PATH = KERNELS.path
 
 
@@ -82,6 +82,9 @@ class Op(Structure):
         ("eps", c_float),
         ("scale", c_float),
         ("constant", c_void_p),
+        ("chunks", c_int32),
+        *((name, c_int64) for name in ("x_step", "y_step", "r_step")),
+        ("train", c_void_p),
     ]
 
 

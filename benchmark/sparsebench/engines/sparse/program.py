@@ -14,7 +14,7 @@ from .operations import Operations
 from .tuning import Choice, Tuner
 from .weights import Nonzeros, Packed, nonzeros, pack_dense, pack_pairs, pack_sparse
 
-_TUNED_ROWS = 8
+TUNED_ROWS = 8
 """Rows of a layer that are run to measure it."""
 
 
@@ -79,11 +79,11 @@ class Program:
             key = (choice.kernel, choice.block)
             if key not in packs:
                 packs[key] = self._pack(layer, found, choice)
-            _set(self.ops[index], choice, packs[key])
+            set_choice(self.ops[index], choice, packs[key])
 
         def run(choice: Choice) -> None:
             apply(choice)
-            self.ops[index].y.height = min(layer.y.height, _TUNED_ROWS)
+            self.ops[index].y.height = min(layer.y.height, TUNED_ROWS)
             self._team.run(self.isa, self.ops, index, 1, None)
             self.ops[index].y.height = layer.y.height
 
@@ -100,7 +100,8 @@ class Program:
         return pack_sparse(layer, found, choice.block)
 
 
-def _set(op: Op, choice: Choice, packed: Packed) -> None:
+def set_choice(op: Op, choice: Choice, packed: Packed) -> None:
+    """Put into an operation how it is cut, and its weights."""
     op.kind = choice.kernel
     op.tile, op.rows, op.parts, op.blocks = choice.tile, choice.rows, choice.parts, packed.blocks
     op.sweep = choice.sweep

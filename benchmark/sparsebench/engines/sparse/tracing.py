@@ -14,7 +14,7 @@ from ...schema import InputError
 from ..fold import fold_batchnorm
 from .affine import fold_affine
 from .builder import Builder, NotUnderstood, Padded
-from .calls import FUNCTIONS, METHODS, handler_of
+from .calls import FUNCTIONS, METHODS, Handler, handler_of
 from .graph import Network, Value, fuse
 from .liveness import drop_unread
 from .strides import close_gaps
@@ -42,12 +42,21 @@ class Traced:
         if folded.reason is not None:
             raise InputError(f"engine 'sparse' can't trace this backbone: {folded.reason}", HINT)
         self.module = folded.module.requires_grad_(False)
-        self._root = self.module.float().cpu()
+        self._trace(self.module.float().cpu())
+
+    def _trace(self, root: nn.Module) -> None:
+        self._root = root
         try:
-            self._graph = _Tracer().trace(self._root)
+            self._graph = _Tracer(self._handler_of).trace(root)
         except Exception as error:  # a tracer runs any model's own code, which may raise anything
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise InputError(f"engine 'sparse' can't trace this backbone: {reason}", HINT) from error
+
+    def _handler_of(self, module: nn.Module) -> Handler | None:
+        return handler_of(module)
+
+    def _finished(self, network: Network) -> Network:
+        return close_gaps(drop_unread(fuse(fold_affine(network))))
 
     def network(self, channels: int, height: int, width: int) -> Network:
         """Return the layers for images of this shape, additions and activations fused.
@@ -72,7 +81,7 @@ class Traced:
                 self._call(node, env, builder)
         if not isinstance(result, Value) or not (result.flat or result.height == result.width == 1):
             raise InputError("engine 'sparse' runs backbones that give one feature vector an image", HINT)
-        return close_gaps(drop_unread(fuse(fold_affine(Network(builder.layers, source, result)))))
+        return self._finished(Network(builder.layers, source, result))
 
     def _call(self, node: fx.Node, env: dict[fx.Node, object], builder: Builder) -> None:
         """Record one call; what changes its input in place changes it for all that read it later."""
@@ -91,7 +100,7 @@ class Traced:
                 module = self._root.get_submodule(str(node.target))
                 if module._forward_hooks or module._forward_pre_hooks:
                     raise NotUnderstood("has hooks")
-                handler = handler_of(module)
+                handler = self._handler_of(module)
                 if handler is None:
                     raise NotUnderstood
                 in_place = bool(getattr(module, "inplace", False))
@@ -164,8 +173,12 @@ def _described(node: fx.Node, root: nn.Module) -> tuple[str, str]:
 class _Tracer(fx.Tracer):
     """Traces into everything but the layers of the table."""
 
+    def __init__(self, handlers: Callable[[nn.Module], Handler | None]) -> None:
+        super().__init__()
+        self._handlers = handlers
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return handler_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
+        return self._handlers(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
 def check(module: nn.Module, input_shape: tuple[int, ...]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ...schema import Protocol, RunError
+from ... import extensions
+from ...engines.context import device_of
+from ...models import masks as masking
+from ...schema import Numerics, Protocol, RunError
 from ..probes.base import default_linear
 
 if TYPE_CHECKING:
@@ -38,6 +41,18 @@ class Classifier(nn.Module):
             self.head.weight.copy_(weight)
             self.head.bias.copy_(bias)
 
+    def trained(self) -> list[nn.Parameter]:
+        """Return what the optimizer trains."""
+        own: Callable[[], Iterable[nn.Parameter]] = getattr(
+            self.features, "trained_parameters", self.features.parameters
+        )
+        return [*own(), *self.head.parameters()]
+
+    def write(self) -> None:
+        """Bring the backbone's own parameters up to what was trained, where an engine trains others."""
+        if hasattr(self.features, "write"):
+            self.features.write()
+
     def forward(self, batch: Tensor) -> Tensor:
         """Map a normalised batch (B, 3, H, W) to logits (B, C)."""
         logits: Tensor = self.head(self.features(batch))
@@ -60,6 +75,24 @@ class Classifier(nn.Module):
         self.head.load_state_dict(head)
 
 
+def make_classifier(backbone: Backbone, num_classes: int, seed: int, numerics: Numerics) -> Classifier:
+    """Return a classifier on its device, its masked weights zero, ready for the engine that trains it.
+
+    Raises
+    ------
+    InputError
+        If the engine can't train the backbone.
+    """
+    model = Classifier(backbone, num_classes, seed)
+    masking.apply(model.features, backbone.masks)
+    engine: extensions.Engine = extensions.get("engines", numerics.engine)
+    if engine.train is not None:
+        model.features = extensions.load(engine.train)(model.features, backbone.masks, numerics)
+        return model
+    layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
+    return model.to(device_of(numerics)).to(memory_format=layout)
+
+
 def _portable(value: Tensor) -> Tensor:
     value = value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
     return value + 0.0 if value.is_floating_point() else value
@@ -68,7 +101,7 @@ def _portable(value: Tensor) -> Tensor:
 def make_optimizer(model: Classifier, protocol: Protocol) -> torch.optim.SGD:
     """Return SGD over every parameter, weight decay on all, as published."""
     return torch.optim.SGD(
-        model.parameters(),
+        model.trained(),
         lr=protocol.lr,
         momentum=protocol.momentum,
         weight_decay=protocol.weight_decay,

@@ -19,7 +19,7 @@ from ...engines.context import autocast, device_of, repeatable
 from ...schema import Numerics, RunError
 from ..features.extraction import decoder_of
 from .batches import to_network
-from .model import Classifier
+from .model import make_classifier
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,13 +71,12 @@ def finetuned_logits(
         If the weights don't fit the backbone.
     """
     device = device_of(numerics)
-    model = Classifier(backbone, num_classes, 0)
+    model = make_classifier(backbone, num_classes, 0, numerics)
     try:
         model.load_named(state, backbone.info.head_name)
     except (RuntimeError, KeyError) as error:
         raise RunError(f"the kept weights don't fit {backbone.info.arch}", "run the cell again") from error
-    layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
-    model = model.to(device).to(memory_format=layout).eval()
+    model.eval()
     forward = torch.compile(model) if numerics.compile else model
     out = np.empty((len(split), num_classes), dtype=np.float32)
     report, row = Throttle(progress, len(split)), 0

@@ -24,7 +24,7 @@ from ...models import sparsity
 from ...schema import MaskProof, Numerics, Protocol, RunError
 from ..probes.base import Accuracy, evaluate
 from .batches import Batch, batch_sizes, join_lone_last, parts_of, to_device, to_network
-from .model import Classifier, make_optimizer, require_finite
+from .model import make_classifier, make_optimizer, require_finite
 from .randomness import own_randomness
 from .scoring import EVALUATION_BATCH
 from .training_state import Position, Training, TrainingState
@@ -183,13 +183,13 @@ class _Run:
     ) -> None:
         self._cell, self._device, self._workers, self._watch = cell, device, workers, watch
         backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
-        model = Classifier(backbone, len(cell.data.classes), cell.seed)
-        masking.apply(model.features, backbone.masks)
-        layout = torch.channels_last if numerics.channels_last else torch.contiguous_format
-        self._model = model.to(device).to(memory_format=layout)
+        self._model = make_classifier(backbone, len(cell.data.classes), cell.seed, numerics)
         self._forward: Callable[[Tensor], Tensor] = torch.compile(self._model) if numerics.compile else self._model
         self._optimizer = make_optimizer(self._model, protocol)
-        self._holder = masking.MaskHolder(self._model.features, backbone.masks, self._optimizer)
+        trained = {id(parameter) for parameter in self._model.trained()}
+        held = {n: p for n, p in self._model.features.named_parameters() if n in backbone.masks and id(p) in trained}
+        masks = {name: mask for name, mask in backbone.masks.items() if name in held}
+        self._holder = masking.MaskHolder(self._model.features, masks, self._optimizer)
         self._scaler = torch.amp.GradScaler(device.type, enabled=numerics.precision == "fp16")
         train = cell.train
         self._batches = EpochBatches(
@@ -220,6 +220,7 @@ class _Run:
             if self._watch.observe is not None:
                 lr, seconds = cell.protocol.lr_at(epoch), time.perf_counter() - began
                 self._watch.observe(EpochReport(epoch, lr, loss, seconds, score))
+        self._model.write()
         proof = sparsity.prove(self._model.features, cell.backbone.masks, cell.backbone.info.sparsity)
         return FinetuneResult(
             n_train=len(cell.train),

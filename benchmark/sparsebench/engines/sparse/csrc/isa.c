@@ -75,7 +75,10 @@ static int strip_end(const spb_map *m, int w, int end) {
     return next < end ? next : end;
 }
 
-static int items(const spb_op *op) {
+static int train_items(const spb_op *op);
+static void train_item(const spb_op *op, int index, int chunk);
+
+static int items_of_one(const spb_op *op) {
     switch (op->kind) {
     case SPB_ZERO: return 2;
     case SPB_SPARSE:
@@ -84,13 +87,11 @@ static int items(const spb_op *op) {
     case SPB_MEAN: return ceil_div(op->y.channels, 16);
     case SPB_ATTENTION: return op->heads * op->y.height * ceil_div(op->y.width, QUERIES);
     case SPB_UNPACK: return 1;
-    case SPB_SCALE:
-    case SPB_LAYERNORM:
-    case SPB_TOKENS:
-    case SPB_UNFOLD: return op->y.height;
-    default: return op->y.height;
+    default: return op->kind >= SPB_GATHER ? train_items(op) : op->y.height;
     }
 }
+
+static int items(const spb_op *op) { return items_of_one(op) * (op->chunks > 1 ? op->chunks : 1); }
 
 /* Zero what a reader sees as padding after the last column of `rows` rows, for a range of channels. */
 static void zero_columns(const spb_map *y, char *row, int rows, int c0, int c1) {
@@ -302,7 +303,11 @@ static void unpack(const spb_op *op, const spb_io *io) {
             }
 }
 
-static void item(const spb_op *op, int index, const spb_io *io) {
+#include "norm.h"
+#include "kept.h"
+#include "backward.h"
+
+static void item_of_one(const spb_op *op, int index, int chunk, const spb_io *io) {
     switch (op->kind) {
     case SPB_PACK: pack_item(op, index, io); break;
     case SPB_ZERO: zero_item(op, index); break;
@@ -314,13 +319,26 @@ static void item(const spb_op *op, int index, const spb_io *io) {
     case SPB_MEAN: mean_item(op, index); break;
     case SPB_ADD: merge_item(op, index, 0); break;
     case SPB_SCALE: merge_item(op, index, 1); break;
-    case SPB_LAYERNORM: norm_item(op, index); break;
+    case SPB_LAYERNORM: layernorm_item(op, index); break;
     case SPB_TOKENS: tokens_item(op, index); break;
     case SPB_ATTENTION: attention_item(op, index); break;
     case SPB_UNFOLD: unfold_item(op, index); break;
     case SPB_UNPACK: unpack(op, io); break;
-    default: break;
+    default: train_item(op, index, chunk); break;
     }
+}
+
+static void item(const spb_op *op, int index, const spb_io *io) {
+    if (op->chunks <= 1) {
+        item_of_one(op, index, 0, io);
+        return;
+    }
+    const int each = items_of_one(op), chunk = index / each;
+    spb_op own = *op;
+    own.x.data += chunk * op->x_step;
+    own.y.data += chunk * op->y_step;
+    if (own.r.data) own.r.data += chunk * op->r_step;
+    item_of_one(&own, index % each, chunk, io);
 }
 
 const spb_isa JOIN(spb_isa_, ISA) = {TEXT(ISA), V, N, 2 * TILE2, DENSE_TILE, PAIR_TILE, items, item};

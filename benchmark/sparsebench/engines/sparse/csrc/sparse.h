@@ -10,7 +10,7 @@
 #define SPARSEBENCH_SPARSE_H
 #include <stdint.h>
 
-#define SPB_ABI 5
+#define SPB_ABI 6
 #define SPB_GROUP 6 /* output channels that a dense tile computes together */
 #define SPB_TOKENS_MOST 1024 /* positions of an attention, at most: their scores lie on the stack */
 
@@ -35,6 +35,8 @@ typedef struct {
     int32_t channels, height, width, border; /* border: zero columns after a channel, and zero rows around */
     int32_t strip;                           /* columns of a strip; the width where there are none */
 } spb_map;
+
+struct spb_train;
 
 typedef struct {
     int32_t kind, stride;   /* of the output's positions in the input; 0: a pool's windows share the input evenly */
@@ -64,6 +66,9 @@ typedef struct {
     float eps;             /* layer norm: what is added to the variance */
     float scale;           /* attention: what the scores are multiplied by */
     const float *constant; /* sum, tokens: [row][channel][column], added to every image; or NULL */
+    int32_t chunks;             /* training: chunks that the operation is done for; 0: one */
+    int64_t x_step, y_step, r_step; /* bytes from one chunk to the next */
+    const struct spb_train *train;
 } spb_op;
 
 typedef struct {
@@ -73,6 +78,8 @@ typedef struct {
     int32_t count;                                  /* images of this chunk, at most its lanes */
     int32_t *unusual;                               /* [count], set where an input isn't finite */
 } spb_io;
+
+#include "training.h"
 
 typedef struct {
     const char *name;

@@ -24,8 +24,8 @@ int spb_abi(void) { return SPB_ABI; }
 
 int spb_sizes(int which) {
     const int sizes[] = {sizeof(spb_entry), sizeof(spb_both), sizeof(spb_map),
-                         sizeof(spb_op),    sizeof(spb_io),   sizeof(spb_isa)};
-    return which < 0 || which > 5 ? 0 : sizes[which];
+                         sizeof(spb_op),    sizeof(spb_io),   sizeof(spb_isa), sizeof(spb_train)};
+    return which < 0 || which > 6 ? 0 : sizes[which];
 }
 
 int spb_count(void) { return sizeof(isas) / sizeof(isas[0]); }

@@ -30,7 +30,7 @@ INLINE void norm_run(const int T, const spb_op *op, const char *x, char *y) {
     }
 }
 
-static void norm_item(const spb_op *op, int h) {
+static void layernorm_item(const spb_op *op, int h) {
     const spb_map *x = &op->x, *y = &op->y;
     const char *in = x->data + h * x->row;
     char *out = y->data + h * y->row;
