@@ -75,6 +75,12 @@ def test_a_board_has_a_row_per_entry_with_rank_interval_and_bar(page: str, frame
     assert row[0].count('class="whisker') >= 1
 
 
+def test_no_two_series_of_a_legend_look_the_same(page: str) -> None:
+    legend = page.partition('<ul class="legend"')[2].partition("</ul>")[0]
+    looks = re.findall(r'<path class="(mark [^"]*)" d="([^"]*)"', legend)
+    assert len(looks) == len(set(looks)) > 9  # two variants of some methods
+
+
 def test_what_the_registry_says_is_shown_but_no_folder_of_this_machine(page: str) -> None:
     text = " ".join(Reader(page).text)
     for shown in ("Apache-2.0", "a paper", "A note.", "Handwritten digits"):

@@ -124,7 +124,12 @@ def add_own_files(
     if tasks:
         add_tasks_dir(group)
     if data:
-        group.add_argument("--data", type=path, metavar="DIR", help="the folder that data sets live in")
+        group.add_argument(
+            "--data",
+            type=path,
+            metavar="DIR",
+            help="where data sets live (default: $SPARSEBENCH_DATA)",
+        )
     return group
 
 

@@ -24,4 +24,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="the bundle to write, such as my-method.zip; it must not be there",
     )
-    add_own_files(command)
+    add_own_files(command, data=False).add_argument(
+        "--data", type=path, metavar="DIR", help="where data sets live (default: embedded tasks alone)"
+    )

@@ -47,7 +47,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     figures = command.add_argument_group("how figures are drawn")
     figures.add_argument(
-        "--width", type=width, metavar="INCHES", help="width of a figure in one column; those by task are twice as wide"
+        "--width",
+        type=width,
+        metavar="INCHES",
+        help="width of a figure in one column; those by task are twice as wide (default: 3.5)",
     )
     figures.add_argument(
         "--format",

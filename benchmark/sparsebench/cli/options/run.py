@@ -91,7 +91,7 @@ def _add_way(command: argparse.ArgumentParser) -> None:
         "--overwrite",
         choices=("never", "failed", "always"),
         default="failed",
-        help="what to run again",
+        help="what to run again (default: failed)",
     )
     how.add_argument("--json", action="store_true", help="print JSON instead of tables")
     how.add_argument("--profile", action="store_true", help="show where the time went")

@@ -35,7 +35,7 @@ def add_verification(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a checkpoint that the bundle has runs of; may be repeated (with it, --rerun 1 is the default)",
     )
-    how.add_argument("--data", type=path, metavar="DIR", help="the folder that data sets live in")
+    how.add_argument("--data", type=path, metavar="DIR", help="where data sets live (default: embedded tasks alone)")
     how.add_argument(
         "--tasks-dir", action="append", type=path, default=[], metavar="DIR", help="a folder with more tasks"
     )

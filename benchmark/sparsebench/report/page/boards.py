@@ -51,7 +51,7 @@ class Row:
     method_title: str
     key: str
     marker: str
-    hollow: bool
+    fill: str
     sparsity: Number
     rank: Number
     tied: bool
@@ -70,12 +70,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Look:
-    """How an entry is drawn, and what the legend calls it."""
+    """How an entry is drawn (``fill``: solid, ``pale`` or ``hollow``), and what the legend calls it."""
 
     series: str
     key: str
     marker: str
-    hollow: bool
+    fill: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +163,18 @@ def speeds_of(sources: Sources) -> dict[str, Speed]:
 
 def _looks(series: Sequence[Series], lines: Sequence[Line], palette: Palette) -> dict[str, Look]:
     """Return how each entry is drawn; a dense reference is in no series."""
-    found = {line["checkpoint"]: Look("Dense", palette.key(DENSE_COLOUR), "o", False) for line in lines}
+    found = {line["checkpoint"]: Look("Dense", palette.key(DENSE_COLOUR), "o", "") for line in lines}
     for own in series:
-        look = Look(own.label, palette.key(own.colour), own.marker, own.kind == "twin")
+        look = Look(own.label, palette.key(own.colour), own.marker, _fill(own))
         found |= {line["checkpoint"]: look for line in own.lines}
     return found
+
+
+def _fill(series: Series) -> str:
+    """Return the class of the fill of a series' markers, which tells variants of a method apart."""
+    if series.fill == series.colour:
+        return ""
+    return "hollow" if series.fill in ("white", "#ffffff") else "pale"
 
 
 def _board(group: dict[str, str], part: Aggregate, speeds: Mapping[str, Speed], looks: Mapping[str, Look]) -> Board:
@@ -230,7 +237,7 @@ def _row(
         method_title=texts.text(method_title(line["method"])),
         key=look.key,
         marker=look.marker,
-        hollow=look.hollow,
+        fill=look.fill,
         sparsity=Number(sparsity_text(line), line["sparsity"]),
         rank=_rank(line, at),
         tied=line["rank_low"] == 1,
@@ -273,7 +280,7 @@ def _plots(
         own = zip(lines, rows, values, strict=True)
         return [
             charts.Mark(
-                row.at, value, 100 * line["mean_accuracy"], row.key, row.marker, looks[row_name].series, row.hollow
+                row.at, value, 100 * line["mean_accuracy"], row.key, row.marker, looks[row_name].series, row.fill
             )
             for line, row, value in own
             if value is not None and not math.isnan(line["mean_accuracy"])

@@ -29,7 +29,7 @@ class Mark:
     key: str  # the class that colours it
     marker: str
     series: str
-    hollow: bool = False
+    fill: str = ""  # solid, pale or hollow
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def scatter(name: str, marks: Sequence[Mark], x: Axis, y_title: str, *, better: 
         parts.append(
             element(
                 "path",
-                class_=f"mark {mark.key}{' hollow' if mark.hollow else ''}",
+                class_=f"mark {mark.key} {mark.fill}".rstrip(),
                 data_row=mark.row,
                 data_series=mark.series if lines else None,
                 transform=f"translate({number(px)} {number(py)})",
@@ -148,10 +148,9 @@ class IntervalBars:
         ends = sorted(v for triple in values for v in triple if math.isfinite(v))
         if not ends:
             return cls(Scale(-0.1, 0.1, 3, BAR - 3))
-        outer = len(ends) // 20
-        inner_low, inner_high = ends[outer], ends[-1 - outer]
-        beyond = 0.5 * (inner_high - inner_low)
-        span = (0.0, max(ends[0], inner_low - beyond), min(ends[-1], inner_high + beyond))
+        low, high = ends[len(ends) // 4], ends[-1 - len(ends) // 4]
+        beyond = 2.0 * (high - low) or math.inf
+        span = (0.0, *(value for value in ends if low - beyond <= value <= high + beyond))
         return cls(Scale.around(span, 3, BAR - 3, margin=0.02))
 
     def bar(self, value: float, low: float, high: float, key: str) -> Markup:

@@ -101,7 +101,7 @@ class Section:
     title: str
     key: str
     marker: str
-    hollow: bool
+    fill: str
     method: str
     sparsity: str
     facts: list[Fact]
@@ -138,7 +138,7 @@ def sections_of(sources: Sources, boards: Sequence[Board], gallery: Gallery) -> 
                 title=look.title,
                 key=look.key,
                 marker=look.marker,
-                hollow=look.hollow,
+                fill=look.fill,
                 method=look.method,
                 sparsity=look.sparsity.key,
                 facts=_facts(line, own, sources.registry.checkpoints.get(name)),

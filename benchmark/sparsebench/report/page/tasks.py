@@ -90,7 +90,7 @@ def _on_board(board: Board, column: int, task: str, lines: Mapping[tuple[str, ..
     rows = [row for row in board.rows if row.cells[column].accuracy.sort is not None]
     axis = SparsityAxis.of(row.sparsity.sort for row in board.rows if row.sparsity.sort is not None)
     marks = [
-        charts.Mark(row.at, axis.at(row.sparsity.sort), 100 * accuracy, row.key, row.marker, "", row.hollow)
+        charts.Mark(row.at, axis.at(row.sparsity.sort), 100 * accuracy, row.key, row.marker, "", row.fill)
         for row in rows
         if row.sparsity.sort is not None and not math.isnan(row.sparsity.sort)
         if (accuracy := row.cells[column].accuracy.sort) is not None
