@@ -135,6 +135,43 @@ def test_a_pattern_holds_along_the_inputs(kind: str, make: type[Calibrated]) -> 
     assert bool((whole.movedim(1, -1).unflatten(-1, (-1, 4)).sum(-1) == 2).all())
 
 
+@pytest.mark.parametrize("kind", ["linear", "conv", "grouped"])
+def test_sparsegpt_under_a_pattern_chooses_each_group_when_it_is_reached(kind: str) -> None:
+    torch.manual_seed(9)
+    layer = LAYERS[kind]()
+    samples = columns(layer, inputs_of(layer, 40))
+    method = SparseGPT(0.5, "nm", (2, 4), damp=0.05, block=8)
+    weight = matrix(layer).clone()
+    found, mask = method.pruned(weight.clone(), method.collect(samples) / samples.shape[1], weight.numel() // 2)
+    hessian = hessian_of(samples).double()
+    for g, rows in enumerate(weight.double()):
+        hessian[g] += 0.05 * hessian[g].diagonal().mean() * torch.eye(hessian.shape[1])
+        costs = torch.stack([1 / torch.linalg.inv(hessian[g, j:, j:])[0, 0] for j in range(rows.shape[1])])
+        now = rows.clone()
+        for start in range(0, rows.shape[1], 4):
+            cost = now[:, start : start + 4] ** 2 * costs[start : start + 4]
+            keep = torch.zeros(cost.shape, dtype=torch.bool).scatter(1, cost.topk(2).indices, True)
+            assert torch.equal(mask[g, :, start : start + 4], keep)
+            only = torch.zeros(now.shape, dtype=torch.bool)
+            only[:, start : start + 4] = ~keep
+            now = torch.stack([surgeon(row, hessian[g], prune) for row, prune in zip(now, only, strict=True)])
+        torch.testing.assert_close(found[g].double(), now, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv", "grouped"])
+def test_wanda_under_a_pattern_keeps_the_largest_of_each_group(kind: str) -> None:
+    torch.manual_seed(10)
+    layer = LAYERS[kind]()
+    samples = columns(layer, inputs_of(layer))
+    method = Wanda(0.5, "nm", (2, 4))
+    weight = matrix(layer).clone()
+    _, mask = method.pruned(weight.clone(), method.collect(samples) / samples.shape[1], weight.numel() // 2)
+    scores = torch.stack([weight[g].double().abs() * samples[g].double().norm(dim=0) for g in range(len(weight))])
+    largest = scores.unflatten(-1, (-1, 4)).topk(2).indices
+    expected = torch.zeros_like(mask).unflatten(-1, (-1, 4)).scatter(-1, largest, True).flatten(-2)
+    assert torch.equal(mask, expected)
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("compare", ["output", "layer"])
 def test_wanda_keeps_the_largest_products_with_the_norms_of_inputs(kind: str, compare: str) -> None:
