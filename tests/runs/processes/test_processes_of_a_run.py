@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ pytestmark = [
 
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 PATIENCE = 300.0
+STARTED: list[subprocess.Popen[str]] = []
 
 
 @pytest.fixture
@@ -30,11 +31,20 @@ def tasks(tmp_path: Path) -> Path:
     return quick_suite(tmp_path / "tasks")
 
 
+@pytest.fixture(autouse=True)
+def none_is_left() -> Iterator[None]:
+    """End the commands of a test that has failed: their processes end with them."""
+    yield
+    while STARTED:
+        STARTED.pop().kill()
+
+
 def start(tasks: Path, results: Path, *more: str) -> subprocess.Popen[str]:
     line = [sys.executable, "-m", "sparsebench", "run", "--suite", "quick", "--tasks-dir", str(tasks)]
     line += ["--data", str(tasks), "--checkpoint", "mini.acdc_s90", "--mode", "full", "--results", str(results)]
     line += ["--no-reference", "--processes-per-run", "2", "--checkpoint-every", "0.001", *more]
-    return subprocess.Popen(line, env=ENV, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    STARTED.append(subprocess.Popen(line, env=ENV, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL))
+    return STARTED[-1]
 
 
 def workers(results: Path) -> list[int]:
@@ -109,6 +119,16 @@ def test_where_it_may_a_run_goes_on_with_those_that_are_left(tasks: Path, tmp_pa
     assert (process.returncode, found["status"]) == (0, "ok")
     assert (found["processes"]["start"], found["processes"]["end"], found["processes"]["restarts"]) == (2, 1, 1)
     assert found["spec"]["protocol"]["parallel"]["when_killed"] == "continue"
+
+
+def test_the_processes_of_a_command_that_is_killed_keep_their_state(tasks: Path, tmp_path: Path) -> None:
+    results = tmp_path / "runs"
+    process = start(tasks, results, "--set", "epochs=100000")
+    until(lambda: states(results))
+    process.kill()
+    process.wait()
+    until(lambda: not workers(results))
+    assert len(states(results)) == 1
 
 
 def test_a_training_that_diverges_is_a_failure_as_of_one_process(tasks: Path, tmp_path: Path) -> None:
