@@ -58,8 +58,9 @@ def stage(name: str) -> Iterator[None]:
 
 def add(seconds: Mapping[str, float]) -> None:
     """Count the seconds of stages that passed in another process, if somebody measures."""
-    found = _seconds.get()
-    for name, passed in seconds.items() if found is not None else ():
+    if (found := _seconds.get()) is None:
+        return
+    for name, passed in seconds.items():
         found[name] = found.get(name, 0.0) + passed
 
 
