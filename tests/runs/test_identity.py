@@ -54,7 +54,9 @@ def relation(one: RunSpec, other: RunSpec) -> str:
     return SAME if one.record_key == other.record_key else NEW_RECORD
 
 
-FULL = {"mode": "full"}
+FULL: dict[str, Any] = {"mode": "full"}
+TWO: dict[str, Any] = FULL | {"numerics": {"processes": 2}}
+THREE: dict[str, Any] = FULL | {"numerics": {"processes": 3}}
 PAIRS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("suite", {}, {"suite": "again"}, SAME),
     ("seed", {}, {"seeds": [1]}, NEW_RUN),
@@ -68,7 +70,17 @@ PAIRS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("decoder", {}, {"numerics": {"decoder": "pillow"}}, NEW_RECORD),
     ("precision", FULL, FULL | {"numerics": {"precision": "bf16"}}, NEW_RECORD),
     ("compile", FULL, FULL | {"numerics": {"compile": True}}, NEW_RECORD),
-    ("processes", {}, {"numerics": {"processes": 2}}, NEW_RECORD),
+    ("processes", FULL, TWO, NEW_RECORD),
+    ("local batch norm", TWO, TWO | {"settings": {"parallel.batch_norm": "local"}}, NEW_RUN),
+    ("gradients in 8 bits", TWO, TWO | {"settings": {"parallel.exchange": "int8"}}, NEW_RUN),
+    ("go on without one", TWO, TWO | {"settings": {"parallel.when_killed": "continue"}}, NEW_RUN),
+    ("what several processes do anyway", TWO, TWO | {"settings": {"parallel.exchange": "exact"}}, SAME),
+    (
+        "their number, where it matters",
+        TWO | {"settings": {"parallel.batch_norm": "local"}},
+        THREE | {"settings": {"parallel.batch_norm": "local"}},
+        NEW_RUN,
+    ),
     ("microbatch", FULL, FULL | {"microbatch": 8}, NEW_RUN),
     ("a microbatch that is the batch", FULL, FULL | {"microbatch": 16}, SAME),
     ("a microbatch in linear mode", {}, {"microbatch": 8}, SAME),

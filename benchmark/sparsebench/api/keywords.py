@@ -39,14 +39,16 @@ class RunKeywords(Computing, total=False):
     """Where a run reads and writes, and by whom it is computed; the other fields of :class:`.Request`.
 
     ``registry_files`` and ``tasks_dirs`` hold checkpoints and tasks of your own; ``data_dir`` and ``cache_dir`` are
-    folders; ``jobs`` worker processes; ``executor`` ``inline``, ``local``, ``slurm`` or a Python file, with a
-    ``cluster`` (a profile's path, or its fields) and ``wait``; ``overwrite`` says which records are computed again;
-    ``save_weights`` keeps finetuned weights, ``save_heads`` trained classifiers, ``predictions`` logits or classes;
+    folders; ``processes`` share each run in full mode; ``jobs`` worker processes; ``executor`` ``inline``,
+    ``local``, ``slurm`` or a Python file, with a ``cluster`` (a profile's path, or its fields) and ``wait``;
+    ``overwrite`` says which records are computed again; ``save_weights`` keeps finetuned weights,
+    ``save_heads`` trained classifiers, ``predictions`` logits or classes;
     ``workers`` are threads that decode; ``checkpoint_seconds``, ``retries`` and ``logger`` are those of the command;
     ``offline`` fetches nothing; ``skip_missing`` runs what is here.
     """
 
     numerics: Numerics
+    processes: int
     registry_files: Sequence[str | Path] | str | Path
     tasks_dirs: Sequence[str | Path] | str | Path
     data_dir: str | Path | None

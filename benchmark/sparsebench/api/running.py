@@ -163,7 +163,13 @@ def _run(prepared: Prepared, store: Store, plan: Path, emit: Emit | None) -> dic
 
 def _executor(request: Request, plan: str) -> Executor:
     context = extensions.ExecutorContext(
-        plan, request.jobs, request.numerics.threads, request.executor_settings, request.wait, say=notify
+        plan,
+        request.jobs,
+        request.numerics.threads,
+        request.executor_settings,
+        request.wait,
+        say=notify,
+        processes=request.numerics.processes,
     )
     return make_executor(request.where.name, context)
 

@@ -140,6 +140,7 @@ def make_request(arguments: argparse.Namespace) -> Request:
         channels_last=not arguments.no_channels_last,
         compile=arguments.compile,
         decoder=arguments.decoder,
+        processes=arguments.processes_per_run,
     )
     given = {"checkpoint_seconds": arguments.checkpoint_every, "retries": arguments.retries}
     return Request(

@@ -7,7 +7,7 @@ counted where the host waits for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -54,6 +54,13 @@ def stage(name: str) -> Iterator[None]:
         yield
     finally:
         seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def add(seconds: Mapping[str, float]) -> None:
+    """Count the seconds of stages that passed in another process, if somebody measures."""
+    found = _seconds.get()
+    for name, passed in seconds.items() if found is not None else ():
+        found[name] = found.get(name, 0.0) + passed
 
 
 def waiting(name: str, items: Iterable[T]) -> Iterator[T]:

@@ -142,9 +142,11 @@ def check_numerics(numerics: Numerics, *, elsewhere: bool = False) -> None:
         return
     kind = numerics.device
     if kind != "cpu":
-        from .context import device_of
+        from .context import check_gpus, device_of
 
         kind = device_of(numerics).type
+        if kind == "cuda" and numerics.processes > 1:
+            check_gpus(numerics.processes)
     if kind == "cpu" and numerics.precision == "fp16":
         raise InputError("precision fp16 needs a GPU", "use bf16 or fp32 on a CPU")
 

@@ -41,6 +41,15 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def check_gpus(processes: int) -> None:
+    """Raise InputError where there are fewer GPUs than processes of a run."""
+    if torch.cuda.device_count() < processes:
+        raise InputError(
+            f"--processes-per-run {processes} needs as many GPUs, and torch sees {torch.cuda.device_count()}",
+            "give fewer processes, or --device cpu",
+        )
+
+
 def device_class(device: torch.device) -> str:
     """Name the kind of processor, as far as its kind can change a rounding: ``cpu/AVX512`` or ``cuda/<GPU model>``."""
     if device.type == "cpu":

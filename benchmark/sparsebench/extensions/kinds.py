@@ -149,7 +149,9 @@ class ExecutorContext:
     plan : str
         The name of the plan's file.
     jobs, threads : int
-        Worker processes asked for, and CPU threads of each run.
+        Worker processes asked for, and CPU threads of each process of a run.
+    processes : int
+        Processes that share each run.
     settings : Settings or None
         The executor's own settings, as asked for.
     wait : bool
@@ -164,6 +166,7 @@ class ExecutorContext:
     settings: Any = None
     wait: bool = True
     say: Callable[[str], None] = print
+    processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

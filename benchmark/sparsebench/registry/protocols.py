@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..schema import Grid, InputError, Protocol, UnknownNameError
+from ..schema import Grid, InputError, Parallel, Protocol, UnknownNameError
 from ..schema.protocol import probe_named, settings_of
 from ..schema.yamlfile import read_value, validate
 
@@ -110,7 +110,7 @@ def known_settings(protocol: Protocol) -> list[str]:
     """Return the settings that a protocol's mode and probe have, with those inside others as ``grid.lr``."""
     own = settings_of(protocol.probe)
     declared = probe_named(protocol.probe)
-    models: dict[str, Any] = {"grid": Grid}
+    models: dict[str, Any] = {"grid": Grid, "parallel": Parallel}
     models |= {name: f.annotation for name, f in declared.settings.model_fields.items()} if declared else {}
     nested = {name: model for name, model in models.items() if hasattr(model, "model_fields")}
     return [*own, *(f"{name}.{inner}" for name in own if name in nested for inner in nested[name].model_fields)]

@@ -20,6 +20,7 @@ from ..registry.selection import Selection
 from ..schema import TRAINED, Checkpoint, Group, InputError, Mode, Numerics, PlannedSet, Protocol, RunSpec, Suite, Task
 from .plan import Cell, Plan
 from .prefetch import Provision
+from .sharing import check_sharing, with_number
 
 Note = Callable[[str], None]
 Provide = Callable[[Sequence[Checkpoint], Sequence[Task], Note], Provision]
@@ -77,7 +78,8 @@ def make_plan(
         If a name is unknown, a selection is empty, or a checkpoint, task or protocol can't be used.
     """
     check_numerics(numerics, elsewhere=places.elsewhere)
-    cells = select_cells(selection, registry, places.data_dir)
+    cells = select_cells(with_number(selection, numerics), registry, places.data_dir)
+    check_sharing(numerics, cells)
     checkpoints = select_checkpoints(selection, registry, cells.suite, places.cache_dir)
     cells = cells.with_checkpoints(checkpoints, registry)
     here = provide(checkpoints, cells.every_task, note)

@@ -182,6 +182,7 @@ def reference_command(request: Request, reference: str) -> str:
             parts += [f"--{name}", extensions.given("engines", value) if name == "engine" else str(value)]
     parts += [] if request.numerics.channels_last else ["--no-channels-last"]
     parts += ["--compile"] if request.numerics.compile else []
+    parts += ["--processes-per-run", str(request.numerics.processes)] if request.numerics.processes > 1 else []
     return shlex.join(parts)
 
 

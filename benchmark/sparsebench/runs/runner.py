@@ -6,14 +6,14 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 import torch
 
 from ..common import interruption
-from ..common.progress import Progress, notify
+from ..common.progress import Progress, notify, part
 from ..common.retry import is_infrastructure, pause_before, wait
 from ..common.timings import measuring
 from ..schema import Failure, Group, RunError, RunRecord, RunSpec
@@ -24,6 +24,7 @@ from .claiming import Claiming
 from .environment import VERSIONED, environment
 from .logs import RunLogs
 from .options import RunOptions
+from .processes.launch import train
 from .session import Kept, Loaded, Outcome, Session
 
 __all__ = ["Emit", "Event", "Loaded", "run_group"]
@@ -123,7 +124,7 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
         try:
             if (earlier := session.finished(spec)) is not None:
                 return _scored_again(session, earlier, progress, logs)
-            outcome = _persist(session, logs, lambda: session.run(spec, progress, Kept(resume, logs)))
+            outcome = _persist(session, logs, lambda: _computed(session, spec, progress, Kept(resume, logs)))
         except Exception as error:  # whatever it is, it belongs into the record
             failure = _failure(error, spec)
         except BaseException as stop:
@@ -143,6 +144,7 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
         head_file=outcome.head_file if outcome else None,
         seconds=round(time.perf_counter() - clock + (outcome.shared_seconds if outcome else 0.0), 4),
         feature_seconds=outcome.feature_seconds if outcome else None,
+        processes=outcome.processes if outcome else None,
         stages={name: round(seconds, 4) for name, seconds in stages.items()},
         features_cached=outcome.features_cached if outcome else None,
         started=started,
@@ -156,6 +158,15 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
             resume.remove()
         logs.end(written)
     return written
+
+
+def _computed(session: Session, spec: RunSpec, progress: Progress, kept: Kept) -> Outcome:
+    """Compute a run, its training in several processes where the numerics say so."""
+    if spec.numerics.processes == 1:
+        return session.run(spec, progress, kept)
+    group = session.group.model_copy(update={"runs": (spec,)})
+    processes = train(group, session.options, kept.resume, part(progress, 0.0, 0.9), kept.observe)
+    return replace(session.run(spec, part(progress, 0.9, 1.0), kept), processes=processes)
 
 
 def _scored_again(session: Session, record: RunRecord, progress: Progress, logs: RunLogs) -> RunRecord:

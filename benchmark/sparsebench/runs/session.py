@@ -92,7 +92,7 @@ class Session:
 
     def run(self, spec: RunSpec, progress: Progress, kept: Kept) -> Outcome:
         """Run one cell, and write what the options say to keep of it beside its record."""
-        inputs, protocol, options = self._inputs_of(spec), self.group.protocol, self.options
+        inputs, protocol, options = self.inputs_of(spec), self.group.protocol, self.options
         scorer, whole, own = self._scorer(inputs, self.group.tests), progress, 1.0
         if scorer.sets:
             own = _images(inputs, protocol) / (_images(inputs, protocol) + scorer.images)
@@ -148,7 +148,7 @@ class Session:
         if path is None:
             raise RunError(f"the head or network of {record.record_key} is gone", "run again")
         tensors, _ = read_kept(path, record)
-        inputs = self._inputs_of(record.spec)
+        inputs = self.inputs_of(record.spec)
         found = self._scorer(inputs, missing).run(record.spec, tensors, progress)
         return self._trimmed(found)
 
@@ -175,7 +175,7 @@ class Session:
             return tuple(found)
         return tuple(replace(one, predictions=one.predictions.without_logits()) for one in found)
 
-    def _inputs_of(self, spec: RunSpec) -> Inputs:
+    def inputs_of(self, spec: RunSpec) -> Inputs:
         """Return what the group's runs share, loaded by the first that needs it."""
         if self._inputs is None:
             with stage("load"):

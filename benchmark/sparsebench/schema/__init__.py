@@ -27,7 +27,7 @@ from .errors import (
 )
 from .further import FurtherSet, FurtherTest, PlannedSet
 from .probe import UNDERFIT, Convergence
-from .protocol import MODES, TRAINED, UPSTREAM, Augment, Grid, Metric, Mode, Protocol
+from .protocol import MODES, TRAINED, UPSTREAM, Augment, Grid, Metric, Mode, Parallel, Protocol
 from .run import (
     VERDICTS,
     Failure,
@@ -37,6 +37,7 @@ from .run import (
     Numerics,
     Origin,
     PlanFile,
+    Processes,
     RunRecord,
     RunSpec,
     Scores,
@@ -79,9 +80,11 @@ __all__ = [
     "Mode",
     "Numerics",
     "Origin",
+    "Parallel",
     "PlanFile",
     "PlannedSet",
     "Preprocess",
+    "Processes",
     "Protocol",
     "RegistryError",
     "ResultsError",

@@ -33,10 +33,10 @@ TRAINED: tuple[Mode, ...] = ("linear", "full")
 
 _SGD_FIELDS = (
     "optimizer", "lr", "momentum", "nesterov", "weight_decay", "batch_size", "epochs", "milestones", "gamma",
-    "microbatch", "eval_test", "grid",
+    "microbatch", "eval_test", "grid", "parallel",
 )  # fmt: skip
 _OTHERS = ("train_on", "normalisation")
-_OPTIONAL = ("grid", "microbatch")
+_OPTIONAL = ("grid", "microbatch", "parallel")
 
 
 def probe_named(name: str | None) -> Any | None:
@@ -61,7 +61,7 @@ def settings_of(probe: str | None) -> tuple[str, ...]:
     own = _own_settings(probe)
     if not _trains(probe):
         return (*own, *_OTHERS)
-    unused = () if probe is None else ("nesterov", "microbatch", "eval_test")
+    unused = () if probe is None else ("nesterov", "microbatch", "eval_test", "parallel")
     trained = (name for name in _SGD_FIELDS if name not in unused)
     return (*own, *trained, *_OTHERS, *(() if probe else ("augment",)))
 
@@ -117,6 +117,34 @@ class Grid(Strict):
         if len(set(value)) != len(value):
             raise ValueError("the values of a grid are distinct")
         return value
+
+
+class Parallel(Strict):
+    """What several processes of a run do otherwise than one, so that it is part of the protocol.
+
+    Without it they compute what one process would, but for rounding, and their number is a matter of numerics.
+    """
+
+    processes: int | None = Field(
+        strict=True, default=None, ge=2, description="their number; --processes-per-run N fills it in"
+    )
+    batch_norm: Literal["synchronised", "local"] = Field(
+        default="synchronised",
+        description="local: each process normalises by the images of its own share of a batch",
+    )
+    exchange: Literal["exact", "int8"] = Field(
+        default="exact",
+        description="int8 exchanges gradients in 8 bits; what rounding leaves is added to the next step's",
+    )
+    when_killed: Literal["restart", "continue"] = Field(
+        default="restart",
+        description="restart: all go on from the last state; continue: all but the one that was lost, on fewer images",
+    )
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything differs from what one process does."""
+        return self.model_dump(exclude={"processes"}) != Parallel().model_dump(exclude={"processes"})
 
 
 RECORDED = {"recorded": True}
@@ -188,6 +216,9 @@ class Protocol(Strict):
         description="augmentation in full mode: none, published (random resized crop, flip), or the task's own",
     )
     grid: Grid | None = Field(default=None, description="learning rates and weight decays to choose from on val")
+    parallel: Parallel | None = Field(
+        default=None, description="what several processes of a run do otherwise than one; full mode"
+    )
     settings: Any = Field(default=None, description="the probe's own settings, written as fields beside the others")
     source: str | None = Field(default=None, description="where the protocol is from")
 
@@ -249,6 +280,8 @@ class Protocol(Strict):
             raise ValueError("a linear probe is plain SGD scored after its last epoch: no nesterov, eval_test last")
         if self.mode == "linear" and self.microbatch is not None:
             raise ValueError("a linear probe trains on features, whose batches fit: no microbatch")
+        if self.mode == "linear" and self.parallel is not None:
+            raise ValueError("a linear probe is fitted by one process: no parallel")
         return self
 
     @model_validator(mode="after")
@@ -291,6 +324,8 @@ class Protocol(Strict):
         unset = {name for name in _OPTIONAL if getattr(self, name) is None}
         if self.microbatch is not None and self.microbatch >= self.batch_size:
             unset.add("microbatch")
+        if self.parallel is not None and not self.parallel.changes:
+            unset.add("parallel")
         others = set() if _trains(self.probe) else set(_SGD_FIELDS)
         values = self.model_dump(mode="json", exclude={"name", "source"} | unset | others)
         selects = self.chooses or self.eval_test == "each_epoch"

@@ -23,7 +23,7 @@ VERDICTS: tuple[Verdict, ...] = ("claimed", "rescored", "rerun")
 class Numerics(Lenient):
     """How a run computes: equal run ids and equal numerics give equal bits on one machine.
 
-    ``processes`` is the number of processes that compute one run together.
+    ``processes`` is the number of processes that compute one run together, each with so many ``threads``.
     """
 
     device: str = "cpu"
@@ -233,6 +233,20 @@ class MaskProof(Lenient):
     unheld_zeros: int | None = None
 
 
+class Processes(Lenient):
+    """What became of the processes that computed a run together.
+
+    ``start`` and ``end`` are how many there were, ``restarts`` how often they went on from the last training state
+    after one had ended. ``sent`` are the bytes that all of them sent in the training, by kind: ``gradients``,
+    ``batch_norm`` and ``other``, as counted for ring algorithms.
+    """
+
+    start: int
+    end: int
+    restarts: int = 0
+    sent: dict[str, int] = Field(default_factory=dict)
+
+
 class Origin(Lenient):
     """Where a record that was not made here is from, and what was verified of it.
 
@@ -251,7 +265,8 @@ class RunRecord(Lenient):
     ``head_file`` holds a probe's trained classifier, ``tests`` the scores on further test sets by name. ``stages`` are
     the seconds that passed in each stage (:data:`~sparsebench.common.timings.STAGES`). What the
     runs of a group share counts for the run that did it, but fits that served several runs for each of them equally, as
-    in ``seconds``. ``origin`` is that of a record from a bundle; None where it was run here.
+    in ``seconds``. ``processes`` is known of a run that several computed.
+    ``origin`` is that of a record from a bundle; None where it was run here.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -269,6 +284,7 @@ class RunRecord(Lenient):
     seconds: float | None = None
     feature_seconds: float | None = None
     stages: dict[str, float] = Field(default_factory=dict)
+    processes: Processes | None = None
     features_cached: bool | None = None
     started: str
     environment: dict[str, str] = Field(default_factory=dict)

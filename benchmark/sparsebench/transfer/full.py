@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..common.progress import Progress
 from ..schema import Protocol, RunSpec, Trial
-from .finetune import EpochReport, TrainingState, finetune
+from .finetune import EpochReport, TrainingState, finetune, train_together
 from .grid_search import grid_progress, search_grid, with_choice
 from .outcome import Inputs, Outcome
 from .probes.choice import at_best, choose
@@ -48,28 +49,15 @@ def run_full(
         If training diverges, or the mask doesn't hold.
     """
     data = inputs.data
-    fixed = (inputs.backbone, data, inputs.transform)
-    trials: tuple[Trial, ...] = ()
-    chosen: Trial | None = None
-    if protocol.grid is not None:
-        searching, progress = grid_progress(protocol, progress)
-        trials = search_grid(
-            *fixed,
-            protocol,
-            spec.seed,
-            numerics=spec.numerics,
-            progress=searching,
-            workers=workers,
-            resume=resume,
-        )
-        chosen = choose(trials, spec.metric)
-        protocol = at_best(protocol, chosen)
+    chosen = _choose(inputs, protocol, spec, progress, workers, resume)
     result = finetune(
-        *fixed,
-        protocol,
+        inputs.backbone,
+        data,
+        inputs.transform,
+        chosen.protocol,
         spec.seed,
         numerics=spec.numerics,
-        progress=progress,
+        progress=chosen.progress,
         workers=workers,
         resume=resume,
         observe=observe,
@@ -83,9 +71,80 @@ def run_full(
         best_test=result.best_test,
     )
     return Outcome(
-        with_choice(scores, chosen, len(data.val)),
+        with_choice(scores, chosen.trial, len(data.val)),
         predictions_of(result.test_logits, data),
         mask_proof=result.mask_proof,
-        trials=trials,
+        trials=chosen.trials,
         tensors={name: value.detach().cpu().contiguous() for name, value in result.state_dict.items()},
     )
+
+
+def train_full(
+    inputs: Inputs,
+    protocol: Protocol,
+    spec: RunSpec,
+    *,
+    progress: Progress,
+    workers: int | None,
+    resume: TrainingState,
+    observe: Callable[[EpochReport], None],
+) -> dict[str, int]:
+    """Train one cell as one of several processes; :func:`run_full` scores what is then in ``resume``.
+
+    Parameters are those of :func:`run_full`.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes that all processes have sent in the training, by kind.
+    """
+    chosen = _choose(inputs, protocol, spec, progress, workers, resume)
+    return train_together(
+        inputs.backbone,
+        inputs.data,
+        inputs.transform,
+        chosen.protocol,
+        spec.seed,
+        numerics=spec.numerics,
+        progress=chosen.progress,
+        workers=workers,
+        resume=resume,
+        observe=observe,
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The protocol of the training itself, how it was chosen, and how the training's progress is reported."""
+
+    protocol: Protocol
+    progress: Progress
+    trials: tuple[Trial, ...] = ()
+    trial: Trial | None = None
+
+
+def _choose(
+    inputs: Inputs,
+    protocol: Protocol,
+    spec: RunSpec,
+    progress: Progress,
+    workers: int | None,
+    resume: TrainingState,
+) -> _Chosen:
+    """Search the protocol's grid, if it has one."""
+    if protocol.grid is None:
+        return _Chosen(protocol, progress)
+    searching, training = grid_progress(protocol, progress)
+    trials = search_grid(
+        inputs.backbone,
+        inputs.data,
+        inputs.transform,
+        protocol,
+        spec.seed,
+        numerics=spec.numerics,
+        progress=searching,
+        workers=workers,
+        resume=resume,
+    )
+    best = choose(trials, spec.metric)
+    return _Chosen(at_best(protocol, best), training, trials, best)

@@ -10,7 +10,7 @@ from ..datasets import TaskData
 from ..datasets.images.transforms import Transform
 from ..engines.kept import KeptEngine
 from ..models.backbone import Backbone
-from ..schema import FurtherTest, MaskProof, Scores, Trial
+from ..schema import FurtherTest, MaskProof, Processes, Scores, Trial
 from ..store import Predictions
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Outcome:
         Corrects the run's time where one fit served several runs of the group.
     tensors : mapping of str to Tensor, optional
         What may be kept, on the CPU: the finetuned weights, or the trained classifier of a probe that has one.
+    processes : Processes, optional
+        What became of those that trained it together.
     weights_file, head_file : str, optional
         Where the tensors were written, below the results folder.
     """
@@ -64,5 +66,6 @@ class Outcome:
     features_cached: bool | None = None
     shared_seconds: float = 0.0
     tensors: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    processes: Processes | None = None
     weights_file: str | None = None
     head_file: str | None = None

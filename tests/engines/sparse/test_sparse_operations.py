@@ -17,6 +17,7 @@ from networks import images, randomise
 from sparsebench.engines.sparse import SparseEngine, available, instruction_sets
 from sparsebench.engines.sparse.graph import Convolution
 from sparsebench.engines.sparse.tracing import Traced
+from sparsebench.engines.sparse.training.tracing import check as check_training
 from sparsebench.schema import InputError
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
@@ -162,6 +163,12 @@ def test_a_layer_scale_goes_into_the_linear_layer_before_it():
         layers = Traced(module.eval()).network(3, 8, 8).layers
     assert [layer.groups for layer in layers if isinstance(layer, Convolution)] == [1, 1]
     agree(module, images(3, 3, 8, 8))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_training_names_what_it_can_not_differentiate(function):
+    with pytest.raises(InputError, match="engine 'sparse' doesn't"):
+        check_training(Calls(function).train(), (2, 3, 8, 8))
 
 
 @given(st.data())

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from made_up import group
-from sparsebench.runs.executors.protocol import decode_job, encode_job, job_document, read_job
+from sparsebench.runs.executors.protocol import decode_job, encode_job
+from sparsebench.runs.jobs import job_document, read_job
 from sparsebench.runs.options import RunOptions
 
 

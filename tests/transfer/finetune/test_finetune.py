@@ -16,7 +16,7 @@ from sparsebench.models.masks import FoundMasks
 from sparsebench.models.sparsity import measure
 from sparsebench.schema import MaskError, Numerics, RunError
 from sparsebench.transfer.finetune import finetune, training
-from sparsebench.transfer.finetune.batches import join_lone_last
+from sparsebench.transfer.finetune.shares import batch_sizes
 from sparsebench.transfer.probes.base import default_linear
 
 
@@ -210,17 +210,11 @@ def test_a_mask_that_is_not_held_is_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "joined"),
-    [([16, 16, 1], [16, 17]), ([16, 2], [16, 2]), ([1], [1]), ([1, 1], [1, 1]), ([3, 1], [4]), ([], [])],
+    ("count", "size", "sizes"),
+    [(33, 16, [16, 17]), (18, 16, [16, 2]), (1, 1, [1]), (2, 1, [1, 1]), (4, 3, [4]), (0, 3, [])],
 )
-def test_a_lone_last_image_joins_the_batch_before(sizes, joined):
-    values = torch.arange(sum(sizes))
-    batches = [(part[:, None], part) for part in values.split(sizes)] if sizes else []
-    found = list(join_lone_last(iter(batches)))
-    assert [len(labels) for _, labels in found] == joined
-    if found:
-        assert torch.equal(torch.cat([labels for _, labels in found]), values)
-        assert torch.equal(torch.cat([images for images, _ in found])[:, 0], values)
+def test_a_lone_last_image_joins_the_batch_before(count, size, sizes):
+    assert batch_sizes(count, size) == sizes
 
 
 class OnePixel(nn.Module):

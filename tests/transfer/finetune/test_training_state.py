@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import small_world as world
 from sparsebench.common import interruption
@@ -21,7 +19,6 @@ from sparsebench.common.interruption import Stopped
 from sparsebench.schema import Numerics
 from sparsebench.transfer import grid_search
 from sparsebench.transfer.finetune import FinetuneResult, TrainingState, finetune, training, training_state
-from sparsebench.transfer.finetune.batches import batch_sizes, join_lone_last
 from sparsebench.transfer.finetune.training_state import Training, UnsavedStateWarning, UnusableStateWarning
 
 IDENTITY = {"run": "abc", "numerics": {"threads": 1}}
@@ -298,14 +295,6 @@ def interrupt_twice() -> None:
         time.sleep(0.15)
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("a second interrupt must not wait")
-
-
-@given(st.integers(1, 200), st.integers(1, 40))
-def test_sizes_of_batches_are_those_that_are_made(count: int, size: int) -> None:
-    labels = torch.arange(count)
-    made = [len(labels) for _, labels in join_lone_last(zip(labels.split(size), labels.split(size), strict=True))]
-    assert made == batch_sizes(count, size)
-    assert sum(made) == count
 
 
 def test_parts_of_a_batch_add_up_to_it() -> None:

@@ -17,8 +17,8 @@ _TEXTS = {
 }
 _NUMBERS = {
     "time_minutes": ("MIN", "time limit of a job (default: 240)"),
-    "cpus": ("N", "cores per job (default: --threads plus --workers)"),
-    "gpus": ("N", "GPUs per job (default: 1 with --device cuda, else 0)"),
+    "cpus": ("N", "cores per job (default: --threads plus --workers, per process of a run)"),
+    "gpus": ("N", "GPUs per job (default: one per process of a run with --device cuda, else 0)"),
     "array_size": ("N", "jobs per array at most (default: 1000)"),
     "max_parallel": ("N", "jobs at a time at most (default: no limit)"),
 }

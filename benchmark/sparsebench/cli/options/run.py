@@ -66,6 +66,13 @@ def _add_way(command: argparse.ArgumentParser) -> None:
     add_records(how, "--output")
     how.add_argument("--dry-run", action="store_true", help="check everything and show the plan; run nothing")
     how.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at a time (default: 1)")
+    how.add_argument(
+        "--processes-per-run",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="full mode: processes that share each batch of a run, on one machine; each has its --threads (default: 1)",
+    )
     add_device(how)
     how.add_argument(
         "--engine",

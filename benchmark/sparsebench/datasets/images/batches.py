@@ -37,12 +37,21 @@ def read_picture(split: Split, i: int, decoder: str) -> Picture:
 
 
 def evaluation_batches(
-    split: Split, transform: Transform, batch_size: int, *, workers: int | None = 0, decoder: str = "pillow"
+    split: Split,
+    transform: Transform,
+    batch_size: int,
+    *,
+    workers: int | None = 0,
+    decoder: str = "pillow",
+    first: int = 0,
+    every: int = 1,
 ) -> Iterator[torch.Tensor]:
     """Yield a split's images in order, as evaluation sees them.
 
     Parameters
     ----------
+    first, every : int
+        Yield the batch of this number, and each such one after it: the share of one of several processes.
     workers : int or None
         Threads that decode the next batch while this one is used; the images don't depend on it, and about two batches
         are held at a time. 0 decodes here, when a batch is asked for. None is one thread where images are files or
@@ -59,7 +68,8 @@ def evaluation_batches(
     def view(i: int) -> torch.Tensor:
         return transform.evaluate(read_picture(split, i, decoder))
 
-    yield from _stacked(view, _chunks(np.arange(len(split)), batch_size), threads_for(split, workers))
+    chunks = _chunks(np.arange(len(split)), batch_size)[first::every]
+    yield from _stacked(view, chunks, threads_for(split, workers))
 
 
 @dataclass
@@ -105,7 +115,11 @@ class EpochBatches:
         return np.argsort(words, kind="stable")
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield an epoch's batches from number ``first`` on.
+        """Yield an epoch's batches from number ``first`` on, as :meth:`at` does."""
+        yield from self.at(epoch, _chunks(np.arange(len(self.split)), self.batch_size)[first:])
+
+    def at(self, epoch: int, positions: Sequence[npt.NDArray[np.int64]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the images at some positions of an epoch's order, batch after batch.
 
         Yields
         ------
@@ -115,17 +129,17 @@ class EpochBatches:
         import torch
 
         order = self.order(epoch)
-        chunks = _chunks(order, self.batch_size)[first:]
-        start = first * self.batch_size
-        batches = self._resident(epoch, chunks, start) if self._fits() else self._decoded(epoch, order, start)
-        for images, chosen in zip(batches, chunks, strict=True):
-            yield images, torch.from_numpy(self.split.labels[chosen])
+        made = self._resident if self._fits() else self._decoded
+        for images, chosen in zip(made(epoch, order, positions), positions, strict=True):
+            yield images, torch.from_numpy(self.split.labels[order[chosen]])
 
     def _fits(self) -> bool:
         size = self.transform.preprocess.input_size
         return self.transform.varies_evaluated and len(self.split) * 3 * size * size <= self.memory
 
-    def _resident(self, epoch: int, chunks: Sequence[npt.NDArray[np.int64]], start: int) -> Iterator[torch.Tensor]:
+    def _resident(
+        self, epoch: int, order: npt.NDArray[np.int64], batches: Sequence[npt.NDArray[np.int64]]
+    ) -> Iterator[torch.Tensor]:
         """All images decoded once and kept as one tensor; a batch is varied at once."""
         import torch
 
@@ -137,20 +151,20 @@ class EpochBatches:
                     )
                 )
             )
-        for chosen in chunks:
-            generators = [sample_generator(self.seed, epoch, start + i) for i in range(len(chosen))]
-            yield self.transform.vary(self._views[torch.from_numpy(chosen)], generators)
-            start += len(chosen)
+        for positions in batches:
+            generators = [sample_generator(self.seed, epoch, int(position)) for position in positions]
+            yield self.transform.vary(self._views[torch.from_numpy(order[positions])], generators)
 
-    def _decoded(self, epoch: int, order: npt.NDArray[np.int64], start: int) -> Iterator[torch.Tensor]:
+    def _decoded(
+        self, epoch: int, order: npt.NDArray[np.int64], batches: Sequence[npt.NDArray[np.int64]]
+    ) -> Iterator[torch.Tensor]:
         """Images decoded as they are needed, and kept as far as the memory allows."""
 
         def view(position: int) -> torch.Tensor:
             image = self._image(int(order[position]))
             return self.transform.train(image, sample_generator(self.seed, epoch, position))
 
-        chunks = _chunks(np.arange(start, len(order)), self.batch_size)
-        return _stacked(view, chunks, threads_for(self.split, self.workers))
+        return _stacked(view, batches, threads_for(self.split, self.workers))
 
     def _image(self, i: int) -> Picture:
         image = self._images.get(i)

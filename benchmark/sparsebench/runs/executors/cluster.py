@@ -24,10 +24,11 @@ _KEYS = {"time": "time_minutes", "mem": "memory_gb", "cpus-per-task": "cpus", "g
 class Cluster(Strict):
     """The options of the jobs of a submission; what is None is left to the site.
 
-    ``cpus`` defaults to the threads of a run and the image-decoding workers beside it, ``gpus`` to 1 where runs compute
-    on CUDA and to none elsewhere. ``array_size`` is the most elements of one array, ``max_parallel`` the most jobs at a
-    time; short runs share a job of about ``bundle_minutes``. ``setup`` are lines of shell before the work (``module
-    load cuda``); ``extra`` are further options of sbatch, without their dashes; True is an option without a value.
+    ``cpus`` defaults to the threads of a run's processes and their image-decoding workers, ``gpus`` to one per process
+    where runs compute on CUDA and to none elsewhere. A job is one task, whatever the processes per run. ``array_size``
+    is the most elements of one array, ``max_parallel`` the most jobs at a time; short runs share a job of about
+    ``bundle_minutes``. ``setup`` are lines of shell before the work (``module load cuda``); ``extra`` are further
+    options of sbatch, without their dashes; True is an option without a value.
 
     Slurm signals a job ``signal_seconds`` before its time limit (120, or a quarter of a shorter limit): the run then
     writes down how far it is and the job queues again, ``max_timeouts`` times at most.
@@ -41,9 +42,14 @@ class Cluster(Strict):
     memory_gb: float | None = Field(
         strict=True, default=None, gt=0, description="memory of a job, in GiB; by default the site's"
     )
-    cpus: Count | None = Field(default=None, description="cores of a job; by default --threads plus --workers")
+    cpus: Count | None = Field(
+        default=None, description="cores of a job; by default --threads plus --workers, per process of a run"
+    )
     gpus: int | None = Field(
-        strict=True, default=None, ge=0, description="GPUs of a job; by default 1 with --device cuda, else 0"
+        strict=True,
+        default=None,
+        ge=0,
+        description="GPUs of a job; by default one per process of a run with --device cuda, else 0",
     )
     array_size: Count = Field(default=1000, description="most jobs in one array")
     bundle_minutes: float = Field(
@@ -68,8 +74,9 @@ class Cluster(Strict):
 
     def for_runs(self, numerics: Numerics, workers: int) -> Cluster:
         """Return the profile with the numbers that follow from how runs compute filled in."""
-        gpus = int(numerics.device.startswith("cuda")) if self.gpus is None else self.gpus
-        return self.model_copy(update={"cpus": self.cpus or numerics.threads + workers, "gpus": gpus})
+        gpus = numerics.processes * numerics.device.startswith("cuda") if self.gpus is None else self.gpus
+        cpus = self.cpus or numerics.processes * (numerics.threads + workers)
+        return self.model_copy(update={"cpus": cpus, "gpus": gpus})
 
     @property
     def warning_seconds(self) -> int:

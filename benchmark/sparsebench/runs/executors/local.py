@@ -59,7 +59,7 @@ class LocalExecutor:
     """
 
     def __init__(self, context: ExecutorContext) -> None:
-        self.jobs, self.threads = context.jobs, context.threads
+        self.jobs, self.threads, self.processes = context.jobs, context.threads, context.processes
         self._stillborn = 0
         self._deaths: Counter[str] = Counter()  # of workers, by the run that they were at
 
@@ -100,7 +100,7 @@ class LocalExecutor:
     def _start(
         self, messages: queue.Queue[tuple[_Worker, dict[str, Any] | None]], others: list[_Worker], device: str
     ) -> _Worker:
-        place = find_place(self.jobs, self.threads, device, [worker.place for worker in others])
+        place = find_place(self.jobs, self.threads, device, [worker.place for worker in others], self.processes)
         process = subprocess.Popen(
             [sys.executable, "-m", "sparsebench.runs.executors.worker"],
             stdin=subprocess.PIPE,

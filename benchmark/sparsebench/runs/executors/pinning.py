@@ -42,26 +42,29 @@ class Place:
             one.close()
 
 
-def find_place(jobs: int, threads: int, device: str, others: Collection[Place] = ()) -> Place:
+def find_place(jobs: int, threads: int, device: str, others: Collection[Place] = (), processes: int = 1) -> Place:
     """Return a place for one more worker.
 
-    On ``cuda`` (without a number) it sees one GPU: one that no worker has, else the one that the fewest of ``others``
-    have. On a CPU with threads enough for all of a command's workers it has its own processors; where there are fewer,
-    or others have them, the system shares them out.
+    On ``cuda`` (without a number) it sees one GPU per process of a run: such that no worker has, else those that the
+    fewest of ``others`` have. On a CPU with threads enough for all of a command's workers it has its own processors;
+    where there are fewer, or others have them, the system shares them out.
 
     Parameters
     ----------
     jobs : int
         Workers of the command.
     threads : int
-        Threads of each.
+        Threads of each process.
     device : str
         The runs' device.
     others : collection of Place
         The places of the command's living workers.
+    processes : int
+        Processes that share a run.
     """
     if device == "cuda":
-        return _gpu(others)
+        return _gpus(others, processes)
+    threads *= processes
     if device != "cpu" or not hasattr(os, "sched_getaffinity"):
         return Place()
     cpus = sorted(os.sched_getaffinity(0))
@@ -73,18 +76,17 @@ def find_place(jobs: int, threads: int, device: str, others: Collection[Place] =
     return Place({AFFINITY: ",".join(str(cpus[k]) for k, _ in found)}, tuple(held for _, held in found))
 
 
-def _gpu(others: Collection[Place]) -> Place:
+def _gpus(others: Collection[Place], count: int) -> Place:
     listed = os.environ.get(GPU)
     gpus = (
         [gpu.strip() for gpu in listed.split(",") if gpu.strip()] if listed else [str(k) for k in range(_count_gpus())]
     )
-    if not gpus:
+    if len(gpus) < count:
         return Place()
-    if found := _take([f"gpu {gpu}" for gpu in gpus], 1):
-        ((k, held),) = found
-        return Place({GPU: gpus[k]}, (held,))
-    used = Counter(other.environment.get(GPU) for other in others)
-    return Place({GPU: min(gpus, key=lambda gpu: used[gpu])})
+    if found := _take([f"gpu {gpu}" for gpu in gpus], count):
+        return Place({GPU: ",".join(gpus[k] for k, _ in found)}, tuple(held for _, held in found))
+    used = Counter(gpu for other in others for gpu in other.environment.get(GPU, "").split(","))
+    return Place({GPU: ",".join(sorted(gpus, key=lambda gpu: used[gpu])[:count])})
 
 
 def _take(names: Sequence[str], count: int) -> list[tuple[int, socket.socket]] | None:

@@ -63,9 +63,9 @@ class ArrayJob:
 
     def _work(self) -> None:
         from ...engines.memory import keep_pages
+        from ..jobs import read_job
         from ..plan import Plan
         from .inline import InlineExecutor
-        from .protocol import read_job
 
         document = json.loads((Path(self.folder) / f"{self.array}.json").read_bytes())
         groups, options = read_job(document["elements"][int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))])

@@ -23,11 +23,11 @@ from ...common import files
 from ...schema import InputError, RunError
 from ...schema.base import SCHEMA_VERSION
 from ...store.jobs import Element, JobArray, Submission, is_cancelled, jobs_dir, write_submission
+from ..jobs import job_document
 from ..options import RunOptions
 from .cancelling import cancel_jobs
 from .cluster import Cluster
 from .packing import Array
-from .protocol import job_document
 from .slurm_job import ArrayJob
 
 _TIMEOUT = 60.0

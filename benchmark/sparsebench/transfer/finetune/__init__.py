@@ -1,6 +1,6 @@
 """Full finetuning: every weight of a backbone and a new head trained on a task, the sparsity mask held fixed."""
 
-from .training import EpochReport, FinetuneResult, finetune
+from .training import EpochReport, FinetuneResult, finetune, train_together
 from .training_state import TrainingState
 
-__all__ = ["EpochReport", "FinetuneResult", "TrainingState", "finetune"]
+__all__ = ["EpochReport", "FinetuneResult", "TrainingState", "finetune", "train_together"]

@@ -1,8 +1,7 @@
-"""Batches on their way to a network: the lone last image, pinned memory, normalisation."""
+"""Batches on their way to a network: pinned memory, normalisation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,40 +13,6 @@ if TYPE_CHECKING:
     from ...datasets.images.transforms import Transform
 
 Batch = tuple[Tensor, Tensor]
-
-
-def join_lone_last(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Yield batches as they come, a last one of a single image joined to the one before it.
-
-    Batch normalisation in train mode has no variance over one image's 1x1 map. The order of images stays as it was.
-    """
-    before: Batch | None = None
-    for images, labels in batches:
-        if before is None:
-            before = (images, labels)
-        elif len(labels) == 1 < len(before[1]):
-            before = (torch.cat([before[0], images]), torch.cat([before[1], labels]))
-        else:
-            yield before
-            before = (images, labels)
-    if before is not None:
-        yield before
-
-
-def batch_sizes(count: int, batch_size: int) -> list[int]:
-    """Return the sizes of an epoch's batches of ``count`` images as :func:`join_lone_last` leaves them."""
-    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
-    if len(sizes) > 1 and sizes[-1] == 1 < sizes[-2]:
-        sizes[-2:] = [sizes[-2] + 1]
-    return sizes
-
-
-def parts_of(batch: Batch, size: int | None) -> list[Batch]:
-    """Return a batch in parts of ``size`` images; a lone last image is joined to the part before it."""
-    images, labels = batch
-    if size is None or size >= len(labels):
-        return [batch]
-    return list(join_lone_last(zip(images.split(size), labels.split(size), strict=True)))
 
 
 def to_network(images: Tensor, transform: Transform, device: torch.device, numerics: Numerics) -> Tensor:

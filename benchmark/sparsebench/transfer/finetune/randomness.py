@@ -11,9 +11,12 @@ from ..probes.base import stream_seed
 
 
 @contextmanager
-def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of the CPU and of ``device`` for the run, and restore them after it."""
-    value = stream_seed(seed, "layers")
+def own_randomness(seed: int, device: torch.device, rank: int = 0) -> Iterator[None]:
+    """Seed the global generators of the CPU and of ``device`` for the run, and restore them after it.
+
+    Each of several processes has its own ``rank``, from 0, and so its own numbers.
+    """
+    value = stream_seed(seed, f"layers {rank}" if rank else "layers")
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(value)

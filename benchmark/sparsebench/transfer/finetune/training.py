@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,14 @@ from ...datasets.images.batches import EpochBatches, evaluation_batches
 from ...engines.context import autocast, device_of, repeatable
 from ...models import masks as masking
 from ...models import sparsity
-from ...schema import MaskProof, Numerics, Protocol, RunError
+from ...schema import MaskProof, Numerics, Parallel, Protocol, RunError
 from ..probes.base import Accuracy, evaluate
-from .batches import Batch, batch_sizes, join_lone_last, parts_of, to_device, to_network
+from .batches import to_device, to_network
 from .model import make_classifier, make_optimizer, require_finite
+from .parallel import Network, Peers, SharedNetwork, Team, find_team, require_equal
 from .randomness import own_randomness
 from .scoring import EVALUATION_BATCH
+from .shares import Part, Step, steps_of
 from .training_state import Position, Training, TrainingState
 
 if TYPE_CHECKING:
@@ -119,12 +122,62 @@ def finetune(
         If a stop was asked for (see :mod:`sparsebench.common.interruption`); the state is then on disk.
     MaskError
         If a masked weight isn't zero at the end, or the sparsity reported isn't the one held.
+
+    Notes
+    -----
+    Where the numerics say several processes and this is one of them (of torch's default group), it computes its share
+    of each step. Alone it doesn't train, but scores what they have left in ``resume``.
     """
-    cell = _Cell(backbone, data, transform, protocol, seed, numerics)
-    device = device_of(numerics)
-    with own_randomness(seed, device), repeatable(device), interruption.deferred():
-        run = _Run(cell, device, progress, workers, _Watch(resume, observe))
+    with _running(
+        _Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe
+    ) as run:
+        run.train()
         return run.result()
+
+
+def train_together(
+    backbone: Backbone,
+    data: TaskData,
+    transform: Transform,
+    protocol: Protocol,
+    seed: int,
+    *,
+    numerics: Numerics,
+    resume: TrainingState,
+    progress: Progress | None = None,
+    workers: int | None = 0,
+    observe: Observe | None = None,
+) -> dict[str, int]:
+    """Train as one of several processes, and leave the result in ``resume``, where :func:`finetune` finds it.
+
+    Parameters are those of :func:`finetune`.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes that all processes have sent, by kind.
+    """
+    with _running(
+        _Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe
+    ) as run:
+        run.train()
+        run.leave()
+        return dict(run.team.sent)
+
+
+@contextmanager
+def _running(
+    cell: _Cell,
+    progress: Progress | None,
+    workers: int | None,
+    resume: TrainingState | None,
+    observe: Observe | None,
+) -> Iterator[_Run]:
+    device = device_of(cell.numerics)
+    how = cell.protocol.parallel
+    team = find_team(cell.numerics.processes, 2 if how is not None and how.batch_norm == "local" else 1)
+    with own_randomness(cell.seed, device, team.crew.rank), repeatable(device), interruption.deferred():
+        yield _Run(cell, device, team, progress, workers, _Watch(resume, observe))
 
 
 @dataclass(frozen=True)
@@ -175,16 +228,32 @@ class _Cell:
         return self.protocol.eval_test == "each_epoch"
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """What a process computes of a step: uint8 images, int64 labels, and the step's parts."""
+
+    images: Tensor
+    labels: Tensor
+    step: Step
+
+
 class _Run:
     """One finetuning in progress: model, optimizer, mask, loader."""
 
     def __init__(
-        self, cell: _Cell, device: torch.device, progress: Progress | None, workers: int | None, watch: _Watch
+        self,
+        cell: _Cell,
+        device: torch.device,
+        team: Team,
+        progress: Progress | None,
+        workers: int | None,
+        watch: _Watch,
     ) -> None:
-        self._cell, self._device, self._workers, self._watch = cell, device, workers, watch
+        self._cell, self._device, self.team, self._workers, self._watch = cell, device, team, workers, watch
         backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
         self._model = make_classifier(backbone, len(cell.data.classes), cell.seed, numerics)
         self._forward: Callable[[Tensor], Tensor] = torch.compile(self._model) if numerics.compile else self._model
+        self._network = self._shared(team) if isinstance(team, Peers) else Network(self._forward)
         self._optimizer = make_optimizer(self._model, protocol)
         trained = {id(parameter) for parameter in self._model.trained()}
         held = {n: p for n, p in self._model.features.named_parameters() if n in backbone.masks and id(p) in trained}
@@ -195,40 +264,56 @@ class _Run:
         self._batches = EpochBatches(
             train, cell.transform, protocol.batch_size, cell.seed, workers=workers, decoder=cell.numerics.decoder
         )
+        self._steps = steps_of(len(train), protocol.batch_size, protocol.microbatch, team.crew)
         tests = protocol.epochs if cell.each_epoch else 1
         evaluated = tests * len(cell.data.test) + (0 if cell.val is None else len(cell.val))
-        self._report = Throttle(progress, protocol.epochs * len(train) + evaluated)
+        self._report = Throttle(progress if team.first else None, protocol.epochs * len(train) + evaluated)
         self._training = Training(self._model, self._optimizer, self._scaler, device)
-        self._at = Position()
-
-    def result(self) -> FinetuneResult:
-        """Train, prove the mask, and score."""
-        cell = self._cell
+        self._at, self._test = Position(), None
         self._go_on()
-        test = None
+
+    def _shared(self, team: Peers) -> SharedNetwork:
+        masks = {f"features.{name}": mask for name, mask in self._cell.backbone.masks.items()}
+        return SharedNetwork(team, self._model, masks, self._cell.protocol.parallel or Parallel())
+
+    def train(self) -> None:
+        """Take the steps that are left, and prove the mask."""
+        cell = self._cell
+        if cell.numerics.processes > 1 and not isinstance(self.team, Peers) and self._at.epoch < cell.protocol.epochs:
+            raise RunError(f"the {cell.numerics.processes} processes of the run have left no finished training",
+                           "see what they wrote, and run again")  # fmt: skip
         for epoch in range(self._at.epoch, cell.protocol.epochs):
             began = time.perf_counter()
             losses, score = self._train_epoch(epoch), None
-            sizes = batch_sizes(len(cell.train), cell.protocol.batch_size)
-            loss = float(np.average(losses, weights=sizes))
+            self._network.end_epoch()
+            loss = float(np.average(losses, weights=[step.images for step in self._steps]))
             self._at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
             if cell.each_epoch:
-                test = self._logits(cell.data.test, "test")
-                score = self._score(test)
+                self._test = self._logits(cell.data.test, "test")
+                score = self._score(self._test)
             best = self._at.best if score is None else max(self._at.best or 0.0, score)
             self._at = Position(epoch + 1, 0, (), best, loss)
-            if self._watch.observe is not None:
+            if self._watch.observe is not None and self.team.first:
                 lr, seconds = cell.protocol.lr_at(epoch), time.perf_counter() - began
                 self._watch.observe(EpochReport(epoch, lr, loss, seconds, score))
         self._model.write()
-        proof = sparsity.prove(self._model.features, cell.backbone.masks, cell.backbone.info.sparsity)
+        self._proof = sparsity.prove(self._model.features, cell.backbone.masks, cell.backbone.info.sparsity)
+        require_equal(self.team, list(self._model.state_dict().values()))
+
+    def leave(self) -> None:
+        """Write down the finished training."""
+        self._keep(stopping=False, due=True)
+
+    def result(self) -> FinetuneResult:
+        """Score what was trained."""
+        cell = self._cell
         return FinetuneResult(
             n_train=len(cell.train),
-            test_logits=self._logits(cell.data.test, "test") if test is None else test,
+            test_logits=self._logits(cell.data.test, "test") if self._test is None else self._test,
             val_logits=None if cell.val is None else self._logits(cell.val, "val"),
             train_loss=self._at.loss,
             best_test=self._at.best,
-            mask_proof=proof,
+            mask_proof=self._proof,
             state_dict=self._model.named_state(self._cell.backbone.info.head_name),
         )
 
@@ -237,40 +322,49 @@ class _Run:
         if self._watch.resume is None:
             return
         found = self._watch.resume.restore(self._training)
+        read = self.team.gather(torch.tensor([-1, -1] if found is None else [found.epoch, found.step]))
+        if bool((read != read[0]).any()):
+            raise RunError("the processes of the run have read different training states", "run again")
         if found is not None:
+            self._network.restore(self._training.shared)
             self._at = found
             seen = found.epoch * len(self._cell.train) + found.step * self._cell.protocol.batch_size
             self._report.advance(min(seen, self._cell.protocol.epochs * len(self._cell.train)))
 
     def _train_epoch(self, epoch: int) -> list[float]:
         """Take the steps of an epoch that are left; return the loss of each of its steps."""
-        protocol = self._cell.protocol
         for group in self._optimizer.param_groups:
-            group["lr"] = protocol.lr_at(epoch)
+            group["lr"] = self._cell.protocol.lr_at(epoch)
         self._model.train()
-        first, losses = self._at.step, list(self._at.losses)
+        losses = list(self._at.losses)
         pending: list[Tensor] = []
-        sizes = batch_sizes(len(self._cell.train), protocol.batch_size)
-        batches = self._batches.epoch(epoch, first) if first < len(sizes) else ()
-        for batch in join_lone_last(waiting("data", batches)):
+        steps = self._steps[self._at.step :]
+        batches = self._batches.at(epoch, [step.positions for step in steps]) if steps else ()
+        for step, (images, labels) in zip(steps, waiting("data", batches), strict=True):
             with stage("train"):
-                pending.append(self._step(batch))
-            self._report.advance(len(batch[1]))
-            stopping = interruption.stop_requested()
-            if len(pending) == _CHECK_EVERY or stopping or self._due():
+                pending.append(self._step(_Batch(images, labels, step)))
+            self._report.advance(step.images)
+            stopping, due = self._asked()
+            if len(pending) == _CHECK_EVERY or stopping or due:
                 losses += self._look(pending, epoch, len(losses))
                 pending.clear()
                 self._at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
-                self._keep(stopping)
+                self._keep(stopping, due)
         return losses + self._look(pending, epoch, len(losses))
 
-    def _due(self) -> bool:
-        return self._watch.resume is not None and self._watch.resume.due()
+    def _asked(self) -> tuple[bool, bool]:
+        """Return whether any process is to stop, and whether the state is to be written down."""
+        resume = self._watch.resume
+        stopping, due = self.team.agree(interruption.stop_requested(), resume is not None and resume.due())
+        if stopping and not interruption.stop_requested():
+            interruption.request_stop("another process of the run was asked to stop")
+        return stopping, due
 
-    def _keep(self, stopping: bool) -> None:
+    def _keep(self, stopping: bool, due: bool) -> None:
         """Write the state down if it is time, and stop if that was asked for."""
         resume = self._watch.resume
-        if resume is not None and (stopping or resume.due()):
+        if resume is not None and (stopping or due):
+            self._training.shared = self._network.collect()
             resume.save(self._training, self._at)
         if stopping:
             interruption.check()
@@ -278,35 +372,42 @@ class _Run:
     def _look(self, losses: list[Tensor], epoch: int, first: int) -> list[float]:
         """Return the losses as numbers; a GPU's host waits for its steps here."""
         with stage("train"):
-            return require_finite(losses, epoch, first, self._cell.protocol)
+            whole = list(self.team.add(torch.stack(losses))) if losses else []
+            return require_finite(whole, epoch, first, self._cell.protocol)
 
-    def _step(self, batch: Batch) -> Tensor:
-        """Take one optimizer step and hold the mask; return the loss before it."""
+    def _step(self, batch: _Batch) -> Tensor:
+        """Take one optimizer step and hold the mask; return the loss before it, as far as it is this process's."""
         self._optimizer.zero_grad(set_to_none=True)
-        parts = parts_of(batch, self._cell.protocol.microbatch)
-        losses = [self._backward(part, len(part[1]) / len(batch[1])) for part in parts]
+        parts = batch.step.parts
+        sizes = [part.images for part in parts]
+        losses = []
+        for k, (part, images, labels) in enumerate(
+            zip(parts, batch.images.split(sizes), batch.labels.split(sizes), strict=True), start=1
+        ):
+            with self._network.computing(part, last=k == len(parts)):
+                losses.append(self._backward(images, labels, part))
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._holder.hold()
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-    def _backward(self, batch: Batch, share: float) -> Tensor:
+    def _backward(self, images: Tensor, labels: Tensor, part: Part) -> Tensor:
         """Add a part's gradients, weighted by its share of the step's images; return its weighted loss."""
-        images = to_network(batch[0], self._cell.transform, self._device, self._cell.numerics)
-        labels = to_device(batch[1], self._device)
+        images = to_network(images, self._cell.transform, self._device, self._cell.numerics)
+        labels = to_device(labels, self._device)
         with autocast(self._cell.numerics):
-            logits = self._forward(images)
+            logits = self._network.forward(images)
         loss = F.cross_entropy(logits.float(), labels)
-        if share < 1.0:
-            loss = loss * share
+        if part.share < 1.0:
+            loss = loss * part.share
         self._scaler.scale(loss).backward()
         return loss.detach()
 
     def _logits(self, split: Split, name: str) -> npt.NDArray[np.float32]:
-        """Return the logits (n, C) of a split, in eval mode."""
+        """Return the logits (n, C) of a split, in eval mode; several processes compute its batches in turns."""
         self._model.eval()
-        out = np.empty((len(split), len(self._cell.data.classes)), dtype=np.float32)
-        row = 0
+        crew = self.team.crew
+        out = torch.zeros(len(split), len(self._cell.data.classes))
         with torch.inference_mode():
             batches = evaluation_batches(
                 split,
@@ -314,23 +415,34 @@ class _Run:
                 EVALUATION_BATCH,
                 workers=self._workers,
                 decoder=self._cell.numerics.decoder,
+                first=crew.rank,
+                every=crew.alive,
             )
-            for images in waiting("data", batches):
-                with stage("train"):
-                    batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
-                    with autocast(self._cell.numerics):
-                        logits = self._forward(batch)
-                    out[row : row + len(images)] = logits.float().cpu().numpy()
-                row += len(images)
-                if interruption.stop_requested():
-                    self._keep(stopping=True)
-                self._report.advance(len(images))
-        if not np.isfinite(out).all():
-            bad = int(np.count_nonzero(~np.isfinite(out).all(axis=1)))
+            mine = iter(waiting("data", batches))
+            for start in range(0, len(split), EVALUATION_BATCH * crew.alive):
+                images = next(mine, None)
+                if images is not None:
+                    row = start + EVALUATION_BATCH * crew.rank
+                    out[row : row + len(images)] = self._evaluate(images)
+                stopping, _ = self._asked()
+                if stopping:
+                    self._keep(stopping, due=False)
+                self._report.advance(min(EVALUATION_BATCH * crew.alive, len(split) - start))
+        logits: npt.NDArray[np.float32] = self.team.add(out).numpy()
+        if not np.isfinite(logits).all():
+            bad = int(np.count_nonzero(~np.isfinite(logits).all(axis=1)))
             raise RunError(
-                f"{bad} of {len(out)} {name} images have logits that aren't finite", "try a lower learning rate"
+                f"{bad} of {len(logits)} {name} images have logits that aren't finite", "try a lower learning rate"
             )
-        return out
+        return logits
+
+    def _evaluate(self, images: Tensor) -> Tensor:
+        """Return the logits (B, C) of a batch, on the CPU."""
+        with stage("train"):
+            batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
+            with autocast(self._cell.numerics):
+                logits = self._forward(batch)
+            return logits.float().cpu()
 
     def _score(self, logits: npt.NDArray[np.float32]) -> float:
         accuracy: Accuracy = evaluate(logits, self._cell.data.test.labels, len(self._cell.data.classes))

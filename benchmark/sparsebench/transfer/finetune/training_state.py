@@ -63,12 +63,13 @@ class Position:
 
 @dataclass
 class Training:
-    """What changes while a network is trained."""
+    """What changes while a network is trained; ``shared`` is what is kept of each of several processes."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     device: torch.device
+    shared: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
         """Return weights, optimizer, loss scale, and torch's generators."""
@@ -79,6 +80,7 @@ class Training:
             "scaler": self.scaler.state_dict(),
             "generator": torch.get_rng_state(),
             "cuda_generator": cuda,
+            "shared": self.shared,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -86,6 +88,7 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.shared = state.get("shared")
         torch.set_rng_state(state["generator"])
         if state["cuda_generator"] is not None:
             torch.cuda.set_rng_state(state["cuda_generator"], self.device)
@@ -105,12 +108,15 @@ class TrainingState:
         Seconds between two states.
     name : str
         Of the training within the run: a search has several.
+    writes : bool
+        Whether this process changes anything on disk: of several that train together the first alone does.
     """
 
     folder: Path
     identity: Mapping[str, Any]
     every: float = CHECKPOINT_SECONDS
     name: str = "training"
+    writes: bool = True
     _written: float = field(default_factory=time.monotonic, init=False, repr=False)
 
     @property
@@ -120,14 +126,16 @@ class TrainingState:
 
     def of(self, name: str) -> TrainingState:
         """Return where another training of the same run keeps its state."""
-        return TrainingState(self.folder, self.identity, self.every, name)
+        return TrainingState(self.folder, self.identity, self.every, name, self.writes)
 
     def due(self) -> bool:
         """Return whether the last state is old enough for a new one."""
-        return time.monotonic() - self._written >= self.every
+        return self.writes and time.monotonic() - self._written >= self.every
 
     def save(self, training: Training, position: Position) -> None:
         """Write the state down; where that fails, it is a :class:`UnsavedStateWarning`, and the state before stays."""
+        if not self.writes:
+            return
         self._written = time.monotonic()  # also of a try: a full disk is not asked again at each step
         state = {
             "version": _VERSION,
@@ -183,6 +191,8 @@ class TrainingState:
 
     def write_json(self, name: str, value: Any) -> None:
         """Keep a small value of the run; where that fails, it is a :class:`UnsavedStateWarning`."""
+        if not self.writes:
+            return
         document = {"identity": canonical_json(dict(self.identity)), "value": value}
         path = self.folder / f"{name}.json"
         try:
@@ -192,8 +202,9 @@ class TrainingState:
 
     def drop(self) -> None:
         """Remove this training's state; others of the run stay."""
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        if self.writes:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
 
     def remove(self) -> None:
         """Remove all that the run has kept."""

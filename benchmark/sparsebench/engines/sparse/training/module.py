@@ -74,6 +74,15 @@ class Trainable(nn.Module):
             return found
         return runtime.without_gradients(images)
 
+    def costs(self, images: Tensor, repeats: int = 3) -> list[tuple[str, str, float]]:
+        """Return the name, the kind and the least seconds of each operation of a training step, in their order."""
+        runtime = self._runtime
+        images = runtime.checked(images)
+        program = runtime.take(images, -(-len(images) // runtime._isa.lanes), backward=True)
+        found = program.costs(images, runtime.values(runtime.tensors()), repeats)
+        runtime.give(images.shape, program, backward=True)
+        return found
+
 
 class KeptTrainable(Trainable):
     """The same with the kept weights of masked layers as parameters of their own: vectors, what an optimizer is given.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -258,6 +259,23 @@ class Program:
                 extra.offset_gradient = None if offset is None else offset.data_ptr()
         self._team.run(self.isa, self.ops, self._split, len(self.steps) - self._split, None)
         return found
+
+    def costs(
+        self, images: Tensor, values: Mapping[tuple[str, str], Tensor], repeats: int
+    ) -> list[tuple[str, str, float]]:
+        """Return the name, the kind and the least seconds of each operation."""
+        features = self.forward(images, values)
+        gradients = self.backward(torch.ones_like(features))
+        least = [float("inf")] * len(self.ops)
+        for _ in range(repeats):
+            for i in range(len(self.ops)):
+                started = time.perf_counter()
+                self._team.run(self.isa, self.ops, i, 1, None)
+                least[i] = min(least[i], time.perf_counter() - started)
+        del features, gradients  # the operations have written into them until here
+        kinds = [f"{Kind(s.kind).name if s.kind in list(Kind) else Train(s.kind).name}" for s in self.steps]
+        passes = ["forward" if i < self._split else "backward" for i in range(len(self.steps))]
+        return [(n, f"{p} {k.lower()}", t) for n, p, k, t in zip(self.names, passes, kinds, least, strict=True)]
 
     def _set_batch(self, count: int) -> None:
         chunks = -(-count // self.isa.lanes)

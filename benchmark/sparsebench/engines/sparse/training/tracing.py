@@ -45,14 +45,21 @@ class Tracing(Traced):
 
     def _finished(self, network: Network) -> Network:
         names = [layer.name for layer in network.layers if isinstance(layer, Convolution | Norm)]
+        owners = dict(self.module.named_modules())
         for layer in network.layers:
-            if not isinstance(layer, _TRAINED):
+            foreign = isinstance(layer, Convolution) and not _trains(owners.get(layer.name), layer)
+            if foreign or not isinstance(layer, _TRAINED):
                 raise InputError(f"engine 'sparse' doesn't train layer {layer.name!r} ({type(layer).__name__})", HINT)
             if not _differentiable(layer):
                 raise InputError(f"engine 'sparse' doesn't train layer {layer.name!r}: its activation or form", HINT)
             if isinstance(layer, Convolution | Norm) and names.count(layer.name) > 1:
                 raise InputError(f"engine 'sparse' doesn't train layer {layer.name!r}, which is used twice", HINT)
         return fuse(network)
+
+
+def _trains(module: nn.Module | None, layer: Convolution) -> bool:
+    """Whether a layer's weight is its module's own: no factor per channel, no linear layer on each position."""
+    return isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and layer.y.positions == 1)
 
 
 def _differentiable(layer: Layer) -> bool:
