@@ -169,7 +169,10 @@ def outputs(
 
     what, columns = gives
     decoder, device = decoder_of(split, numerics), device_of(numerics)
-    engine, run = engine or KeptEngine(), None
+    size = transform.preprocess.input_size
+    with stage("load"):
+        shape = (min(batch_size, len(split)), 3, size, size)
+        run = (engine or KeptEngine()).prepare(backbone.module, numerics, shape)
     views = evaluation_views(
         split,
         transform,
@@ -184,9 +187,6 @@ def outputs(
             batch = transform.normalise(
                 images, device=device, dtype=torch.float32, channels_last=numerics.channels_last
             )
-        if run is None:
-            with stage("load"):
-                run = engine.prepare(backbone.module, numerics, tuple(batch.shape))
         with stage("backbone"):
             output = run(batch).cpu()
         if output.shape != (len(images), columns):
