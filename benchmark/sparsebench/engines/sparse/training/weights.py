@@ -50,7 +50,8 @@ def transposed(layer: Convolution) -> list[Phase]:
         rows = _taps(height, w.stride, w.top, w.dilation[0], first_h)
         for first_w in range(w.stride):
             columns = _taps(width, w.stride, w.left, w.dilation[1], first_w)
-            y = Value(layer.x.channels, *(-(-(n - f) // w.stride) for n, f in _firsts(layer, first_h, first_w)))
+            tall, wide = (-(-(n - f) // w.stride) for n, f in _firsts(layer, first_h, first_w))
+            y = Value(layer.x.channels, tall, wide)
             if not rows.taps or not columns.taps or y.height < 1 or y.width < 1:
                 continue
             weight: Floats = np.ascontiguousarray(turned[:, :, rows.taps][:, :, :, columns.taps])
