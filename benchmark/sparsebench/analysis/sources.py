@@ -21,6 +21,7 @@ COLUMNS: tuple[str, ...] = (
     "images",
     "seeds",
     "replicates",
+    "observed",
     "both",
     "tasks",
     "n_seeds",
@@ -37,6 +38,8 @@ def variance_sources(
     one upstream training, the test images that there are. ``both`` is what goes with a seed and an image together.
     ``tasks`` is the standard deviation between tasks, without what images and seeds add to it. Estimates below zero are
     shown as 0; NaN is what a single level can't show. With several replicates, what seeds add is in ``replicates``.
+    ``observed`` is the standard deviation between the replicates' own values: what seeds and images add isn't
+    subtracted, so that it is never below zero.
 
     Parameters
     ----------
@@ -72,18 +75,20 @@ def standard_deviations(parts: Components) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``images``, ``seeds``, ``replicates``, ``both``, ``tasks``, ``n_seeds`` and ``n_replicates`` of
+        ``images``, ``seeds``, ``replicates``, ``observed``, ``both``, ``tasks``, ``n_seeds`` and ``n_replicates`` of
         :func:`variance_sources`.
     """
     got, seeds, replicates = sources_of(parts, np.ones(1))
     count = len(parts.statistics.panels)
     spread = float(np.var(parts.statistics.by_task[0], ddof=1)) if count > 1 else np.nan
+    between = sum(float(part.matrix.sum()) for part in parts.levels if part.factor == "replicates")
     # a task's own value varies by T squared times its share of the variance of the mean
     within = count * (got.own + (got.seeds + got.both) / (seeds * replicates))
     return {
         "images": got.own**0.5,
         "seeds": got.seeds**0.5 if seeds > 1 and replicates == 1 else np.nan,
         "replicates": got.replicates**0.5 if replicates > 1 else np.nan,
+        "observed": (between * replicates) ** 0.5 if replicates > 1 else np.nan,
         "both": got.both**0.5 if seeds * replicates > 1 else np.nan,
         "tasks": max(spread - within, 0.0) ** 0.5 if count > 1 else np.nan,
         "n_seeds": seeds,

@@ -44,6 +44,7 @@ INTERVAL_COLUMNS: tuple[str, ...] = (
     "sd_images",
     "sd_seeds",
     "sd_replicates",
+    "sd_observed",
     "sd_both",
     "sd_tasks",
     "n_replicates",
@@ -291,7 +292,7 @@ def _own_interval(entry: Entry, tasks: Sequence[str], panels: Mapping[str, Panel
         sampled = interval(components(parts.statistics, random_tasks=True))
         values |= {"tasks_low": sampled.low, "tasks_high": sampled.high}
     found = standard_deviations(parts)
-    values |= {f"sd_{name}": found[name] for name in ("images", "seeds", "replicates", "both", "tasks")}
+    values |= {f"sd_{name}": found[name] for name in ("images", "seeds", "replicates", "observed", "both", "tasks")}
     values["n_replicates"] = int(found["n_replicates"])  # those whose reference ran, too
     return values["scope"], values
 

@@ -23,8 +23,8 @@ SOURCES: tuple[tuple[str, str], ...] = (
 """The sources of variance, and what they are called."""
 
 COLUMNS = (
-    *GROUP, "checkpoint", "method", "sparsity", "sd_images", "sd_seeds", "sd_replicates", "sd_both", "sd_tasks",
-    "seeds", "replicates", "scope",
+    *GROUP, "checkpoint", "method", "sparsity", "sd_images", "sd_seeds", "sd_replicates", "sd_observed", "sd_both",
+    "sd_tasks", "seeds", "replicates", "scope",
 )  # fmt: skip
 _NOTES = (
     "Standard deviation of the mean relative error increase, in points of percent, if one thing alone were drawn anew:"
@@ -48,7 +48,7 @@ class Variance:
     sds : mapping of str to float
         By source (:data:`SOURCES`); NaN for what single levels can't show.
     trained : tuple of (str, float, int)
-        Entries with several upstream trainings: name, standard deviation between trainings, and their number.
+        Entries with several upstream trainings: name, standard deviation between them as observed, and their number.
     """
 
     method: str
@@ -78,7 +78,7 @@ def _root_mean_square(values: Sequence[float]) -> float:
 def _trained(lines: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float, int]]:
     for line in lines:
         if not math.isnan(line["sd_replicates"]):
-            yield line["checkpoint"], line["sd_replicates"], int(line["n_replicates"])
+            yield line["checkpoint"], line["sd_observed"], int(line["n_replicates"])
 
 
 def trainings(part: Aggregate) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -137,7 +137,8 @@ def rests_on(part: Aggregate) -> str:
     )
     alike = ", as if they had no reference in common" if len(names) > 1 else ""
     return (
-        f"Between upstream trainings: {percent(sd, 1)} points [{percent(low, 1)}, {percent(high, 1)}], from {entries}"
+        "Between upstream trainings, with what seeds and images add to one:"
+        f" {percent(sd, 1)} points [{percent(low, 1)}, {percent(high, 1)}], from {entries}"
         f" with {df:.0f} {'degree' if df == 1 else 'degrees'} of freedom{alike}.{few}"
     )
 

@@ -99,7 +99,8 @@ def test_what_more_trainings_would_show(group):
     part = with_sds(
         group,
         sd_images=0.03,
-        sd_replicates=np.where(replicated, 0.02, math.nan),
+        sd_replicates=np.where(replicated, 0.0, math.nan),
+        sd_observed=np.where(replicated, 0.02, math.nan),
         n_replicates=np.where(replicated, 3, 1),
     )
     picture = trainings_figure(part)
