@@ -16,6 +16,7 @@ from sparsebench.registry import load_registry
 from sparsebench.report.aggregate import aggregate
 from sparsebench.report.leaderboard import leaderboard, to_csv
 from sparsebench.report.tables import markdown
+from sparsebench.report.variance import variance_csv, variance_tables
 from sparsebench.report.write import all_tables
 from sparsebench.store.classes import classes_reader
 
@@ -50,6 +51,14 @@ def test_leaderboard_and_tables_follow_from_the_runs(runs: pd.DataFrame) -> None
     assert (ROOT / "results" / "leaderboard.csv").read_text() == to_csv(leaderboard(runs, kept))
     tables = markdown(all_tables(aggregate(runs, predictions=kept)))
     assert (ROOT / "results" / "mini" / "tables.md").read_text() == tables
+
+
+def test_the_tables_of_replicates_follow_from_their_runs() -> None:
+    folder = ROOT / "results" / "mini" / "replicates"
+    statistics = aggregate(sparsebench.results(folder), predictions=classes_reader(folder))
+    assert (folder / "tables.md").read_text() == markdown(all_tables(statistics))
+    assert (folder / "variance.md").read_text() == markdown(variance_tables(statistics))
+    assert (folder / "variance.csv").read_text() == variance_csv(statistics)
 
 
 def test_predicted_classes_are_there_and_small(runs: pd.DataFrame) -> None:
