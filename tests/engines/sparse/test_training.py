@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from networks import images
-from sparsebench.engines import trainable
 from sparsebench.engines.sparse import available, instruction_sets
-from sparsebench.engines.sparse.training import Trainable, check
+from sparsebench.engines.sparse.training import Trainable, check, trainable
 from sparsebench.models.backbones import build, find
 from sparsebench.schema import InputError
 
@@ -71,7 +70,7 @@ def agree(module: nn.Module, batch: Tensor, mode: bool = True) -> Trainable:
     for name, gradient in expected.items():
         off = float((found[name] - gradient).norm())
         allowed = max(ENOUGH * max(float(gradient.norm()), least), 3 * float((floats[name] - gradient).norm()))
-        assert off <= allowed, name
+        assert off <= allowed + 1e-5 * gradient.numel() ** 0.5, name  # what a norm makes of a constant is noise
     for name, value in exact.named_buffers():
         torch.testing.assert_close(ours.get_buffer(name).double(), value.double(), rtol=1e-4, atol=1e-5)
     return ours
