@@ -39,7 +39,7 @@ def main() -> None:
         for name, sparsity, exchange in CASES:
             with tempfile.TemporaryDirectory() as folder:
                 given = (processes, sparsity, exchange, arguments.arch, arguments.steps, folder)
-                mp.spawn(_process, given, nprocs=processes)
+                mp.spawn(_process, given, nprocs=processes)  # type: ignore[attr-defined]
                 sent = torch.load(Path(folder) / "sent.pt", weights_only=True)
             kinds = [sent.get(kind, 0) for kind in ("gradients", "batch_norm", "other")]
             cells = [value / arguments.steps / 1e6 for value in (*kinds, sum(kinds), sent["seen"])]

@@ -90,12 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--one", nargs=2, metavar=("FOLDER", "WHAT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.one:
-        folder, what = Path(arguments.one[0]), arguments.one[1]
+        own, what = Path(arguments.one[0]), arguments.one[1]
         started = time.perf_counter()
         if what == "analyze":
-            compare(folder)
+            compare(own)
         else:
-            keep(folder, what, arguments.images, arguments.classes)
+            keep(own, what, arguments.images, arguments.classes)
         print(json.dumps({"peak": peak(), "seconds": time.perf_counter() - started}))
         return 0
     worst = 0

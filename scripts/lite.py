@@ -89,8 +89,8 @@ def steps(data: Path, work: Path, networks: Sequence[str], jobs: int = 1, limit:
         yield Step("shift", ("run", *common, "--task", "dtd10", "--data", str(data), *shift))
         out = work / "bench" / network
         engines = ("--what", "engines", "--threads", "1", "--batch", "1")
-        command = ("bench", *engines, "--checkpoint", dense(network), *map(str, files), "--suite", "mini")
-        yield Step("bench", (*command, "--out", str(out)), (out / "engines.csv",))
+        bench = ("bench", *engines, "--checkpoint", dense(network), *map(str, files), "--suite", "mini")
+        yield Step("bench", (*bench, "--out", str(out)), (out / "engines.csv",))
     yield Step("report", ("report", "--results", str(work / "runs"), "--out", str(work / "report")))
 
 

@@ -45,7 +45,7 @@ def read_predictions(data: bytes, where: str) -> Predictions:
 
     try:
         file = Sparing(io.BytesIO(data), limits.ARRAYS)
-        with zipfile.ZipFile(file) as archive:  # type: ignore[call-overload]
+        with zipfile.ZipFile(file) as archive:
             file.most = limits.PREDICTIONS
             arrays = _arrays(archive)
         if len(arrays["id_lengths"]) > limits.IMAGES:

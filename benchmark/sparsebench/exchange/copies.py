@@ -32,7 +32,14 @@ class Copies:
         scores, spec = record.scores, record.spec
         if scores is None:
             return None
-        own = (spec.arch, spec.weights_sha256, spec.mask_sha256, spec.transform_sha256, spec.mode, spec.probe)
+        own: tuple[object, ...] = (
+            spec.arch,
+            spec.weights_sha256,
+            spec.mask_sha256,
+            spec.transform_sha256,
+            spec.mode,
+            spec.probe,
+        )
         if spec.mode == "full" or spec.probe in _SEEDED:
             own += (spec.seed,)
         found = None

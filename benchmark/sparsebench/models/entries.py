@@ -208,7 +208,7 @@ def select_checkpoints(
     for file, checkpoint in zip(files, own, strict=True):
         name = apart("checkpoint", checkpoint.id, split_choice(file)[0], taken)
         selected.append(checkpoint.model_copy(update={"id": name}))
-        taken.add(name)
+        taken |= {name}
     return selected + (references_of(selected, registry) if selection.references else [])
 
 

@@ -17,10 +17,10 @@ from ..models.facts import Facts, check_head, load_facts, warn_unheld
 from ..registry import Registry
 from ..registry.cells import Cells, has_head, select_cells
 from ..registry.selection import Selection
+from ..registry.sharing import check_sharing, with_number
 from ..schema import TRAINED, Checkpoint, Group, InputError, Mode, Numerics, PlannedSet, Protocol, RunSpec, Suite, Task
 from .plan import Cell, Plan
 from .prefetch import Provision
-from .sharing import check_sharing, with_number
 
 Note = Callable[[str], None]
 Provide = Callable[[Sequence[Checkpoint], Sequence[Task], Note], Provision]

@@ -162,11 +162,12 @@ def _run(session: Session, spec: RunSpec, emit: Emit) -> RunRecord:
 
 def _computed(session: Session, spec: RunSpec, progress: Progress, kept: Kept) -> Outcome:
     """Compute a run, its training in several processes where the numerics say so."""
-    if spec.numerics.processes == 1:
-        return session.run(spec, progress, kept)
-    group = session.group.model_copy(update={"runs": (spec,)})
-    processes = train(group, session.options, kept.resume, part(progress, 0.0, 0.9), kept.observe)
-    return replace(session.run(spec, part(progress, 0.9, 1.0), kept), processes=processes)
+    processes = None
+    if spec.numerics.processes > 1:
+        group = session.group.model_copy(update={"runs": (spec,)})
+        processes = train(group, session.options, kept.resume, part(progress, 0.0, 0.9), kept.observe)
+        progress = part(progress, 0.9, 1.0)
+    return replace(session.run(spec, progress, kept), processes=processes)
 
 
 def _scored_again(session: Session, record: RunRecord, progress: Progress, logs: RunLogs) -> RunRecord:

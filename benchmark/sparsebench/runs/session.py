@@ -93,7 +93,7 @@ class Session:
     def run(self, spec: RunSpec, progress: Progress, kept: Kept) -> Outcome:
         """Run one cell, and write what the options say to keep of it beside its record."""
         inputs, protocol, options = self.inputs_of(spec), self.group.protocol, self.options
-        scorer, whole, own = self._scorer(inputs, self.group.tests), progress, 1.0
+        scorer, whole, own = self._scorer(spec, self.group.tests), progress, 1.0
         if scorer.sets:
             own = _images(inputs, protocol) / (_images(inputs, protocol) + scorer.images)
             progress = part(whole, 0.0, own)
@@ -148,26 +148,23 @@ class Session:
         if path is None:
             raise RunError(f"the head or network of {record.record_key} is gone", "run again")
         tensors, _ = read_kept(path, record)
-        inputs = self.inputs_of(record.spec)
-        found = self._scorer(inputs, missing).run(record.spec, tensors, progress)
+        found = self._scorer(record.spec, missing).run(record.spec, tensors, progress)
         return self._trimmed(found)
 
-    def _scorer(self, inputs: Inputs, tests: Sequence[PlannedSet]) -> Scorer:
-        sets = [(planned, self._split(inputs, planned)) for planned in tests]
-        return Scorer(inputs, sets, self.options.cache_dir, self.options.workers)
-
-    def _split(self, inputs: Inputs, planned: PlannedSet) -> Split:
-        """Return the images of a further test set, which must be those of the plan."""
-        if planned.fingerprint not in self._splits:
-            options, data = self.options, inputs.data
-            split = open_further(data, planned.name, planned.source, options.data_dir, options.cache_dir)
-            if fingerprint_of(data.split_sha256, planned.source, split) != planned.fingerprint:
-                raise RunError(
-                    f"the test set {planned.name!r} of {self.group.label} has changed since the plan was made",
-                    "run again",
-                )
-            self._splits[planned.fingerprint] = split
-        return self._splits[planned.fingerprint]
+    def _scorer(self, spec: RunSpec, tests: Sequence[PlannedSet]) -> Scorer:
+        """Return what scores further test sets; their images must be those of the plan."""
+        inputs, options, sets = self.inputs_of(spec), self.options, []
+        for planned in tests:
+            if planned.fingerprint not in self._splits:
+                split = open_further(inputs.data, planned.name, planned.source, options.data_dir, options.cache_dir)
+                if fingerprint_of(inputs.data.split_sha256, planned.source, split) != planned.fingerprint:
+                    raise RunError(
+                        f"the test set {planned.name!r} of {self.group.label} has changed since the plan was made",
+                        "run again",
+                    )
+                self._splits[planned.fingerprint] = split
+            sets.append((planned, self._splits[planned.fingerprint]))
+        return Scorer(inputs, sets, options.cache_dir, options.workers)
 
     def _trimmed(self, found: Sequence[Further]) -> tuple[Further, ...]:
         """Return results with as much of their predictions as the options say."""

@@ -85,7 +85,7 @@ def _train(document: dict[str, Any], speaker: Speaker) -> None:
     first = dist.get_rank() == 0
     if first:
         speaker.say("group", size=dist.get_world_size(), restarts=_start())
-        warnings.showwarning = lambda text, category, *_: _warn(speaker, text, category)  # type: ignore[assignment]
+        warnings.showwarning = lambda text, category, *_: _warn(speaker, text, category)
     resume = TrainingState(Path(document["folder"]), document["identity"], options.checkpoint_seconds, writes=first)
     with measuring() as stages, listening(lambda line: speaker.say("note", line=line) if first else None):
         inputs = Session(group, replace(options, save_weights=False)).inputs_of(spec)

@@ -50,8 +50,9 @@ class Classifier(nn.Module):
 
     def write(self) -> None:
         """Bring the backbone's own parameters up to what was trained, where an engine trains others."""
-        if hasattr(self.features, "write"):
-            self.features.write()
+        own: Callable[[], None] | None = getattr(self.features, "write", None)
+        if own is not None:
+            own()
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map a normalised batch (B, 3, H, W) to logits (B, C)."""

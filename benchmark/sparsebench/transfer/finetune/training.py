@@ -269,7 +269,8 @@ class _Run:
         evaluated = tests * len(cell.data.test) + (0 if cell.val is None else len(cell.val))
         self._report = Throttle(progress if team.first else None, protocol.epochs * len(train) + evaluated)
         self._training = Training(self._model, self._optimizer, self._scaler, device)
-        self._at, self._test = Position(), None
+        self._at = Position()
+        self._test: npt.NDArray[np.float32] | None = None
         self._go_on()
 
     def _shared(self, team: Peers) -> SharedNetwork:

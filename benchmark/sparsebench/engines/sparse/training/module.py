@@ -70,7 +70,7 @@ class Trainable(nn.Module):
         runtime = self._runtime
         parameters = runtime.tensors()
         if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
-            found: Tensor = _Step.apply(runtime, images, *parameters)  # type: ignore[no-untyped-call]
+            found: Tensor = _Step.apply(runtime, images, *parameters)
             return found
         return runtime.without_gradients(images)
 
@@ -170,7 +170,7 @@ class _Runtime:
                 for own in ("weight", "bias")
                 if getattr(layer, own, None) is not None
             ]
-        found = []
+        found: list[Tensor] = []
         for name, own in self._names:
             full = f"{name}.{own}"
             tensor = self.vectors[full] if full in self.vectors else self.module.get_parameter(full)

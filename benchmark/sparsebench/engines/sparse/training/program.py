@@ -71,12 +71,13 @@ class Program:
         self.features = network.output.channels * network.output.height * network.output.width
         self.parameters = list(self._named_parameters(layers))
         self._counts = {
-            name: len(k) if (k := kept[name]) is not None else modules[name].weight.numel() for name in phases
-        }  # type: ignore[union-attr,arg-type,operator]
+            name: len(k) if (k := kept[name]) is not None else modules[name].get_parameter("weight").numel()
+            for name in phases
+        }
         self._norms = {
             la.name: np.zeros((len(_PER_CHANNEL), la.x.channels), np.float32) for la in layers if isinstance(la, Norm)
         }
-        self._biases = {name: np.zeros(modules[name].weight.shape[0], np.float32) for name in phases}  # type: ignore[union-attr,index]
+        self._biases = {name: np.zeros(modules[name].get_parameter("weight").shape[0], np.float32) for name in phases}
         self._kept_alive: list[Any] = [plan]
         self._build(plan, tuner)
 
@@ -168,7 +169,7 @@ class Program:
         state, module = self._norms[layer.name], self._modules[layer.name]
         for row, name in enumerate(_PER_CHANNEL):
             setattr(extra, name, state[row].ctypes.data)
-        extra.epsilon = module.eps  # type: ignore[assignment]
+        extra.epsilon = module.eps
 
     def _tune(self, index: int, step: Step, tuner: Tuner) -> Packed:
         """Choose how to cut a convolution, as for inference, and put the choice into its operation."""

@@ -50,7 +50,8 @@ def transposed(layer: Convolution) -> list[Phase]:
         rows = _taps(height, w.stride, w.top, w.dilation[0], first_h)
         for first_w in range(w.stride):
             columns = _taps(width, w.stride, w.left, w.dilation[1], first_w)
-            y = Value(layer.x.channels, *(-(-(n - f) // w.stride) for n, f in _firsts(layer, first_h, first_w)))
+            high, wide = -(-(layer.x.height - first_h) // w.stride), -(-(layer.x.width - first_w) // w.stride)
+            y = Value(layer.x.channels, high, wide)
             if not rows.taps or not columns.taps or y.height < 1 or y.width < 1:
                 continue
             weight: Floats = np.ascontiguousarray(turned[:, :, rows.taps][:, :, :, columns.taps])
@@ -61,10 +62,6 @@ def transposed(layer: Convolution) -> list[Phase]:
             conv = Convolution(name=name, x=x, y=y, weight=weight, bias=bias, window=window, groups=groups)
             phases.append(Phase(conv, (first_h, first_w)))
     return phases
-
-
-def _firsts(layer: Convolution, first_h: int, first_w: int) -> list[tuple[int, int]]:
-    return [(layer.x.height, first_h), (layer.x.width, first_w)]
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,11 @@ class KeptEntries:
             for name, parameter in parameters.items()
         }
 
-    def names(self, bucket: dist.GradBucket) -> tuple[str, ...]:
+    def names(self, bucket: dist.GradBucket) -> tuple[str, ...]:  # type: ignore[name-defined]
         """Return the names of a bucket's parameters, in their order."""
         return tuple(self._names[id(parameter)] for parameter in bucket.parameters())
 
-    def index(self, bucket: dist.GradBucket) -> Tensor:
+    def index(self, bucket: dist.GradBucket) -> Tensor:  # type: ignore[name-defined]
         """Return the places of the kept weights in the bucket's buffer, parameter after parameter."""
         names = self.names(bucket)
         if names not in self._found:
@@ -83,7 +83,7 @@ class ExactExchange:
     def __init__(self, team: Peers, entries: KeptEntries) -> None:
         self.team, self.entries = team, entries
 
-    def start(self, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    def start(self, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
         """Begin to sum a bucket; the future is its buffer with the sums."""
         buffer, index = bucket.buffer(), self.entries.index(bucket)
         packed = buffer[index]
@@ -99,6 +99,6 @@ class ExactExchange:
         """Go back to a state."""
 
 
-def hook(state: ExactExchange, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def hook(state: ExactExchange, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
     """Exchange a bucket of gradients: what ``register_comm_hook`` takes."""
     return state.start(bucket)

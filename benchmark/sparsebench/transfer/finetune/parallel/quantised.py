@@ -60,7 +60,7 @@ class QuantisedExchange(ExactExchange):
         super().__init__(team, entries)
         self.residuals: dict[str, Tensor] = {}
 
-    def start(self, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    def start(self, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
         """Sum a bucket; the future is its buffer with the sums."""
         buffer, index, crew = bucket.buffer(), self.entries.index(bucket), self.team.crew
         names = self.entries.names(bucket)

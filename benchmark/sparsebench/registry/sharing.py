@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from ..registry.cells import Cells
-from ..registry.selection import Selection
 from ..schema import InputError, Numerics, Parallel, Protocol
+from .cells import Cells
+from .selection import Selection
 
 _FLAG = "--processes-per-run"
 
