@@ -71,6 +71,7 @@ PAIRS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("precision", FULL, FULL | {"numerics": {"precision": "bf16"}}, NEW_RECORD),
     ("compile", FULL, FULL | {"numerics": {"compile": True}}, NEW_RECORD),
     ("processes", FULL, TWO, NEW_RECORD),
+    ("processes, of any engine", TWO, FULL | {"numerics": {"processes": 2, "engine": "auto"}}, SAME),
     ("local batch norm", TWO, TWO | {"settings": {"parallel.batch_norm": "local"}}, NEW_RUN),
     ("gradients in 8 bits", TWO, TWO | {"settings": {"parallel.exchange": "int8"}}, NEW_RUN),
     ("go on without one", TWO, TWO | {"settings": {"parallel.when_killed": "continue"}}, NEW_RUN),

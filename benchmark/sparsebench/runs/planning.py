@@ -118,6 +118,8 @@ def _known(
     note: Note,
 ) -> list[_Known]:
     """Load and check the checkpoints that are here, each content once, and choose their engines."""
+    if numerics.processes > 1:
+        numerics = numerics.model_copy(update={"engine": "torch"})  # which alone trains in several processes
     chooses = numerics.engine != "torch"
     known: list[_Known] = []
     for checkpoint in checkpoints:
