@@ -128,7 +128,7 @@ def pinned(module: nn.Module, numerics: Numerics, input_shape: tuple[int, ...]) 
 def pinned_training(module: nn.Module, masks: Masks, numerics: Numerics, input_shape: tuple[int, ...]) -> Numerics:
     """Return the numerics with the engine that will train a backbone: what a plan holds.
 
-    An engine that doesn't train leaves it to torch, as ``auto`` does where several processes train together.
+    An engine that doesn't train leaves it to torch.
 
     Raises
     ------
@@ -136,8 +136,6 @@ def pinned_training(module: nn.Module, masks: Masks, numerics: Numerics, input_s
         If the engine asked for can't train the backbone.
     """
     numerics = numerics.model_copy(update={"engine": extensions.resolve("engines", numerics.engine)})
-    if numerics.engine == AUTO and numerics.processes > 1:
-        return numerics.model_copy(update={"engine": "torch"})
     if numerics.engine == AUTO:
         with torch_threads(numerics.threads):
             return numerics.model_copy(update={"engine": _fastest_training(module, masks, numerics, input_shape)})
