@@ -191,7 +191,7 @@ def test_prunable_counts_layers_that_happen_to_be_dense(tmp_path: Path) -> None:
     save_file(state, tmp_path / "one.safetensors")
     info = sparsebench.load(tmp_path / "one.safetensors", arch="resnet18").info
     weights = [v for k, v in state.items() if v.ndim > 1 and not k.startswith(("conv1.", "fc."))]
-    zeros = sum(int((w == 0).sum()) for w in weights)
+    zeros = int((state["layer4.0.conv1.weight"] == 0).sum())  # chance zeros of the others are dense
     assert info.sparsity_measured == pytest.approx(zeros / sum(w.numel() for w in weights))
     assert info.sparsity_measured < 0.06
 

@@ -13,7 +13,7 @@ from ..report.sides import Wanted, read_sides
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the comparison, as text or as JSON."""
-    wanted = Wanted(arguments.mode, arguments.probe, arguments.protocol, arguments.tasks, arguments.replicate)
+    wanted = Wanted(arguments.mode, arguments.probe, arguments.protocol, arguments.tasks or None, arguments.replicate)
     sides = read_sides(arguments.first, arguments.second, arguments.results, wanted)
     found = evidence(*sides, random_tasks=arguments.random_tasks)
     if arguments.json:

@@ -197,7 +197,9 @@ def test_a_loop_of_ones_own_has_torchs_losses(optimizer: type[torch.optim.Optimi
     assert list(ours.state_dict()) == list(module.state_dict())
     options = {"lr": 1e-3, "weight_decay": 1e-4} | ({"momentum": 0.9} if optimizer is torch.optim.SGD else {})
     expected, found = steps(module, 20, optimizer, **options), steps(ours, 20, optimizer, **options)
-    assert max(abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)) < 1e-5
+    # AdamW divides gradients by their own size, so that the rounding of small ones weighs more
+    limit = 1e-5 if optimizer is torch.optim.SGD else 1e-4
+    assert max(abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)) < limit
     weight = ours.get_parameter("layer2.0.conv1.weight")
     assert torch.equal(weight != 0, module.get_parameter("layer2.0.conv1.weight") != 0)
 
