@@ -131,6 +131,7 @@ def test_without_kernels_torch_runs_and_that_is_said_once(without_kernels):
         prepare(module, Numerics(engine="sparse"), (3, 3, 12, 12))
 
 
+@pytest.mark.slow
 @built
 def test_memory_does_not_grow_and_a_forked_process_computes_too():
     code = """

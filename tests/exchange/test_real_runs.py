@@ -51,6 +51,7 @@ def bundle(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mine.zip"
 
 
+@pytest.mark.slow
 def test_runs_of_the_checkpoint_at_hand_are_run_again(bundle: Path, network: Path, tmp_path: Path, capsys) -> None:
     assert main(["verify", str(bundle), "--checkpoint", str(network), "--rerun", "3", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -83,7 +83,14 @@ def test_gradients_of_mini_are_torchs(densities: tuple[float, ...], count: int) 
     agree(masked(away_from_kinks(mini()), *densities), images(count, 3, 32, 35))
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "resnet50", "mobilenet_v1", "efficientnet_lite0", "resnet50_rigl"])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "mobilenet_v1",
+        "efficientnet_lite0",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet18", "resnet50", "resnet50_rigl")),
+    ],
+)
 def test_gradients_of_every_architecture_are_torchs(arch: str) -> None:
     torch.manual_seed(0)
     agree(masked(away_from_kinks(build(find(arch)[0], 0)), 0.5, 0.2, 1.0), images(3, 3, 45, 40))

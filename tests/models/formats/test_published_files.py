@@ -66,7 +66,7 @@ def assert_same(ours: Tensor, theirs: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "published", [large(name) if name in ("resnet50", "resnet50_str") else name for name in FORWARD]
+    "published", [large(name) if name in ("resnet50", "resnet50_rigl", "resnet50_str") else name for name in FORWARD]
 )
 def test_wrapped_layers_keep_masks_and_logits(tmp_path: Path, published: str) -> None:
     state = random_state(f"{published}.plain")
@@ -145,6 +145,7 @@ def test_native_str_files_are_thresholded(tmp_path: Path, layout: str) -> None:
     assert len(backbone.info.unused_keys) == len(weights_of(state))
 
 
+@pytest.mark.slow
 def test_torch_prune_files_of_lottery_tickets(tmp_path: Path) -> None:
     from torch.nn.utils import prune
     from torchvision.models import resnet18

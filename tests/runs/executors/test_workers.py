@@ -145,6 +145,7 @@ def test_a_worker_keeps_to_its_processors_and_ends_though_its_command_ends_with_
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_worker_leaves_runs_that_others_hold_for_the_end(tmp_path: Path) -> None:
     both = ["mini.acdc_s90", "mini.gmp_s90"]
     selection = Selection(suite="quick", checkpoints=both, modes=["linear"])

@@ -58,7 +58,11 @@ def run(
 
 @pytest.mark.parametrize(
     ("processes", "protocol"),
-    [(2, {}), (4, {"batch_size": 21}), (3, {"microbatch": 5, "eval_test": "each_epoch"})],
+    [
+        (2, {}),
+        (4, {"batch_size": 21}),
+        pytest.param(3, {"microbatch": 5, "eval_test": "each_epoch"}, marks=pytest.mark.slow),
+    ],
 )
 def test_they_follow_one_process(processes: int, protocol: dict[str, Any]) -> None:
     losses, logits, state, numbers = run(1, **SIX | protocol)
@@ -83,7 +87,7 @@ def test_local_batch_norm_and_8_bits_are_other_trainings() -> None:
     assert 1e-7 < abs(rounded[0] / losses - 1).max() < 1e-2  # what rounding leaves isn't lost
 
 
-@pytest.mark.parametrize("exchange", ["exact", "int8"])
+@pytest.mark.parametrize("exchange", ["int8", pytest.param("exact", marks=pytest.mark.slow)])
 def test_stopped_they_go_on_to_the_same_bits(exchange: str, tmp_path: Path) -> None:
     """Dropout draws from the generator of each process, and 8 bits leave residuals: both are kept."""
     how = {"dropout": 0.3, "parallel": {"processes": 3, "exchange": exchange}}
