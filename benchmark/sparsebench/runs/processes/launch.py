@@ -161,6 +161,9 @@ class _Launch:
             case "process":
                 start = message["start"]
                 self._pids = {pid: its for pid, its in self._pids.items() if its == start} | {message["pid"]: start}
+                if start > self.restarts:  # a stop may come before they have found each other
+                    self.restarts = start
+                    restarted(start)
             case "group":
                 self.size, self.restarts = message["size"], message["restarts"]
                 if self.restarts:
