@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -167,6 +167,9 @@ def test_one_image_has_no_interval():
     st.lists(st.tuples(st.floats(1e-6, 1.0), st.floats(1, 500)), min_size=1, max_size=4),
     st.floats(1e-3, 5.0),
 )
+@example(
+    [(0.0008989898989898987, 36.83290428893748), (1.2037062152420224e-35, 1.0)], 0.030000000000000013
+)  # a part that is nothing but rounding
 def test_the_p_value_is_where_the_interval_ends_at_zero(parts, value):
     p = p_value(value, parts)
     assert 0 <= p <= 1

@@ -90,12 +90,17 @@ def p_value(value: float, parts: Sequence[tuple[float, float]]) -> float:
     # no part's quantile can be larger than that of the fewest degrees of freedom, or smaller than that of the most
     score = abs(value) / math.sqrt(math.fsum(v for v, _ in used))
     low, high = (max(float(2.0 * stdtr(min(f(df for _, df in used), _MANY), -score)), _LEAST) for f in (max, min))
-    if half_width(used, low) <= abs(value):
+
+    def excess(log_level: float) -> float:
+        return half_width(used, math.exp(log_level)) - abs(value)
+
+    ends = math.log(low), math.log(high)
+    # asked at the very points that brentq starts from, as rounding decides where both ends are nearly the same
+    if excess(ends[0]) <= 0:
         return low
-    if half_width(used, high) >= abs(value):
+    if excess(ends[1]) >= 0:
         return high
-    log_p = brentq(lambda x: half_width(used, math.exp(x)) - abs(value), math.log(low), math.log(high), xtol=1e-9)
-    return math.exp(log_p)
+    return math.exp(brentq(excess, *ends, xtol=1e-9))
 
 
 _LEAST = 1e-250  # smaller p-values are as good as this one
