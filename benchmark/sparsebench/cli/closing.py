@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..api.running import Prepared
     from ..store.classes import Reader
 
-_VERSION = 3
+_VERSION = 4
 """Raised when a change can change the table of the same records."""
 
 _KIND = "tables"

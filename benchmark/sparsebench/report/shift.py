@@ -34,7 +34,8 @@ _NUMBERS = ("error", "mce", "mce_low", "mce_high", "relative_mce", "other_tests"
 LINE_COLUMNS = (*WAY, "checkpoint", "method", "sparsity", "reference", "severities", "scope", *_NUMBERS)
 _NOTES = (
     "Error: mean over tasks, corruptions and the severities named. mCE: mean over tasks and corruptions of the error"
-    " as a share of the reference's, both summed over the severities of both; 100 is as good as dense.",
+    " as a share of the reference's, both summed over the severities of both; 100 is as good as dense."
+    " Rows of the same severities are together; compare no others.",
     "Relative mCE: the same of what errors are above those on clean images. It is large, or unknown, where the"
     " reference hardly gets worse.",
     "Other tests: mean of the error on the tasks' own further test sets as a share of the reference's. ECE: expected"
@@ -155,7 +156,9 @@ def _ways(rows: Iterable[Cell | Line]) -> list[Way]:
 
 
 def _best_first(line: Line) -> tuple[Any, ...]:
-    return line.way, math.inf if math.isnan(line.mce) else line.mce, line.checkpoint
+    """Return what orders the rows: those of the same severities together, as only they can be compared."""
+    mce = math.inf if math.isnan(line.mce) else line.mce
+    return line.way, -len(line.severities), line.severities, mce, line.checkpoint
 
 
 def _line(
