@@ -229,7 +229,8 @@ def test_plain_lines_say_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: 
             display.update(50e6 + second * 0.5e6, 150e6)
         now[0] = 100
         display.update(90e6, math.inf)
-    assert capsys.readouterr().err.splitlines() == [
+    # older versions of rich end with an empty line
+    assert list(filter(None, capsys.readouterr().err.splitlines())) == [
         "fetching r50.acdc_s90",
         "r50.acdc_s90: 65.0 of 150.0 MB, about 2:50 left",
         "r50.acdc_s90: 80.0 of 150.0 MB, about 2:20 left",

@@ -248,7 +248,7 @@ def a_name_with_escape_codes(c):
     c.change(c.key(), lambda r: r["spec"].update(task="\x1b[31mdigits"))
 
 
-@case("mask", "3 of 900000 masked weights are not zero")
+@case("mask", "3 of 1100390 masked weights are not zero")
 def a_mask_that_was_not_held(c):
     c.change(c.key("full"), lambda r: r["mask_proof"].update(nonzero=3))
 

@@ -84,6 +84,21 @@ def test_lowest_versions() -> None:
         lowest.lowest(["torch"])
 
 
+def test_the_versions_that_were_tried_are_the_lowest() -> None:
+    text = (ROOT / "docs" / "engineering" / "versions.md").read_text()
+    table = text.partition("## The lowest versions")[2].partition("The first run")[0]
+    cells = [cell.strip() for line in table.splitlines() if line.startswith("|") for cell in line.split("|")[1:-1]]
+    stated = dict(zip(cells[::2], cells[1::2], strict=True))
+    assert all(stated[name] == version for name, version in map(_pair, lowest.lowest(PROJECT["dependencies"])))
+    tried = set(re.findall(r"^\| (3\.\d+) \| newest", text, re.MULTILINE))
+    assert {name.rpartition(" ")[2] for name in PROJECT["classifiers"] if ":: Python :: 3." in name} == tried
+
+
+def _pair(requirement: str) -> tuple[str, str]:
+    name, _, version = requirement.partition("==")
+    return name, version
+
+
 def test_every_licence_of_what_is_carried_or_used_is_named() -> None:
     registry = load_registry()
     embedded = [c for c in registry.checkpoints.values() if c.file.path.startswith("package:")]

@@ -27,7 +27,7 @@ FOREIGN = (
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How members may be packed."""
 
-_KINDS = {"ids": "u", "id_lengths": "i", "labels": "i", "predicted": "u", "logits": "f"}
+_KINDS = {"ids": "u", "id_lengths": "i", "labels": "i", "predicted": "u", "logits": "f2"}
 _DIMENSIONS = {"logits": 2}
 _REQUIRED = ("ids", "id_lengths", "labels", "predicted")
 
@@ -94,7 +94,12 @@ def _array(data: bytes, name: str) -> np.ndarray:
     if npy.read_magic(file) != (1, 0):
         raise ValueError(f"{name} is of an unknown version")
     shape, fortran, dtype = npy.read_array_header_1_0(file)
-    if dtype.kind != _KINDS[name] or dtype.hasobject or len(shape) != _DIMENSIONS.get(name, 1) or fortran:
+    if (
+        not dtype.str[1:].startswith(_KINDS[name])
+        or dtype.hasobject
+        or len(shape) != _DIMENSIONS.get(name, 1)
+        or fortran
+    ):
         raise ValueError(f"{name} is an array of {dtype} with shape {shape}")
     size, count = dtype.itemsize, 1
     for length in shape:

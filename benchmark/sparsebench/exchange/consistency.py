@@ -33,6 +33,7 @@ class Consistency:
     def __init__(self, entries: Mapping[str, Checkpoint], registry: Registry) -> None:
         self.entries, self.registry = entries, registry
         self._networks: dict[str, tuple[str, str, str]] = {}
+        self._proofs: dict[str, tuple[int, int | None]] = {}
         self._facts: dict[str, Facts | None] = {}
 
     def problems(self, record: RunRecord) -> Iterator[tuple[str, str]]:
@@ -40,8 +41,9 @@ class Consistency:
         spec = record.spec
         yield from self._of_entry(spec)
         yield from self._of_network(spec)
-        yield from self._of_protocol(spec)
+        yield from self._of_protocol(record)
         yield from mask_problems(record)
+        yield from self._of_proof(record)
 
     def _of_entry(self, spec: RunSpec) -> Iterator[tuple[str, str]]:
         entry = self.entries.get(spec.checkpoint)
@@ -49,11 +51,32 @@ class Consistency:
             yield "entry", f"the bundle has no entry for {spec.checkpoint!r}"
             return
         yield from _differing(entry, spec, "its entry")
+        other = self.entries.get(entry.reference or "", self.registry.checkpoints.get(entry.reference or ""))
+        if other is not None and (other.method != "dense" or other.reference is not None):
+            yield "entry", f"its reference {other.id} is not a dense network that others are compared with"
+        if entry.twin_of == entry.id:
+            yield "entry", f"{entry.id} is its own twin"
         registered = self.registry.checkpoints.get(spec.checkpoint)
         if registered is not None:
             yield from _differing(registered, spec, "the registered entry of this name")
         if spec.sparsity_scope == "prunable" and abs(spec.sparsity - spec.sparsity_measured) > SPARSITY_TOLERANCE:
             yield "entry", f"it measures sparsity {spec.sparsity_measured:.4f}, not {spec.sparsity:g}"
+
+    def _of_proof(self, record: RunRecord) -> Iterator[tuple[str, str]]:
+        """Compare a mask proof with what is known of its network, and with the network's other proofs."""
+        proof, name = record.mask_proof, record.spec.checkpoint
+        if proof is None:
+            return
+        own = (proof.masked, proof.weights)
+        if self._proofs.setdefault(name, own) != own:
+            yield "mask", f"{name} has proofs of {self._proofs[name][0]} and of {proof.masked} masked weights"
+        facts = self.facts(name)
+        if facts is None or not facts.layers:
+            return
+        held = sum(layer.held for layer in facts.layers)
+        possible = (held, held - facts.layers[-1].held)  # with its own head, or with a new one
+        if proof.masked not in possible:
+            yield "mask", f"its proof is of {proof.masked} masked weights, the registered {name} has {possible[1]}"
 
     def _of_network(self, spec: RunSpec) -> Iterator[tuple[str, str]]:
         own = (spec.arch, spec.weights_sha256, spec.mask_sha256)
@@ -104,11 +127,17 @@ class Consistency:
             self._facts[name] = known_facts(entry, None) if entry is not None and here else None
         return self._facts[name]
 
-    def _of_protocol(self, spec: RunSpec) -> Iterator[tuple[str, str]]:
+    def _of_protocol(self, record: RunRecord) -> Iterator[tuple[str, str]]:
+        spec = record.spec
         protocol = protocol_of(spec)
         if protocol is None or protocol.resolved(spec.metric) != spec.protocol:
             yield "protocol", f"its hyperparameters are not those of a protocol of mode {spec.mode}"
             return
+        if protocol.grid is not None:
+            points = protocol.points()
+            for trial in record.trials:
+                if (trial.settings.get("lr"), trial.settings.get("weight_decay")) not in points:
+                    yield "protocol", f"the trial {trial.settings} is no point of its grid"
         task = task_named(spec.task, self.registry)
         if task is None:
             return
@@ -135,6 +164,8 @@ def protocol_of(spec: RunSpec) -> Protocol | None:
 def mask_problems(record: RunRecord) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the proof that a finetuned network is as sparse as it was."""
     spec, proof = record.spec, record.mask_proof
+    if proof is not None and spec.mode != "full":
+        yield "mask", f"it has a proof that its mask was held, and mode {spec.mode} trains no network"
     if record.status != "ok" or spec.mode != "full":
         return
     if proof is None:
@@ -149,6 +180,8 @@ def _proof_problems(spec: RunSpec, proof: MaskProof) -> Iterator[tuple[str, str]
         yield "mask", f"{proof.nonzero} of {proof.masked} masked weights are not zero"
     if proof.masked < 0 or (proof.masked == 0 and spec.sparsity_measured > 0):
         yield "mask", f"its proof is of {proof.masked} masked weights"
+    if not 0 <= (proof.unheld_zeros or 0) <= (proof.weights or 2**62):
+        yield "mask", f"its proof has {proof.unheld_zeros} zeros that no mask held"
     if proof.weights is None or proof.sparsity is None:
         return
     if not 0 <= proof.sparsity <= 1 or proof.weights < 1 or proof.sparsity * proof.weights > proof.masked + 0.5:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -57,7 +58,18 @@ def read_entries(bundle: Bundle) -> dict[str, Checkpoint]:
         if entry.id in found:
             raise BundleError("duplicate", ENTRIES, f"has {entry.id} twice")
         found[entry.id] = entry
+        if (text := next(_unprintable(fields), None)) is not None:
+            raise BundleError("entry", ENTRIES, f"entry {number + 1} has a text that can't be shown: {text[:40]!r}")
     return found
+
+
+def _unprintable(value: Any) -> Iterator[str]:
+    """Yield the texts in nested lists and mappings that can't be shown; they may have several lines."""
+    if isinstance(value, dict | list):
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _unprintable(item)
+    elif isinstance(value, str) and not value.replace("\n", "").replace("\t", "").isprintable():
+        yield value
 
 
 def _entry(fields: Any, number: int) -> Checkpoint:

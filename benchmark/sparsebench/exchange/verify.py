@@ -144,6 +144,8 @@ class _Verification:
                 possible = len(self.problems) == before
                 self._add(record, consistency.problems(record))
                 self._task(record)
+                if record.predictions is None and predictions_name(record.record_key) in bundle:
+                    self._add(record, [("member", "its record names no predictions, the bundle has some")])
                 if record.status == "ok" and possible:
                     verdicts[record.record_key] = self._verdict(record)
             except BundleError as error:
@@ -187,13 +189,14 @@ class _Verification:
         most = sizes.get("trainval", sizes.get("train", scores.n_train) + sizes.get("val", 0))
         if scores.n_train > most:
             self._add(record, [("value", f"it has {scores.n_train} training images, task {spec.task} has {most}")])
+        most = sizes.get("val", sizes.get("trainval", scores.n_val))
+        if scores.n_val > most:
+            self._add(record, [("value", f"it has {scores.n_val} val images, task {spec.task} has {most}")])
 
     def _verdict(self, record: RunRecord) -> Verdict:
         """Return what is known of a finished run, having compared its scores with its predictions."""
         key, name = record.record_key, predictions_name(record.record_key)
         if record.predictions is None:
-            if name in self.bundle:
-                self._add(record, [("member", "its record names no predictions, the bundle has some")])
             self._note("runs without predictions: their scores can't be recomputed")
             return "claimed"
         if record.predictions != name:

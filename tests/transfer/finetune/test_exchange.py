@@ -65,7 +65,8 @@ def test_what_is_packed_and_unpacked_is_the_masked_gradient(kept: Any, channels_
     arrays.arrays(
         np.float32,
         (2, 2 * BLOCK),
-        elements=st.sampled_from([0.0, -1.0, 3e-4, 1e6]) | st.floats(-1, 1, width=32, allow_subnormal=False),
+        elements=st.sampled_from([0.0, -1.0, float(np.float32(3e-4)), 1e6])
+        | st.floats(-1, 1, width=32, allow_subnormal=False),
     )
 )
 def test_rounding_is_to_half_a_level_of_the_block(values: Any) -> None:
