@@ -28,7 +28,7 @@ NAMES = (
 def network(name: str, sparsity: float) -> nn.Module:
     """Return a network with random weights, every convolution and linear layer but the first pruned at random.
 
-    Batch norm is drawn, too: where it begins as zero, as behind timm's residual branches, a branch would compute nothing.
+    Batch norm is drawn, too: residual branches of timm begin with a zero there, and would compute nothing.
     """
     torch.manual_seed(0)
     model = timm.create_model(name, pretrained=False, num_classes=0).eval()
