@@ -58,7 +58,7 @@ class Program:
             self._tune(index, conv, tuner)
 
     def run(self, io: Io | None, first: int = 0, count: int | None = None) -> None:
-        """Run all operations, or ``count`` from ``first`` on, on one chunk; without ``io`` none that reads or writes it."""
+        """Run all operations, or ``count`` from ``first`` on, on one chunk; ``io`` may lack for those that use none."""
         self._team.run(self.isa, self.ops, first, len(self.ops) if count is None else count, io)
 
     def _append(self, ops: list[Op], name: str, op: Op) -> None:
