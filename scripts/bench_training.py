@@ -1,16 +1,19 @@
-"""Measure a training step (forward, backward, SGD) of a pruned network in torch, dense, and in engine sparse, in turns.
+"""Measure a training step (forward, backward, SGD) of a network: torch's, dense, and engine sparse's of a pruned one.
 
-Torch runs eagerly, channels_last, with kept pages; the sparse engine trains the kept weights alone, as full mode does.
-Best of the turns; the ratio is of the bests, and the median of the turns' ratios. ``--memory`` prints the peak of a
-process that runs one of the two alone; ``--layers`` where the time of the last network goes.
+Torch runs eagerly, contiguous and channels_last, and compiled (``--dense`` chooses among them); the sparse engine
+trains the kept weights alone, as full mode does. All take turns, and keep their pages. The ratio is that of the best of
+the turns, of torch's quickest way and ours; the second one the median of the turns'. ``--layers`` prints where the time
+of the last network goes. ``--memory`` measures no time, but runs each way in a process of its own, and prints the peak
+of its resident memory as the system saw it.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import resource
+import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +27,8 @@ from common import run_script
 from sparsebench.engines.memory import keep_pages
 from sparsebench.engines.sparse.training import KeptTrainable
 from sparsebench.models import masks
+
+DENSE = ("contiguous", "channels_last", "compiled")
 
 
 def step_of(module: nn.Module, parameters: Sequence[nn.Parameter], batch: Tensor) -> Callable[[], None]:
@@ -39,10 +44,13 @@ def step_of(module: nn.Module, parameters: Sequence[nn.Parameter], batch: Tensor
     return step
 
 
-def of_torch(module: nn.Module, batch: Tensor) -> Callable[[], None]:
-    """Return torch's step, the mask held after it."""
-    module = copy.deepcopy(module).to(memory_format=torch.channels_last).train()
-    return step_of(module, list(module.parameters()), batch)
+def of_torch(module: nn.Module, batch: Tensor, way: str) -> Callable[[], None]:
+    """Return torch's step in one of the ways of ``DENSE``."""
+    layout = torch.contiguous_format if way == "contiguous" else torch.channels_last
+    module = copy.deepcopy(module).to(memory_format=layout).train()
+    parameters = list(module.parameters())
+    run: nn.Module = torch.compile(module) if way == "compiled" else module  # type: ignore[assignment]
+    return step_of(run, parameters, batch.to(memory_format=layout))
 
 
 def of_sparse(module: nn.Module, batch: Tensor, threads: int) -> tuple[Callable[[], None], KeptTrainable]:
@@ -63,6 +71,39 @@ def layers(trained: KeptTrainable, batch: Tensor) -> list[str]:
     return [*lines, "", *(f"{name:40} {1e3 * seconds:8.2f} ms" for name, _, seconds in slowest)]
 
 
+def measure(runs: dict[str, Callable[[], None]], turns: int) -> dict[str, list[float]]:
+    """Return the seconds of each way in each turn; a first one sets things up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(turns + 1):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            if turn:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def compared(times: dict[str, list[float]]) -> str:
+    """Return the best seconds of each way, and how many times quicker the sparse engine is than the quickest other."""
+    best = {name: min(taken) for name, taken in times.items()}
+    line = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in best.items())
+    if len(best) == 1:
+        return line
+    dense = min((name for name in best if name != "sparse"), key=lambda name: best[name])
+    ratio = statistics.median(a / b for a, b in zip(times[dense], times["sparse"], strict=True))
+    return f"{line}; {best[dense] / best['sparse']:.2f} times (median {ratio:.2f})"
+
+
+def peak(way: str, options: Sequence[str]) -> float:
+    """Return the peak of resident memory (MiB) of a process that takes a few steps in one way."""
+    process = subprocess.Popen([sys.executable, __file__, "--alone", way, *options])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(process.returncode)
+    return usage.ru_maxrss / 1024
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Print one line per mask."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
@@ -73,38 +114,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.8, 0.9, 0.95, 0.98])
     parser.add_argument("--mask", nargs="+", choices=sorted(KINDS), default=["uniform"])
+    parser.add_argument("--dense", nargs="+", choices=DENSE, default=list(DENSE), help="torch's ways")
     parser.add_argument("--layers", action="store_true", help="print where the time of the last network goes")
-    parser.add_argument("--memory", choices=["torch", "sparse"], help="run this one alone and print its peak of memory")
+    parser.add_argument("--memory", action="store_true", help="print the peaks of memory in place of times")
+    parser.add_argument("--alone", choices=[*DENSE, "sparse"], help="run this way alone")
+    parser.add_argument("--drop-pages", action="store_true", help="leave the allocator as it is")
     arguments = parser.parse_args(argv)
-    keep_pages()
+    if arguments.memory:
+        options = [each for each in (sys.argv[1:] if argv is None else argv) if each != "--memory"]
+        peaks = {way: peak(way, options) for way in [*arguments.dense, "sparse"]}
+        line = ", ".join(f"{way} {mib:.0f} MiB" for way, mib in peaks.items())
+        print(f"peak: {line}; {peaks['sparse'] / min(peaks[way] for way in arguments.dense):.2f} times the least")
+        return 0
+    if not arguments.drop_pages:
+        keep_pages()
     torch.set_num_threads(arguments.threads)
     shape = (arguments.batch, 3, arguments.size, arguments.size)
     batch = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(memory_format=torch.channels_last)
+    ways = [arguments.alone] if arguments.alone else [*arguments.dense, "sparse"]
+    dense: dict[str, Callable[[], None]] = {}
     for kind in arguments.mask:
         for sparsity in arguments.sparsity:
             model = network(arguments.arch, sparsity, kind, ("conv1", "conv_stem"))
-            runs: dict[str, Callable[[], None]] = {}
-            if arguments.memory != "sparse":
-                runs["torch"] = of_torch(model, batch)
-            if arguments.memory != "torch":
+            dense = dense or {way: of_torch(model, batch, way) for way in ways if way != "sparse"}
+            runs = dict(dense)
+            if "sparse" in ways:
                 runs["sparse"], trained = of_sparse(model, batch, arguments.threads)
-            times: dict[str, list[float]] = {name: [] for name in runs}
-            for turn in range(arguments.turns + 1):
-                for name, run in runs.items():
-                    started = time.perf_counter()
-                    run()
-                    if turn:
-                        times[name].append(time.perf_counter() - started)
-            best = {name: min(taken) for name, taken in times.items()}
-            line = f"{arguments.arch} {kind} {sparsity:.0%}: " + ", ".join(f"{n} {s:.3f} s" for n, s in best.items())
-            if len(runs) == 2:
-                ratio = statistics.median(a / b for a, b in zip(times["torch"], times["sparse"], strict=True))
-                line += f", {best['torch'] / best['sparse']:.2f} times (median {ratio:.2f})"
-            print(line, flush=True)
+            print(f"{arguments.arch} {kind} {sparsity:.0%}: {compared(measure(runs, arguments.turns))}", flush=True)
             if arguments.layers:
                 print("\n".join(layers(trained, batch)))
-    if arguments.memory:
-        print(f"{arguments.memory}: peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     return 0
 
 

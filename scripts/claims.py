@@ -1,10 +1,12 @@
 """Check that what is claimed of the committed results follows from their numbers.
 
-``results/mini/claims.yaml`` lists sentences, each with the files that say it and checks over the summary of results.
+``results/mini/claims.yaml`` and ``results/lite/claims.yaml`` list sentences, each with the files that say it and checks
+over the summary of results.
 Exit status 1, and a line per failure, where a file doesn't say a sentence, or a sentence no longer follows.
 
-A check selects ``rows`` of a ``table`` by values of columns: ``mini`` (the default) and ``published`` are summaries,
-the others are files beside the claims (``upstream_agreement``, ``corruptions``; ``fewshot``, in the mean over tasks).
+A check selects ``rows`` of a ``table`` by values of columns: ``mini`` (the default), ``lite`` and ``published`` are
+summaries, the others are files beside the claims (``upstream_agreement``, ``corruptions``; ``fewshot``, in the mean
+over tasks; ``lite_corruptions``, ``lite_upstream``, ``lite_engines``).
 Texts may be patterns as a shell spells them, a list is one of several, ``not`` has patterns of checkpoints to omit.
 The columns are those of the summary (:func:`sparsebench.report.aggregate.aggregate`), ``verdict`` (``better``,
 ``worse`` or ``undecided`` against the reference, by the 95 % interval) and ``rank_width``. All rows selected must do
@@ -37,7 +39,8 @@ from sparsebench.schema import ResultsError
 from sparsebench.store import read_results
 from sparsebench.store.classes import classes_reader
 
-CLAIMS = CURATED.parent / "claims.yaml"
+LITE = ROOT / "results" / "lite" / "runs.csv"
+CLAIMS = [file.parent / "claims.yaml" for file in (CURATED, LITE)]
 _SAYING = {"verdict", "at_least", "at_most", "text", "rounds_to", "count"}
 _KEYS = _SAYING | {"table", "rows", "column", "of", "correlation"}
 _WAY = ("mode", "probe", "protocol", "arch", "shots")
@@ -45,24 +48,28 @@ _WAY = ("mode", "probe", "protocol", "arch", "shots")
 
 def tables() -> dict[str, pd.DataFrame]:
     """Return the summaries of the committed results."""
-    files = {"mini": CURATED, "published": PUBLISHED}
+    files = {"mini": CURATED, "lite": LITE, "published": PUBLISHED}
     found = {}
     for name, file in files.items():
         summary = aggregate(read_results(file), predictions=classes_reader(file)).summary
         ends = zip(summary["relative_error_low"], summary["relative_error_high"], strict=True)
         verdicts = [_verdict(low, high) for low, high in ends]
         found[name] = summary.assign(rank_width=summary["rank_high"] - summary["rank_low"], verdict=verdicts)
-    corruptions = _beside("corruptions")
-    ends = zip(corruptions["mce_low"], corruptions["mce_high"], strict=True)
-    found["corruptions"] = corruptions.assign(verdict=[_verdict(low - 1, high - 1) for low, high in ends])
+    for name, file in {"corruptions": CURATED, "lite_corruptions": LITE}.items():
+        corruptions = _beside("corruptions", file)
+        ends = zip(corruptions["mce_low"], corruptions["mce_high"], strict=True)
+        found[name] = corruptions.assign(verdict=[_verdict(low - 1, high - 1) for low, high in ends])
     found["fewshot"] = _over_tasks(_beside("fewshot"))
+    found |= {f"lite_{name}": _beside(name, LITE) for name in ("upstream", "engines")}
     return found | {"upstream_agreement": _beside("upstream_agreement")}
 
 
-def _beside(name: str) -> pd.DataFrame:
-    """Return a file of the results by its name."""
-    table = pd.read_csv(CURATED.parent / f"{name}.csv", dtype={"severities": str, "probe": str})
-    return table.assign(probe=table["probe"].fillna(""))
+def _beside(name: str, file: Path = CURATED) -> pd.DataFrame:
+    """Return a file that lies beside a table of runs, by its name."""
+    table = pd.read_csv(file.parent / f"{name}.csv", dtype={"severities": str, "probe": str})
+    empty = pd.Series("", index=table.index)
+    texts = {name: table.get(name, empty).fillna("") for name in ("mode", "probe")}
+    return table.assign(**texts)
 
 
 def _over_tasks(rows: pd.DataFrame) -> pd.DataFrame:
@@ -171,8 +178,8 @@ def _rounded(who: str, value: float, said: str) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check all claims."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("file", nargs="?", type=Path, default=CLAIMS, help="default: results/mini/claims.yaml")
-    claims = yaml.safe_load(parser.parse_args(argv).file.read_text(encoding="utf-8"))
+    parser.add_argument("files", nargs="*", type=Path, default=CLAIMS, help="default: those of results/mini and lite")
+    claims = [c for file in parser.parse_args(argv).files for c in yaml.safe_load(file.read_text(encoding="utf-8"))]
     found = failures(claims, tables())
     for reason in found:
         print(reason, file=sys.stderr)

@@ -25,6 +25,7 @@ NETWORKS = ("lite0", "lite1", "lite2")
 METHODS = ("magnitude", "wanda", "sparsegpt")
 SPARSITIES = ("0.5", "0.6", "0.7", "0.8")
 CORRUPTIONS = ("gaussian_noise:3", "defocus_blur:3", "fog:3", "jpeg_compression:3")
+BENCH = ("--what", "engines", "--threads", "1", "--batch", "16", "--turns", "5", "--suite", "mini")
 PARTS = ("prune", "dtd", "upstream", "cifar", "shift", "bench", "report")
 TASKS = ROOT / "results" / "lite" / "tasks"
 _SPLITS = {"train": ("train", 0, 170), "val": ("train", 170, 200), "test": ("test", 0, 200)}
@@ -88,10 +89,14 @@ def steps(data: Path, work: Path, networks: Sequence[str], jobs: int = 1, limit:
         yield Step("cifar", ("run", *common, "--task", "cifar10-2000", "--data", str(work / "data"), *probes))
         shift = ("--mode", "linear", "--probe", "sgd", "--shift", *CORRUPTIONS)
         yield Step("shift", ("run", *common, "--task", "dtd10", "--data", str(data), *shift))
-        out = work / "bench" / network
-        engines = ("--what", "engines", "--threads", "1", "--batch", "1")
-        bench = ("bench", *engines, "--checkpoint", dense(network), *map(str, files), "--suite", "mini")
-        yield Step("bench", (*bench, "--out", str(out)), (out / "engines.csv",))
+        for method in ("dense", *METHODS):
+            out = work / "bench" / f"{network}_{method}"
+            chosen = (
+                [dense(network)]
+                if method == "dense"
+                else [str(checkpoint(work, network, method, s)) for s in SPARSITIES]
+            )
+            yield Step("bench", ("bench", *BENCH, "--checkpoint", *chosen, "--out", str(out)), (out / "engines.csv",))
     yield Step("report", ("report", "--results", str(work / "runs"), "--out", str(work / "report")))
 
 

@@ -160,6 +160,30 @@ def test_gradients_of_shared_maps_are_torchs() -> None:
     agree(Shared(), images(5, 3, 15, 21))
 
 
+class Chain(nn.Module):
+    """Additions one after another, of which the backward pass computes every second one again."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.stem, self.short = nn.Conv2d(3, 5, 3, 1, 1), nn.BatchNorm2d(5)
+        self.convolutions = nn.ModuleList(nn.Conv2d(5, 5, 3, 1, 1, bias=False) for _ in range(blocks))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(5) for _ in range(blocks))
+        self.before = nn.BatchNorm2d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.short(self.stem(x))
+        for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            x = norm(convolution(F.relu(self.before(x)) if i == 3 else x)) + x
+            x = x if i == 1 else F.relu(x)
+        return F.max_pool2d(x, 3, 2).mean((2, 3))
+
+
+@pytest.mark.parametrize("blocks", range(1, 7))
+def test_gradients_of_chains_of_additions_are_torchs(blocks: int) -> None:
+    torch.manual_seed(0)
+    agree(masked(away_from_kinks(Chain(blocks)), 0.5), images(5, 3, 11, 14))
+
+
 def test_frozen_statistics_are_used_and_left_alone() -> None:
     torch.manual_seed(0)
     module = masked(away_from_kinks(mini()), 0.3)

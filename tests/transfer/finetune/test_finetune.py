@@ -15,7 +15,7 @@ from sparsebench.datasets.images.batches import EpochBatches
 from sparsebench.models.masks import FoundMasks
 from sparsebench.models.sparsity import measure
 from sparsebench.schema import MaskError, Numerics, RunError
-from sparsebench.transfer.finetune import finetune, training
+from sparsebench.transfer.finetune import evaluation, finetune
 from sparsebench.transfer.finetune.shares import batch_sizes
 from sparsebench.transfer.probes.base import default_linear
 
@@ -176,7 +176,7 @@ def test_best_test_only_where_each_epoch_is_evaluated():
 
 
 def test_best_test_is_in_the_tasks_metric(monkeypatch):
-    monkeypatch.setattr(training, "evaluate", lambda *_: training.Accuracy(top1=0.25, mean_per_class=0.75))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: evaluation.Accuracy(top1=0.25, mean_per_class=0.75))
     assert run(eval_test="each_epoch").best_test == 0.25
     assert run(data=world.task_data(metric="mean_per_class"), eval_test="each_epoch").best_test == 0.75
 

@@ -18,7 +18,7 @@ from sparsebench.common import interruption
 from sparsebench.common.interruption import Stopped
 from sparsebench.schema import Numerics
 from sparsebench.transfer import grid_search
-from sparsebench.transfer.finetune import FinetuneResult, TrainingState, finetune, training, training_state
+from sparsebench.transfer.finetune import FinetuneResult, TrainingState, evaluation, finetune, training, training_state
 from sparsebench.transfer.finetune.training_state import Training, UnsavedStateWarning, UnusableStateWarning
 
 IDENTITY = {"run": "abc", "numerics": {"threads": 1}}
@@ -164,10 +164,10 @@ def test_stopped_while_it_is_scored_it_trains_no_step_again(
         interruption.request_stop("test")
         return batches(*arguments, **options)
 
-    batches = training.evaluation_batches
+    batches = evaluation.evaluation_batches
     monkeypatch.setattr(training._Run, "_step", step)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "evaluation_batches", stop)
+        patch.setattr(evaluation, "evaluation_batches", stop)
         with pytest.raises(Stopped):
             train(TrainingState(tmp_path, IDENTITY), eval_test=eval_test)
     interruption.clear()

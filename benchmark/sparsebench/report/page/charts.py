@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from .svg import Scale, element, mark_path, number, polyline, short
+from .svg import Scale, element, mark_id, number, polyline, short
 
 WIDTH, HEIGHT = 460.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 14.0, 44.0
@@ -83,12 +83,12 @@ def scatter(name: str, marks: Sequence[Mark], x: Axis, y_title: str, *, better: 
     for (px, py), mark in drawn:
         parts.append(
             element(
-                "path",
+                "use",
+                href=f"#{mark_id(mark.marker)}",
                 class_=f"mark {mark.key} {mark.fill}".rstrip(),
                 data_row=mark.row,
                 data_series=mark.series if lines else None,
                 transform=f"translate({number(px)} {number(py)})",
-                d=mark_path(mark.marker),
             )
         )
     return element(
@@ -209,8 +209,8 @@ def layer_bars(name: str, layers: Sequence[float]) -> Markup:
     bars = ""
     for at, sparsity in enumerate(layers):
         tall = number(max((base - 8) * sparsity, 0.8))
-        bars += f"M{number(left + at * step + gap / 2)} {number(base)}v-{tall}h{number(step - gap)}v{tall}z"
-    parts.append(element("path", class_="layer", d=bars))
+        bars += f"M{number(left + (at + 0.5) * step)} {number(base)}v-{tall}"
+    parts.append(element("path", class_="layer", stroke_width=step - gap, d=bars))
     parts.append(
         element(
             "path",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from typing import Any
 
@@ -18,10 +19,12 @@ from .exemplars import Gallery
 from .palette import Palette
 from .sections import sections_of
 from .sources import Sources
-from .svg import mark_path
+from .svg import mark_id, mark_outlines
 from .tasks import tasks_of
 from .texts import VERDICTS
 from .upstream import upstream_of
+
+_OPTIONAL = re.compile(r"</(?:td|th|tr|li|dt|dd)>\n?")  # HTML lets them be left out: a seventh of the page
 
 
 def page_html(sources: Sources) -> str:
@@ -36,6 +39,7 @@ def page_html(sources: Sources) -> str:
         "sections": sections_of(sources, boards, gallery),
         "upstream": upstream_of(sources, {row.name for board in boards for row in board.rows}),
         "gallery": gallery,
+        "outlines": mark_outlines(),
         "verdicts": VERDICTS,
         "tasks": tasks_of(sources, boards),
         "ways": ways_of(sources),
@@ -48,16 +52,13 @@ def page_html(sources: Sources) -> str:
     }
     script = _file("page.js")
     style = _file("page.css") + palette.css()
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            values,
-            script=Markup(script),  # noqa: S704 (our own file)
-            style=Markup(style),  # noqa: S704 (our own file, and hexadecimal colours)
-            policy=_policy(script),
-        )
-    )
+    page = _environment().get_template("page.html").render(
+        values,
+        script=Markup(script),  # noqa: S704 (our own file)
+        style=Markup(style),  # noqa: S704 (our own file, and hexadecimal colours)
+        policy=_policy(script),
+    )  # fmt: skip
+    return _OPTIONAL.sub("", page)
 
 
 def _filters(boards: list[Board]) -> dict[str, list[tuple[str, str]]]:
@@ -97,7 +98,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["mark"] = mark_path
+    environment.filters["mark"] = mark_id
     return environment
 
 

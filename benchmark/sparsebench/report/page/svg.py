@@ -62,6 +62,16 @@ def mark_path(marker: str, size: float = 5.0) -> str:
     return polyline((r * math.cos(a), r * math.sin(a)) for r, a in zip(radius, angles, strict=True)) + "z"
 
 
+def mark_id(marker: str) -> str:
+    """Return the id of a marker's outline, which the page holds once."""
+    return f"m{ord(marker)}" if marker in _POLYGONS or marker in _STARS else "m"
+
+
+def mark_outlines() -> Markup:
+    """Return the outlines of all markers, for charts and legends to refer to."""
+    return join(element("path", id=mark_id(one), d=mark_path(one)) for one in ("o", *_POLYGONS, *_STARS))
+
+
 @dataclass(frozen=True)
 class Scale:
     """Values to positions along an axis, linear or logarithmic, with ticks at round values."""

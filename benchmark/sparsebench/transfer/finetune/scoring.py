@@ -12,13 +12,13 @@ import torch
 
 from ...common import interruption
 from ...common.progress import Progress, Throttle
-from ...common.timings import stage, waiting
+from ...common.timings import waiting
 from ...datasets.base import Split
 from ...datasets.images.crops import evaluation_views
-from ...engines.context import autocast, device_of, repeatable
+from ...engines.context import device_of, repeatable
 from ...schema import Numerics, RunError
 from ..features.extraction import decoder_of
-from .batches import to_network
+from .evaluation import EVALUATION_BATCH, batch_logits
 from .model import make_classifier
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from ...datasets.images.transforms import Transform
     from ...models.backbone import Backbone
-
-EVALUATION_BATCH = 256
 
 
 def finetuned_logits(
@@ -91,11 +89,7 @@ def finetuned_logits(
     )
     with torch.inference_mode(), repeatable(device):
         for images in waiting("data", batches):
-            with stage("train"):
-                batch = to_network(images, transform, device, numerics)
-                with autocast(numerics):
-                    logits = forward(batch)
-                out[row : row + len(images)] = logits.float().cpu().numpy()
+            out[row : row + len(images)] = batch_logits(forward, images, transform, device, numerics).numpy()
             row += len(images)
             interruption.check()
             report.advance(len(images))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,18 +17,18 @@ from torch import Tensor
 from ...common import interruption
 from ...common.progress import Progress, Throttle
 from ...common.timings import stage, waiting
-from ...datasets.base import Split, TaskData, partition
-from ...datasets.images.batches import EpochBatches, evaluation_batches
+from ...datasets.base import Split, TaskData
+from ...datasets.images.batches import EpochBatches
 from ...engines.context import autocast, device_of, repeatable
 from ...models import masks as masking
 from ...models import sparsity
-from ...schema import MaskProof, Numerics, Parallel, Protocol, RunError
-from ..probes.base import Accuracy, evaluate
+from ...schema import Numerics, Parallel, Protocol, RunError
 from .batches import to_device, to_network
+from .cell import Cell, EpochReport, FinetuneResult, Observe, Watch
+from .evaluation import Evaluator
 from .model import make_classifier, make_optimizer, require_finite
 from .parallel import Network, Peers, SharedNetwork, Team, find_team, require_equal
 from .randomness import own_randomness
-from .scoring import EVALUATION_BATCH
 from .shares import Part, Step, steps_of
 from .training_state import Position, Training, TrainingState
 
@@ -37,37 +37,6 @@ if TYPE_CHECKING:
     from ...models.backbone import Backbone
 
 _CHECK_EVERY = 32  # steps between two looks at the loss: looking makes a GPU's host wait
-
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """What finetuning gives.
-
-    Parameters
-    ----------
-    n_train : int
-        Images that were trained on.
-    test_logits : ndarray of float32, shape (n_test, C)
-        At the end of the last epoch, in the order of the test split.
-    val_logits : ndarray of float32, shape (n_val, C), or None
-        The same for the validation split; None where the protocol trains on it or there is none.
-    train_loss : float
-        Mean cross-entropy (nats) over the images of the last epoch, as they were trained on.
-    best_test : float or None
-        The best test accuracy (the task's metric) of any epoch; None unless the protocol evaluates each epoch.
-    mask_proof : MaskProof
-        That no masked weight has moved from zero, and that the masks held what the backbone's description reports.
-    state_dict : dict of str to Tensor
-        The finetuned weights under the backbone's names, and the head's; on the CPU.
-    """
-
-    n_train: int
-    test_logits: npt.NDArray[np.float32]
-    val_logits: npt.NDArray[np.float32] | None
-    train_loss: float
-    best_test: float | None
-    mask_proof: MaskProof
-    state_dict: dict[str, Tensor] = field(repr=False)
 
 
 def finetune(
@@ -128,9 +97,7 @@ def finetune(
     Where the numerics say several processes and this is one of them (of torch's default group), it computes its share
     of each step. Alone it doesn't train, but scores what they have left in ``resume``.
     """
-    with _running(
-        _Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe
-    ) as run:
+    with _running(Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe) as run:
         run.train()
         return run.result()
 
@@ -157,9 +124,7 @@ def train_together(
     dict of str to int
         Bytes that all processes have sent, by kind.
     """
-    with _running(
-        _Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe
-    ) as run:
+    with _running(Cell(backbone, data, transform, protocol, seed, numerics), progress, workers, resume, observe) as run:
         run.train()
         run.leave()
         return dict(run.team.sent)
@@ -167,7 +132,7 @@ def train_together(
 
 @contextmanager
 def _running(
-    cell: _Cell,
+    cell: Cell,
     progress: Progress | None,
     workers: int | None,
     resume: TrainingState | None,
@@ -177,55 +142,7 @@ def _running(
     how = cell.protocol.parallel
     team = find_team(cell.numerics.processes, 2 if how is not None and how.batch_norm == "local" else 1)
     with own_randomness(cell.seed, device, team.crew.rank), repeatable(device), interruption.deferred():
-        yield _Run(cell, device, team, progress, workers, _Watch(resume, observe))
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """What an epoch gave: mean loss (nats), the test score where the protocol evaluates each epoch, and seconds."""
-
-    epoch: int
-    lr: float
-    loss: float
-    seconds: float
-    test: float | None = None
-
-
-Observe = Callable[[EpochReport], None]
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """Who follows a training: what keeps its state, and what is called after each epoch."""
-
-    resume: TrainingState | None
-    observe: Observe | None
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """What defines the numbers of one finetuning."""
-
-    backbone: Backbone
-    data: TaskData
-    transform: Transform
-    protocol: Protocol
-    seed: int
-    numerics: Numerics
-
-    @property
-    def train(self) -> Split:
-        """The images to train on."""
-        return partition(self.data, self.protocol.train_on)[0]
-
-    @property
-    def val(self) -> Split | None:
-        """The images held out, where the protocol holds any out."""
-        return partition(self.data, self.protocol.train_on)[1]
-
-    @property
-    def each_epoch(self) -> bool:
-        return self.protocol.eval_test == "each_epoch"
+        yield _Run(cell, device, team, progress, workers, Watch(resume, observe))
 
 
 @dataclass(frozen=True)
@@ -242,17 +159,18 @@ class _Run:
 
     def __init__(
         self,
-        cell: _Cell,
+        cell: Cell,
         device: torch.device,
         team: Team,
         progress: Progress | None,
         workers: int | None,
-        watch: _Watch,
+        watch: Watch,
     ) -> None:
-        self._cell, self._device, self.team, self._workers, self._watch = cell, device, team, workers, watch
+        self._cell, self._device, self.team, self._watch = cell, device, team, watch
         backbone, numerics, protocol = cell.backbone, cell.numerics, cell.protocol
         self._model = make_classifier(backbone, len(cell.data.classes), cell.seed, numerics)
         self._forward: Callable[[Tensor], Tensor] = torch.compile(self._model) if numerics.compile else self._model
+        self._evaluator = Evaluator(self._forward, cell.data, cell.transform, numerics, device, team, workers)
         self._network = self._shared(team) if isinstance(team, Peers) else Network(self._forward)
         self._optimizer = make_optimizer(self._model, protocol)
         trained = {id(parameter) for parameter in self._model.trained()}
@@ -291,7 +209,7 @@ class _Run:
             self._at = Position(epoch, len(losses), tuple(losses), self._at.best, self._at.loss)
             if cell.each_epoch:
                 self._test = self._logits(cell.data.test, "test")
-                score = self._score(self._test)
+                score = self._evaluator.score(self._test)
             best = self._at.best if score is None else max(self._at.best or 0.0, score)
             self._at = Position(epoch + 1, 0, (), best, loss)
             if self._watch.observe is not None and self.team.first:
@@ -405,46 +323,13 @@ class _Run:
         return loss.detach()
 
     def _logits(self, split: Split, name: str) -> npt.NDArray[np.float32]:
-        """Return the logits (n, C) of a split, in eval mode; several processes compute its batches in turns."""
+        """Return the logits (n, C) of a split, in eval mode."""
         self._model.eval()
-        crew = self.team.crew
-        out = torch.zeros(len(split), len(self._cell.data.classes))
-        with torch.inference_mode():
-            batches = evaluation_batches(
-                split,
-                self._cell.transform,
-                EVALUATION_BATCH,
-                workers=self._workers,
-                decoder=self._cell.numerics.decoder,
-                first=crew.rank,
-                every=crew.alive,
-            )
-            mine = iter(waiting("data", batches))
-            for start in range(0, len(split), EVALUATION_BATCH * crew.alive):
-                images = next(mine, None)
-                if images is not None:
-                    row = start + EVALUATION_BATCH * crew.rank
-                    out[row : row + len(images)] = self._evaluate(images)
-                stopping, _ = self._asked()
-                if stopping:
-                    self._keep(stopping, due=False)
-                self._report.advance(min(EVALUATION_BATCH * crew.alive, len(split) - start))
-        logits: npt.NDArray[np.float32] = self.team.add(out).numpy()
-        if not np.isfinite(logits).all():
-            bad = int(np.count_nonzero(~np.isfinite(logits).all(axis=1)))
-            raise RunError(
-                f"{bad} of {len(logits)} {name} images have logits that aren't finite", "try a lower learning rate"
-            )
-        return logits
+        return self._evaluator.logits(split, name, self._between)
 
-    def _evaluate(self, images: Tensor) -> Tensor:
-        """Return the logits (B, C) of a batch, on the CPU."""
-        with stage("train"):
-            batch = to_network(images, self._cell.transform, self._device, self._cell.numerics)
-            with autocast(self._cell.numerics):
-                logits = self._forward(batch)
-            return logits.float().cpu()
-
-    def _score(self, logits: npt.NDArray[np.float32]) -> float:
-        accuracy: Accuracy = evaluate(logits, self._cell.data.test.labels, len(self._cell.data.classes))
-        return accuracy.mean_per_class if self._cell.data.task.metric == "mean_per_class" else accuracy.top1
+    def _between(self, images: int) -> None:
+        """Look after a round of an evaluation whether to stop."""
+        stopping, _ = self._asked()
+        if stopping:
+            self._keep(stopping, due=False)
+        self._report.advance(images)

@@ -57,7 +57,7 @@ class Plan:
     Parameters
     ----------
     network : Network
-        The layers, as :class:`.tracing.Tracing` gives them; convolutions hold their kept weights' numbers.
+        The layers, as :class:`.tracing.Tracing` gives them; convolutions count by their shapes alone.
     phases : dict
         What :func:`.weights.transposed` gives, by a convolution's name.
     biased : collection of str
@@ -72,6 +72,7 @@ class Plan:
         self.network, self._phases, self._biased = network, phases, biased
         self.steps: list[Step] = []
         self._maps: dict[int, Buffer] = {}
+        self._makers = {id(layer.y): layer for layer in network.layers}
         self._again: dict[int, Buffer] = {}
         self._gradients: dict[int, Buffer] = {}
         self._forward()
@@ -167,26 +168,33 @@ class Plan:
         elif before is not g:
             self._add(Kind.ADD, "sum of gradients", x=before, y=before, r=g)
 
-    def _input_of(self, layer: Layer) -> Buffer:
-        """Return a layer's input in the backward pass: kept, or computed again from a norm's input."""
-        made = next((other for other in self.network.layers if other.y is layer.x), None)
-        if not isinstance(made, Norm) or made.residual is not None:
-            return self._maps[id(layer.x)]
-        if id(layer.x) not in self._again:
-            again = self._again[id(layer.x)] = Buffer(layer.x)
-            readers = [other for other in self.network.layers if other.x is layer.x]
-            for reader in readers:
-                if isinstance(reader, Convolution | Pool):
+    def _computed_again(self, layer: Layer | None) -> bool:
+        """Whether a norm's output is computed again; of a chain of additions every second one is kept."""
+        if not isinstance(layer, Norm):
+            return False
+        source = None if layer.residual is None else self._makers.get(id(layer.residual))
+        return source is None or source.residual is None or not self._computed_again(source)
+
+    def _value_of(self, value: Value) -> Buffer:
+        """Return a value in the backward pass: kept, or computed again from a norm's input."""
+        made = self._makers.get(id(value))
+        if made is None or not self._computed_again(made):
+            return self._maps[id(value)]
+        if id(value) not in self._again:
+            r = None if made.residual is None else self._value_of(made.residual)
+            again = self._again[id(value)] = Buffer(value)
+            for reader in self.network.layers:
+                if reader.x is value and isinstance(reader, Convolution | Pool):
                     again.read_by(reader)
             self._zero(again)
             z = self._maps[id(made.x)]
-            self._add(Train.NORM, f"{made.name} again", x=z, y=again, layer=made, clamp=made.clamp)
-        return self._again[id(layer.x)]
+            self._add(Train.NORM, f"{made.name} again", x=z, y=again, r=r, layer=made, clamp=made.clamp)
+        return self._again[id(value)]
 
     def _norm_back(self, layer: Norm, g: Buffer) -> None:
         z, clamp = self._maps[id(layer.x)], layer.clamp
         from_input = layer.residual is None and not clamp.off
-        seen = None if from_input or clamp.off else self._maps[id(layer.y)]
+        seen = None if from_input or clamp.off else self._value_of(layer.y)
         behind = g if seen is not None else None
         common: dict[str, Any] = {"z": z, "layer": layer, "clamp": clamp, "from_input": from_input}
         self._add(Train.NORM_SUMS, f"{layer.name} back sums", x=g, y=behind, r=seen, **common)
@@ -198,7 +206,7 @@ class Plan:
         self._give(layer.x, into)
 
     def _convolution_back(self, layer: Convolution, g: Buffer) -> None:
-        x, back = self._input_of(layer), layer.x is not self.network.input
+        x, back = self._value_of(layer.x), layer.x is not self.network.input
         self._add(Train.KEPT, f"{layer.name} weights", x=x, y=g, layer=layer)
         self._add(Train.KEPT_SUM, f"{layer.name} weights' sum", layer=layer)
         if layer.name in self._biased:
@@ -230,14 +238,14 @@ class Plan:
             self._add(Train.FILL, "zeros", y=into)
         name = f"{layer.name} back"
         if layer.kind == "max":
-            x = self._input_of(layer)
-            self._add(Train.MAXPOOL_BACK, name, x=g, y=into, r=x, z=self._maps[id(layer.y)], layer=layer)
+            x = self._value_of(layer.x)
+            self._add(Train.MAXPOOL_BACK, name, x=g, y=into, r=x, z=self._value_of(layer.y), layer=layer)
         else:
             self._add(Train.AVGPOOL_BACK, name, x=g, y=into, layer=layer)
 
     def _elementwise_back(self, layer: Elementwise, g: Buffer) -> None:
         if not layer.clamp.off:
-            value = self._maps[id(layer.y)]
+            value = self._value_of(layer.y)
             self._add(Train.MASK, f"{layer.name} back", x=g, y=g, r=value, clamp=layer.clamp)
         if layer.residual is not None:
             copy = Buffer(layer.y)

@@ -6,6 +6,7 @@ import ctypes
 import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..weights import Packed, nonzeros, pack_dense, pack_pairs, pack_sparse
 from .graph import Norm
 from .library import Extra, Train
 from .plan import Buffer, Plan, Step
-from .weights import Gather, gathers, kept_tiles, numbered, transposed
+from .weights import Gather, Phase, gathers, hollow, kept_tiles, numbered, transposed
 
 Kept = Mapping[str, "np.ndarray[Any, np.dtype[np.int64]] | None"]
 
@@ -61,9 +62,10 @@ class Program:
     ) -> None:
         (self.isa, self._team, tuner), self.chunks = machine, chunks
         self._modules = modules
-        layers = [numbered(la, kept[la.name]) if isinstance(la, Convolution) else la for la in network.layers]
+        layers = [hollow(la) if isinstance(la, Convolution) else la for la in network.layers]
         network = Network(layers, network.input, network.output)
-        phases = {la.name: transposed(la) if backward else [] for la in layers if isinstance(la, Convolution)}
+        self._kept, self._convolutions = kept, {la.name: la for la in layers if isinstance(la, Convolution)}
+        phases = {name: self._phases(la) if backward else [] for name, la in self._convolutions.items()}
         biased = {name for name in phases if getattr(modules[name], "bias", None) is not None}
         plan = Plan(network, phases, biased, backward=backward)
         self.arena = Arena(plan.lay_out(self.isa.lanes, chunks))
@@ -91,6 +93,17 @@ class Program:
                     if getattr(self._modules[layer.name], own, None) is not None:
                         yield layer.name, own
 
+    def _phases(self, layer: Convolution) -> list[Phase]:
+        return [replace(phase, convolution=hollow(phase.convolution)) for phase in transposed(layer)]
+
+    def _numbered(self, step: Step) -> Convolution:
+        """Return a step's convolution with the numbers of its weights, which are dense: for as long as it is packed."""
+        name = _owner(step)
+        layer = numbered(self._convolutions[name], self._kept[name])
+        if step.phase is None:
+            return layer
+        return next(phase.convolution for phase in transposed(layer) if phase.first == step.phase.first)
+
     def _build(self, plan: Plan, tuner: Tuner) -> None:
         maps = [b for b in plan.buffers if b.place is not None]
         rows = max(b.value.height * b.value.channels for b in maps)
@@ -109,8 +122,7 @@ class Program:
         for i, step in enumerate(steps):
             if step.kind == Kind.SPARSE:
                 packed = self._tune(i, step, tuner)
-                name = step.layer.name if step.phase is None else step.layer.name.removesuffix(" back")
-                gather += [(name, g) for g in gathers(packed)]
+                gather += [(_owner(step), g) for g in gathers(packed)]
                 if step.phase is None:
                     self.ops[i].bias = self._biases[step.layer.name].ctypes.data
             elif step.kind == Train.KEPT:
@@ -173,7 +185,7 @@ class Program:
 
     def _tune(self, index: int, step: Step, tuner: Tuner) -> Packed:
         """Choose how to cut a convolution, as for inference, and put the choice into its operation."""
-        layer, op = step.layer, self.ops[index]
+        layer, op = self._numbered(step), self.ops[index]
         x = _place(step.x)
         found = nonzeros(layer, x, self.isa.lanes)
         packs: dict[tuple[Kind, int], Packed] = {}
@@ -204,7 +216,7 @@ class Program:
     def _tile_kept(self, index: int, step: Step) -> int:
         """Put the tiles of a layer's weight gradients into its operation; return the floats of its partial sums."""
         op, extra = self.ops[index], self.extras[index]
-        tiles = kept_tiles(step.layer, _place(step.x), _strip(step, step.layer.y), self.isa)
+        tiles = kept_tiles(self._numbered(step), _place(step.x), _strip(step, step.layer.y), self.isa)
         op.starts, op.offsets = tiles.starts.ctypes.data, tiles.offsets.ctypes.data
         op.tile, op.rows, op.parts = tiles.tile, tiles.rows, tiles.parts
         extra.bands, extra.band, extra.count = tiles.bands, tiles.band, len(tiles.offsets)
@@ -312,6 +324,12 @@ class Program:
 
 _OVER_ALL = {Train.MOMENTS, Train.NORM_SLOPES, Train.KEPT, Train.KEPT_SUM, Train.BIAS}
 """Operations that go over all chunks themselves."""
+
+
+def _owner(step: Step) -> str:
+    """Return the name of the convolution whose weights a step reads."""
+    name: str = step.layer.name
+    return name if step.phase is None else name.removesuffix(" back")
 
 
 def _size(buffer: Buffer | None) -> int:

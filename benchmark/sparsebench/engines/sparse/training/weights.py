@@ -29,6 +29,11 @@ class Phase:
     first: tuple[int, int]
 
 
+def hollow(layer: Convolution) -> Convolution:
+    """Return a layer whose weights take no memory: zeros."""
+    return replace(layer, weight=np.broadcast_to(np.float32(0), layer.weight.shape))
+
+
 def numbered(layer: Convolution, kept: npt.NDArray[np.int64] | None) -> Convolution:
     """Return a layer whose weights are the numbers of those kept; ``kept`` None: all."""
     count = layer.weight.size if kept is None else len(kept)

@@ -84,6 +84,7 @@ function apply() {
   for (const entry of all('#checkpoints .entry')) {
     entry.hidden = !keep(entry.dataset.method, entry.dataset.s, entry.dataset.name);
   }
+  order();
   document.body.classList.toggle('notasks', !(form.elements.tasks && form.elements.tasks.checked));
   document.getElementById('none').hidden = shown > 0;
   document.getElementById('count').textContent =
@@ -118,8 +119,13 @@ function draw(chart, keep) {
   front.setAttribute('d', path(best));
 }
 
+// Tables that are not shown are sorted when they are.
+const sorted = new Map();
 function order() {
+  const wanted = `${sort.key}~${sort.down}`;
   for (const board of boards) {
+    if (board.hidden || sorted.get(board) === wanted) continue;
+    sorted.set(board, wanted);
     const head = all('thead th', board);
     const at = head.findIndex(cell => cell.dataset.sort === sort.key);
     for (const cell of head) cell.removeAttribute('aria-sort');
@@ -267,14 +273,13 @@ form.addEventListener('submit', event => event.preventDefault());
 form.addEventListener('reset', event => {
   event.preventDefault();
   history.replaceState(null, '', location.pathname + location.hash);
-  read(); order(); apply();
+  read(); apply();
 });
 addEventListener('hashchange', reveal);
 addEventListener('scroll', hide, {passive: true});
 
 form.hidden = false;
 read();
-order();
 apply();
 if (location.hash) reveal();
 })();
