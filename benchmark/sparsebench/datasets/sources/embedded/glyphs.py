@@ -82,7 +82,8 @@ def _font_sha256(font: str) -> str:
         return hashlib.sha256(font_path(font).read_bytes()).hexdigest()
     except OSError as error:
         raise DatasetError(
-            f"font {font!r} can't be read: {error}", hint="the glyphs task needs matplotlib 3.11 or later with its fonts"
+            f"font {font!r} can't be read: {error}",
+            hint="the glyphs task needs matplotlib 3.11 or later with its fonts",
         ) from error
 
 
