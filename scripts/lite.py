@@ -27,6 +27,8 @@ SPARSITIES = ("0.5", "0.6", "0.7", "0.8")
 CORRUPTIONS = ("gaussian_noise:3", "defocus_blur:3", "fog:3", "jpeg_compression:3")
 BENCH = ("--what", "engines", "--threads", "1", "--batch", "16", "--turns", "5", "--suite", "mini")
 PARTS = ("prune", "dtd", "upstream", "cifar", "shift", "bench", "report")
+RATES = ("--distribution", "uniform", "--exempt", "conv_stem", "--exempt", "classifier")
+"""Every layer to the same sparsity, stem and head dense: so the methods differ in which weights they keep, and in these."""
 TASKS = ROOT / "results" / "lite" / "tasks"
 _SPLITS = {"train": ("train", 0, 170), "val": ("train", 170, 200), "test": ("test", 0, 200)}
 
@@ -74,7 +76,7 @@ def steps(data: Path, work: Path, networks: Sequence[str], jobs: int = 1, limit:
         for file, method, sparsity in zip(
             files, [m for m in METHODS for _ in SPARSITIES], SPARSITIES * len(METHODS), strict=True
         ):
-            settings = ["--threads", str(jobs), *([] if method == "magnitude" else ["--set", "images=128"])]
+            settings = ["--threads", str(jobs), *RATES, *([] if method == "magnitude" else ["--set", "images=128"])]
             command = ["prune", "--method", method, "--sparsity", sparsity, "--init", dense(network), *settings]
             command += ["--data", str(data / "imagenet-samples"), "--out", str(file)]
             yield Step("prune", tuple(command), (file,))

@@ -73,13 +73,15 @@ def surgeon(row: Tensor, hessian: Tensor, prune: Tensor) -> Tensor:
 
 
 def reference_mask(weight: Tensor, hessian: Tensor, kept: int) -> Tensor:
-    """The mask of one block: every weight's cost of going, when all columns before it are fixed."""
-    costs = torch.empty(weight.shape, dtype=torch.double)
+    """The mask of one block: every weight's cost of going, when all columns before it are fixed, group by group."""
+    mask = torch.empty(weight.shape, dtype=torch.bool)
     for g in range(len(weight)):
+        costs = torch.empty(weight.shape[1:], dtype=torch.double)
         for j in range(weight.shape[2]):
-            costs[g, :, j] = weight[g, :, j].double() ** 2 / torch.linalg.inv(hessian[g, j:, j:].double())[0, 0]
-    threshold = costs.flatten().sort(descending=True).values[kept - 1]
-    return costs >= threshold
+            costs[:, j] = weight[g, :, j].double() ** 2 / torch.linalg.inv(hessian[g, j:, j:].double())[0, 0]
+        own = kept // len(weight) + (g < kept % len(weight))
+        mask[g] = costs >= costs.flatten().sort(descending=True).values[own - 1]
+    return mask
 
 
 @pytest.mark.parametrize("kind", LAYERS)

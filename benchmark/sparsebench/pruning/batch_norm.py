@@ -54,5 +54,21 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
             layer.track_running_stats = tracked
 
 
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalise by the batch, whatever mode the rest of the network is in, and leave the running statistics as they are."""
+    layers = [layer for layer in _layers(model) if not layer.training]
+    saved = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer, (momentum, seen) in zip(layers, saved, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, seen
+            layer.eval()
+
+
 def _layers(model: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]

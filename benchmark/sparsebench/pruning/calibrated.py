@@ -30,7 +30,8 @@ class CalibrationSettings(MethodSettings):
 class Calibrated(PruningMethod):
     """Prune trained dense weights at once, one layer after the other in the order of execution.
 
-    Each layer sees the inputs that the layers before it, already pruned, give it (sequential calibration). How many
+    Each layer sees the inputs that the layers before it, already pruned, give it (sequential calibration), with batch
+    norm by the batch, which is close to the statistics that are estimated anew in the end. How many
     weights a layer keeps is set by the distribution: ``uniform``, ``erk``, N:M, or ``global``, which takes each layer's
     share from one ranking of magnitudes. In the end batch-norm statistics are estimated anew.
     """
@@ -78,6 +79,7 @@ class Calibrated(PruningMethod):
         import torch
 
         from . import layerwise
+        from .batch_norm import batch_statistics
         from .walk import Walk
 
         model = state.model.eval()
@@ -87,14 +89,16 @@ class Calibrated(PruningMethod):
         names = [name.removesuffix(".weight") for name in state.weights]
         layers = {name: layerwise.plain_layer(model, name) for name in names}
         masks: dict[str, Tensor] = {}
-        walk = Walk(model, batches)
-        for name in walk.order(names):
-            layer, key = layers[name], f"{name}.weight"
-            statistics = self._statistics(walk, name, layer)
-            weight, mask = self.pruned(layerwise.matrix(layer).float().clone(), statistics, counts[key])
-            masks[key] = layerwise.unmatrix(layer, mask)
-            with torch.no_grad():
-                state.weights[key].copy_(layerwise.unmatrix(layer, weight))
+        # the dense network's statistics don't fit what pruned layers give: inputs by them would not be the final ones
+        with batch_statistics(model):
+            walk = Walk(model, batches)
+            for name in walk.order(names):
+                layer, key = layers[name], f"{name}.weight"
+                statistics = self._statistics(walk, name, layer)
+                weight, mask = self.pruned(layerwise.matrix(layer).float().clone(), statistics, counts[key])
+                masks[key] = layerwise.unmatrix(layer, mask)
+                with torch.no_grad():
+                    state.weights[key].copy_(layerwise.unmatrix(layer, weight))
         return masks
 
     def _statistics(self, walk: Walk, name: str, layer: Layer) -> Tensor:

@@ -35,6 +35,12 @@ def top_of_each(scores: Tensor, kept: int) -> Tensor:
     return mask.scatter_(-1, order[..., :kept], True)
 
 
+def top_of_rows(scores: Tensor, kept: int) -> Tensor:
+    """Return a bool matrix, True at the ``kept`` largest in all, as equally over rows as they divide: the first have more."""
+    each, more = divmod(kept, len(scores))
+    return torch.stack([top(row, each + (number < more)) for number, row in enumerate(scores)])
+
+
 def global_masks(scores: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
     """Keep the weights of largest score over all layers together (one threshold).
 

@@ -50,7 +50,7 @@ class SparseGPT(Calibrated):
         """Return the weights left, moved to make up for those pruned, and their mask."""
         import torch
 
-        from ..distributions import top, top_of_each
+        from ..distributions import top_of_each, top_of_rows
 
         factor, size = self._factor(statistics), self._block_size(weight.shape[2])
         # an input that is never active: its weights go first, and nothing makes up for them
@@ -64,7 +64,7 @@ class SparseGPT(Calibrated):
                 # cumulative shares, so that all blocks together keep exactly ``kept``
                 before, after = (round(kept * edge / weight.shape[2]) for edge in (start, end))
                 scores = now.square() / spread[:, :, start:end]
-                mask[:, :, start:end] = top(scores.flatten(), after - before).view(now.shape)
+                mask[:, :, start:end] = top_of_rows(scores.flatten(1), after - before).view(now.shape)
             errors = torch.zeros_like(now)
             for column in range(start, end):
                 if self.nm is not None and column % self.nm[1] == 0:

@@ -47,7 +47,7 @@ class Wanda(Calibrated):
         """Return the weights of largest score, and their mask."""
         import torch
 
-        from ..distributions import top, top_of_each
+        from ..distributions import top, top_of_each, top_of_rows
 
         scores = weight.abs() * statistics.sqrt()[:, None]
         if self.nm is not None:
@@ -56,8 +56,5 @@ class Wanda(Calibrated):
         elif self.settings.compare == "layer":
             mask = top(scores.flatten(), kept).view(scores.shape)
         else:
-            rows = scores.flatten(0, 1)
-            each, more = divmod(kept, len(rows))
-            shares = [each + (k < more) for k in range(len(rows))]
-            mask = torch.stack([top(row, share) for row, share in zip(rows, shares, strict=True)]).view(scores.shape)
+            mask = top_of_rows(scores.flatten(0, 1), kept).view(scores.shape)
         return weight * mask, mask
