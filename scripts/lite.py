@@ -28,7 +28,7 @@ CORRUPTIONS = ("gaussian_noise:3", "defocus_blur:3", "fog:3", "jpeg_compression:
 BENCH = ("--what", "engines", "--threads", "1", "--batch", "16", "--turns", "5", "--suite", "mini")
 PARTS = ("prune", "dtd", "upstream", "cifar", "shift", "bench", "report")
 RATES = ("--distribution", "uniform", "--exempt", "conv_stem", "--exempt", "classifier")
-"""Every layer to the same sparsity, stem and head dense: so the methods differ in which weights they keep, and in these."""
+"""Every layer to the same sparsity, stem and head dense: methods differ in the weights that they keep alone."""
 TASKS = ROOT / "results" / "lite" / "tasks"
 _SPLITS = {"train": ("train", 0, 170), "val": ("train", 170, 200), "test": ("test", 0, 200)}
 

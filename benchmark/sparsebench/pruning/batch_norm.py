@@ -56,7 +56,7 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalise by the batch, whatever mode the rest of the network is in, and leave the running statistics as they are."""
+    """Normalise by the batch though the network is in evaluation mode; the running statistics stay as they are."""
     layers = [layer for layer in _layers(model) if not layer.training]
     saved = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:

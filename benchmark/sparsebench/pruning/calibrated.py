@@ -24,7 +24,7 @@ class CalibrationSettings(MethodSettings):
     """What the methods that calibrate share."""
 
     images: int = Field(256, ge=1, description="calibration images")
-    batch: int = Field(32, ge=1, description="images at a time")
+    batch: int = Field(32, ge=2, description="images at a time, over which batch norm averages")
 
 
 class Calibrated(PruningMethod):
