@@ -5,8 +5,8 @@ over the summary of results.
 Exit status 1, and a line per failure, where a file doesn't say a sentence, or a sentence no longer follows.
 
 A check selects ``rows`` of a ``table`` by values of columns: ``mini`` (the default), ``lite`` and ``published`` are
-summaries, the others are files beside the claims (``upstream_agreement``, ``corruptions``; ``fewshot``, in the mean
-over tasks; ``lite_corruptions``, ``lite_upstream``, ``lite_engines``).
+summaries, the others are files beside the claims (``upstream_agreement``, ``corruptions``, ``memorisation``;
+``fewshot``, in the mean over tasks; ``lite_corruptions``, ``lite_upstream``, ``lite_engines``).
 Texts may be patterns as a shell spells them, a list is one of several, ``not`` has patterns of checkpoints to omit.
 The columns are those of the summary (:func:`sparsebench.report.aggregate.aggregate`), ``verdict`` (``better``,
 ``worse`` or ``undecided`` against the reference, by the 95 % interval) and ``rank_width``. All rows selected must do
@@ -61,7 +61,7 @@ def tables() -> dict[str, pd.DataFrame]:
         found[name] = corruptions.assign(verdict=[_verdict(low - 1, high - 1) for low, high in ends])
     found["fewshot"] = _over_tasks(_beside("fewshot"))
     found |= {f"lite_{name}": _beside(name, LITE) for name in ("upstream", "engines")}
-    return found | {"upstream_agreement": _beside("upstream_agreement")}
+    return found | {name: _beside(name) for name in ("upstream_agreement", "memorisation")}
 
 
 def _beside(name: str, file: Path = CURATED) -> pd.DataFrame:

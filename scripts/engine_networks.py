@@ -26,11 +26,17 @@ NAMES = (
 
 
 def network(name: str, sparsity: float) -> nn.Module:
-    """Return a network with random weights, every convolution and linear layer but the first pruned at random."""
+    """Return a network with random weights, every convolution and linear layer but the first pruned at random.
+
+    Batch norm is drawn, too: residual branches of timm begin with a zero there, and would compute nothing.
+    """
     torch.manual_seed(0)
     model = timm.create_model(name, pretrained=False, num_classes=0).eval()
     layers = [each for each in model.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
     with torch.no_grad():
+        for norm in (each for each in model.modules() if isinstance(each, nn.BatchNorm2d)):
+            norm.weight.uniform_(0.5, 1)
+            norm.bias.normal_(0, 0.1)
         for layer in layers[1:]:
             layer.weight.mul_((torch.rand_like(layer.weight) >= sparsity) / max(1 - sparsity, 0.01) ** 0.5)
     return model

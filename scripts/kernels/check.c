@@ -424,6 +424,7 @@ static void check_strange(const spb_isa *isa, int index) {
 }
 
 #include "token_checks.h"
+#include "training_checks.h"
 
 /* --- teams --------------------------------------------------------------------------------------------------------- */
 
@@ -502,6 +503,7 @@ int main(int argc, char **argv) {
             check_layer(&l, isa, i, index);
             if (index % 10 == 0) check_strange(isa, index);
             if (index % 3 == 0) check_tokens(isa, index);
+            check_training(&l, isa, index);
         }
         free_layer(&l);
     }

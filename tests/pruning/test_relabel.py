@@ -115,7 +115,7 @@ def test_a_method_that_does_not_train_memorises_nothing(upstream: UpstreamData, 
 
 
 def test_the_figure_of_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    from safetensors.numpy import save_file
+    from sparsebench.models.formats import sparse_file
 
     spec = importlib.util.spec_from_file_location("memorisation", SCRIPT)
     assert spec is not None
@@ -124,7 +124,7 @@ def test_the_figure_of_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     spec.loader.exec_module(script)
     for method in ("acdc", "gmp"):
         meta = {"method": method, "sparsity": 0.9, "recipe": {"relabel": 1000, "data": json.dumps(["d", 9, 9, 10])}}
-        save_file({}, tmp_path / f"{method}.safetensors", {"sparsebench": json.dumps(meta)})
+        sparse_file.write(tmp_path / f"{method}.safetensors", {}, {}, meta)
         phases = ["dense", "sparse", "sparse", "dense", "sparse"]
         rows = [f"{i},0,0,1,{0.1 * i},0,{phase},1,{0.2 * i},{0.3}" for i, phase in enumerate(phases)]
         head = ",".join((*LOG_COLUMNS, "memorised", "recovered"))
@@ -137,9 +137,13 @@ def test_the_figure_of_two_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     shaded = [patch.get_x() for patch in picture.canvas.axes[0].patches]
     assert shaded == [1.5, 4.5]
     assert "1000 training images have labels drawn uniformly over 10 classes; chance is 10.0 ± 1.9 %" in picture.caption
-    monkeypatch.setattr("sys.argv", ["x", str(tmp_path / "acdc.log.csv"), "--out", str(tmp_path)])
+    table = tmp_path / "table.csv"
+    monkeypatch.setattr(
+        "sys.argv", ["x", str(tmp_path / "acdc.log.csv"), "--out", str(tmp_path), "--table", str(table)]
+    )
     script.main()
     assert (tmp_path / "memorisation.png").exists()
+    assert table.read_text().splitlines()[2] == "acdc,2,sparse,0,0.1,0.2,0.3"
     (tmp_path / "gmp.log.csv").write_text(",".join(LOG_COLUMNS) + "\n" + "0,0,0,0,0,0,dense,0\n")
     monkeypatch.setattr("sys.argv", ["x", str(tmp_path / "gmp.log.csv")])
     with pytest.raises(SystemExit):

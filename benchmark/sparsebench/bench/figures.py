@@ -200,8 +200,12 @@ def _set_throughput(axes: Any) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter
 
     low, high = axes.get_xlim()
-    ticks = [math.log10(d * 10.0**e) for e in range(-3, 8) for d in (1, 1.5, 2, 3, 4, 5, 6, 8)]
-    shown = [tick for tick in ticks if low <= tick <= high]
+    coarse, fine = (1, 1.5, 2, 3, 4, 5, 6, 8), [d / 10 for d in range(10, 100)]
+    for digits in (coarse, fine):
+        ticks = [math.log10(d * 10.0**e) for e in range(-3, 8) for d in digits]
+        shown = [tick for tick in ticks if low <= tick <= high]
+        if len(shown) > 2:
+            break
     while len(shown) > 6:
         shown = shown[::2]
     axes.xaxis.set_major_locator(FixedLocator(shown))

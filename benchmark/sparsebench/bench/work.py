@@ -20,12 +20,13 @@ from ..datasets.images.batches import evaluation_batches
 from ..datasets.images.transforms import Transform
 from ..engines.choice import torch_threads
 from ..models import masks
+from ..models.backbone import Backbone
 from ..models.loading import load_entry
 from ..registry import builtin_protocols
-from ..schema import Checkpoint, Preprocess
+from ..schema import Checkpoint, InputError, Numerics, Preprocess
 from ..transfer import probes
-from ..transfer.finetune.model import Classifier, make_optimizer
-from .timing import Spread, in_turns, ratios, seconds_of
+from ..transfer.finetune.model import Classifier, make_classifier, make_optimizer
+from .timing import Spread, Work, in_turns, ratios, seconds_of
 
 Row = dict[str, Any]
 
@@ -109,7 +110,10 @@ def measure_decoding(threads: int, turns: int, count: int = 64) -> list[Row]:
 
 
 def measure_step(entry: Checkpoint, batch: int, threads: int, turns: int, device: str) -> list[Row]:
-    """Return rows of a finetuning step of a checkpoint (forward, backward, optimizer) and of holding its mask."""
+    """Return rows of a finetuning step of a checkpoint (forward, backward, optimizer), and of holding its mask.
+
+    On the CPU an engine that trains the checkpoint has a row of its own, whose ratio is to torch's step.
+    """
     backbone = load_entry(entry)
     size = backbone.preprocess.input_size
     with torch_threads(threads):
@@ -120,7 +124,50 @@ def measure_step(entry: Checkpoint, batch: int, threads: int, turns: int, device
     row = _row("finetuning", f"{entry.id}, a step", detail, whole) | _rate(whole, batch)
     shares = Spread.of([mask / step for mask, step in zip(held, whole, strict=True)])
     mask = _row("finetuning", f"{entry.id}, its mask", detail, held)
-    return [row, mask | {"ratio": shares.median, "ratio_to": "a step"}]
+    rows = [row, mask | {"ratio": shares.median, "ratio_to": "a step"}]
+    if device != "cpu":
+        return rows
+    with torch_threads(threads):
+        steps = engine_steps(backbone, batch, threads)
+        times = in_turns(steps, turns) if len(steps) > 1 else {}
+    return rows + [
+        _row("finetuning", f"{entry.id}, a step of {name}", detail, taken)
+        | _rate(taken, batch, times["torch"], "a step of torch")
+        for name, taken in times.items()
+        if name != "torch"
+    ]
+
+
+def engine_steps(backbone: Backbone, batch: int, threads: int) -> dict[str, Work]:
+    """Return a finetuning step of a backbone by torch, and by each engine here that trains it."""
+    protocol = builtin_protocols().protocol("cvpr22-full", "full")
+    steps: dict[str, Work] = {}
+    for name, engine in extensions.known("engines").items():
+        if name != "torch" and (engine.train is None or engine.missing() is not None):
+            continue
+        numerics = Numerics(engine=name, threads=threads, channels_last=True)
+        size = backbone.preprocess.input_size
+        try:
+            if engine.check_training is not None:
+                extensions.load(engine.check_training)(backbone.module, (batch, 3, size, size))
+            model = make_classifier(backbone, CLASSES, 0, numerics).train()
+        except InputError:
+            continue
+        steps[name] = step_of(model, make_optimizer(model, protocol), batch, size)
+    return steps
+
+
+def step_of(model: nn.Module, optimizer: torch.optim.Optimizer, batch: int, size: int, device: str = "cpu") -> Work:
+    """Return a whole step over random images."""
+    images = torch.randn(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch, device=device) % CLASSES
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    return step
 
 
 def step_times(
@@ -132,14 +179,7 @@ def step_times(
     optimizer = make_optimizer(layout, protocol)  # type: ignore[arg-type]
     masks.apply(masked, kept)
     holder = masks.MaskHolder(masked, kept, optimizer)
-    images = torch.randn(batch, 3, size, size, device=device).to(memory_format=torch.channels_last)
-    labels = torch.arange(batch, device=device) % CLASSES
-
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(layout(images), labels).backward()
-        optimizer.step()
-
+    step = step_of(layout, optimizer, batch, size, device)
     whole: list[float] = []
     held: list[float] = []
     for turn in range(-2, turns):

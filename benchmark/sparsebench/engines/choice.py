@@ -74,6 +74,8 @@ def compiled(backbone: object, input_shape: tuple[int, ...], engine: str, thread
         run = runs.get(name) or prepare(module, numerics.model_copy(update={"engine": name}), shape)
         if not extensions.get("engines", name).pads:
             return Compiled(name, run, count)
+        if (few := getattr(run, "for_batches_of", None)) is not None:
+            run = few(shape[0])
         fallback = runs.get("torch") or prepare(module, numerics, shape)
         return Compiled(name, run, count, fallback, _smallest(run, fallback, shape))
 

@@ -276,3 +276,20 @@ def test_an_instruction_set_can_be_chosen(monkeypatch):
     monkeypatch.setenv("SPARSEBENCH_ISA", "mmx")
     with pytest.raises(InputError, match="unknown instruction set 'mmx'"):
         SparseEngine(module, 1, (2, 3, 9, 9), measure=False)
+
+
+def test_small_batches_are_compiled_for_fewer_lanes(monkeypatch):
+    monkeypatch.delenv("SPARSEBENCH_ISA", raising=False)
+    module = prune(randomise(timm.create_model("mini", num_classes=0)))
+    sets = instruction_sets()
+    if not {"avx512", "avx2"} <= set(sets):
+        pytest.skip("needs a processor with AVX-512")
+    engine = SparseEngine(module, 1, (8, 3, 32, 32), isa="avx512", measure=False)
+    few = engine.for_batches_of(8)
+    assert (few.isa, few.lanes) == ("avx2", 8)
+    assert engine.for_batches_of(9) is engine
+    assert few.for_batches_of(1) is few
+    batch = images(5, 3, 32, 32)
+    assert (few(batch) - engine(batch)).abs().max() < 1e-5 * engine(batch).abs().max()
+    monkeypatch.setenv("SPARSEBENCH_ISA", "avx512")
+    assert engine.for_batches_of(8) is engine

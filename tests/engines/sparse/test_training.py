@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 from networks import images
 from sparsebench.engines.sparse import available, instruction_sets
 from sparsebench.engines.sparse.training import Trainable, check, trainable
+from sparsebench.models import masks
 from sparsebench.models.backbones import build, find
+from sparsebench.pruning.distributions import erk_masks, global_masks
 from sparsebench.schema import InputError
 
 pytestmark = pytest.mark.skipif(not available(), reason="the kernels are not built")
@@ -81,6 +84,18 @@ def agree(module: nn.Module, batch: Tensor, mode: bool = True) -> Trainable:
 def test_gradients_of_mini_are_torchs(densities: tuple[float, ...], count: int) -> None:
     torch.manual_seed(0)
     agree(masked(away_from_kinks(mini()), *densities), images(count, 3, 32, 35))
+
+
+@pytest.mark.parametrize("kind", [erk_masks, global_masks])
+@pytest.mark.parametrize(("count", "size"), [(1, 33), (3, 65), (1, 97)])
+def test_gradients_under_uneven_masks_and_at_odd_sizes_are_torchs(
+    kind: Callable[..., dict[str, Tensor]], count: int, size: int
+) -> None:
+    torch.manual_seed(0)
+    module = away_from_kinks(mini())
+    scores = {name: weight.detach().abs() for name, weight in masks.prunable(module).items()}
+    masks.apply(module, kind(scores, 0.95))
+    agree(module, images(count, 3, size, size))
 
 
 @pytest.mark.parametrize(

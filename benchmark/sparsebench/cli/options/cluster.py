@@ -19,8 +19,8 @@ _NUMBERS = {
     "time_minutes": ("MIN", "time limit of a job (default: 240)"),
     "cpus": ("N", "cores per job (default: --threads plus --workers, per process of a run)"),
     "gpus": ("N", "GPUs per job (default: one per process of a run with --device cuda, else 0)"),
-    "array_size": ("N", "jobs per array at most (default: 1000)"),
-    "max_parallel": ("N", "jobs at a time at most (default: no limit)"),
+    "array_size": ("N", "the most jobs per array (default: 1000)"),
+    "max_parallel": ("N", "the most jobs at a time (default: no limit)"),
 }
 
 
@@ -38,7 +38,7 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name.replace('_', '-')}", type=_natural, metavar=metavar, help=text)
     group.add_argument("--memory-gb", type=float, metavar="GB", help="memory of a job (default: the site's)")
     group.add_argument(
-        "--bundle-minutes", type=float, metavar="MIN", help="work per job at least: short runs share one (default: 5)"
+        "--bundle-minutes", type=float, metavar="MIN", help="the least work per job: short runs share one (default: 5)"
     )
     group.add_argument(
         "--setup",
@@ -53,7 +53,9 @@ def add_cluster(command: argparse.ArgumentParser) -> None:
         metavar="OPTION[=VALUE]",
         help="another option of sbatch, without dashes; may be repeated",
     )
-    group.add_argument("--no-wait", action="store_true", help="submit and end; `status --watch` shows how it goes on")
+    group.add_argument(
+        "--no-wait", action="store_true", help="submit the jobs and return; `status --watch` follows them"
+    )
 
 
 def cluster_of(arguments: argparse.Namespace) -> Cluster | None:

@@ -109,7 +109,7 @@ def add_narrowing(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     closer.add_argument("--mode", metavar="NAME", help="linear, full or upstream")
     closer.add_argument("--probe", metavar="NAME", help="linear mode's classifier")
     closer.add_argument("--protocol", metavar="NAME", help="the protocol, as tables name it")
-    closer.add_argument("--replicate", type=int, metavar="N", help="one upstream training alone (default: all)")
+    closer.add_argument("--replicate", type=int, metavar="N", help="only this upstream training (default: all)")
     return closer
 
 

@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         dest="out",
         type=path,
         metavar="DIR",
-        help="the folder to write, which must not be there (default: named after checkpoint, task and seed)",
+        help="the folder to write, which must not exist yet (default: named after checkpoint, task and seed)",
     )
     where.add_argument("--onnx", action="store_true", help="write an ONNX file, too, checked against torch")
     where.add_argument("--opset", type=positive, metavar="N", help="the version of ONNX's operators (default: 17)")

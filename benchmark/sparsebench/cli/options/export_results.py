@@ -13,7 +13,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = add_command(commands, "export-results", "write results as one file that others can verify")
     what = command.add_argument_group("which results")
     add_records(what)
-    what.add_argument("--logits", action="store_true", help="take test logits along, too, where they were kept")
+    what.add_argument("--logits", action="store_true", help="include test logits, where they were kept")
     where = command.add_argument_group("where to")
     where.add_argument(
         "--out",
@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=path,
         required=True,
         metavar="FILE",
-        help="the bundle to write, such as my-method.zip; it must not be there",
+        help="the bundle to write, such as my-method.zip; it must not exist yet",
     )
     add_own_files(command, data=False).add_argument(
         "--data", type=path, metavar="DIR", help="where data sets live (default: embedded tasks alone)"

@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     where.add_argument("--open", action="store_true", help="show the page in a browser; implies --html")
     add_json(where)
     add_selection(command, "which results (default: all; references stay)", runs=True, suite=False)
-    beside = command.add_argument_group("what to set beside them")
+    beside = command.add_argument_group("what to show beside them")
     beside.add_argument(
         "--compare", type=results, metavar="DIR", help="other results, cell by cell: a folder, a CSV or `published`"
     )

@@ -136,8 +136,8 @@ def _add_details(command: argparse.ArgumentParser) -> None:
         "--checkpoint-every",
         type=seconds,
         metavar="SECONDS",
-        help="full mode: how often to write down how far a training is (default: 300)",
+        help="full mode: how often to save the state of a training (default: 300)",
     )
     rare.add_argument(
-        "--retries", type=natural, metavar="N", help="tries more after the disk or the network failed (default: 2)"
+        "--retries", type=natural, metavar="N", help="further tries after a failure of disk or network (default: 2)"
     )

@@ -23,6 +23,9 @@ from .tuning import Tuner
 _SIZES_KEPT = 2
 """Image sizes whose programs are kept; another one is made anew."""
 
+_FEWER_LANES = {"avx512": "avx2"}
+"""What computes a chunk of half as many images in less time than a half-empty chunk takes."""
+
 _engines: weakref.WeakSet[SparseEngine] = weakref.WeakSet()
 
 
@@ -81,6 +84,7 @@ class SparseEngine:
         with torch.no_grad():
             self._traced = Traced(module)
         self.threads = threads
+        self._shape = tuple(input_shape)
         self._channels = int(input_shape[1])
         self._isa = chosen_isa(sets, isa)
         self._team = Team(threads)
@@ -122,6 +126,16 @@ class SparseEngine:
             if len(again):
                 features[again] = self._by_torch(images[torch.from_numpy(again)])
         return torch.from_numpy(features)
+
+    def for_batches_of(self, count: int) -> SparseEngine:
+        """Return the engine for batches of so many images: this one, or one of fewer lanes if its chunk holds them.
+
+        ``$SPARSEBENCH_ISA`` keeps this one. Features of another instruction set differ in their last bits.
+        """
+        few = instruction_sets().get(_FEWER_LANES.get(self.isa, ""))
+        if few is None or count > few.lanes or os.environ.get("SPARSEBENCH_ISA") or fault(few) is not None:
+            return self
+        return SparseEngine(self._traced.module, self.threads, self._shape, isa=few.name)
 
     def program(self, height: int, width: int) -> Program:
         """Return the program for a size of image, to look into."""

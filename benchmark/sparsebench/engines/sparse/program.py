@@ -57,8 +57,8 @@ class Program:
         for index, conv in convolutions.items():
             self._tune(index, conv, tuner)
 
-    def run(self, io: Io, first: int = 0, count: int | None = None) -> None:
-        """Run all operations, or ``count`` from ``first`` on, on one chunk."""
+    def run(self, io: Io | None, first: int = 0, count: int | None = None) -> None:
+        """Run all operations, or ``count`` from ``first`` on, on one chunk; ``io`` may lack for those that use none."""
         self._team.run(self.isa, self.ops, first, len(self.ops) if count is None else count, io)
 
     def _append(self, ops: list[Op], name: str, op: Op) -> None:

@@ -83,7 +83,7 @@ def _font_sha256(font: str) -> str:
     except OSError as error:
         raise DatasetError(
             f"font {font!r} can't be read: {error}",
-            hint="the glyphs task needs the fonts of matplotlib 3.11 or later",
+            hint="the glyphs task needs matplotlib 3.11 or later with its fonts",
         ) from error
 
 
