@@ -1,7 +1,8 @@
 """Measure the memory that ``sparsebench analyze`` and the predictions of mode ``upstream`` take on many logits.
 
 Random logits of two networks are scored, kept and compared, each in a process of its own. The peak is the process's
-resident memory, the interpreter and torch included; the network's own is not in it, as its outputs are made up.
+resident memory, the interpreter and what it imports included (torch where networks are scored, not where they are
+compared); the network's own is not in it, as its outputs are made up.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from common import run_script
 from sparsebench.cli import main as sparsebench
 from sparsebench.schema import Numerics, RunRecord, RunSpec, Scores, SparsebenchError
 from sparsebench.store import Predictions, Store
-from sparsebench.transfer import upstream
 
 LIMIT = 1.25 * 2**30
 NETWORKS = ("one", "other")
@@ -35,6 +35,9 @@ SHA = "0" * 64
 
 def keep(results: Path, name: str, images: int, classes: int) -> None:
     """Score made-up outputs of a network as mode ``upstream`` does, and keep its predictions with their logits."""
+    # here, so that the process that compares has no torch, as the command hasn't
+    from sparsebench.transfer import upstream
+
     labels = np.arange(images) % classes
     rng = np.random.default_rng(len(name))
 

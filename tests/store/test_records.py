@@ -76,6 +76,20 @@ def test_logits_beyond_half_precision_stay_finite():
         Predictions.of(("a",), np.array([1, 2]), np.zeros((2, 2))).to_bytes()
 
 
+@pytest.mark.parametrize(
+    ("labels", "logits", "what"),
+    [
+        ([0, 2], [[1.0, 2.0], [2.0, 1.0]], "logits of 2 classes, and a class beyond them"),
+        ([0, -1], [[1.0, 2.0], [2.0, 1.0]], "a class is negative"),
+        ([0, 1], [[1.0, float("nan")], [2.0, 1.0]], "NaN or infinity"),
+    ],
+)
+def test_logits_that_no_measure_can_take_are_refused_where_they_are_read(labels, logits, what):
+    data = Predictions(("a", "b"), np.array(labels), np.array([0, 1]), np.array(logits)).to_bytes()
+    with pytest.raises(ResultsError, match=f"here is not a file of predictions: .*{what}"):
+        Predictions.from_bytes(data, "here")
+
+
 def test_predictions_never_unpickle(tmp_path):
     class Bomb:
         def __reduce__(self):

@@ -123,7 +123,7 @@ def measures(first: Side, second: Side, registry: Registry | None = None, logits
     """Return what two checkpoints agree on, by task.
 
     Runs are read one pair at a time, and logits stay in half precision: of 60,000 images and 1,000 classes the peak is
-    0.4 GB for one pair of runs.
+    0.5 GB for one pair of runs.
 
     Parameters
     ----------

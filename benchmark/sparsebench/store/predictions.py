@@ -134,6 +134,8 @@ class Predictions:
             shapes = {labels.shape, predicted.shape, (len(labels),) if kept is None else kept.shape[:1]}
             if shapes != {(len(ids),)}:
                 raise ValueError("its arrays have different lengths")
+            if len(ids):
+                _check(labels, predicted, kept)
         except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, MemoryError, zipfile.BadZipFile,
                 zlib.error) as error:  # fmt: skip
             raise ResultsError(
@@ -151,6 +153,25 @@ def _ids(names: bytes, lengths: npt.NDArray[np.int64], known: dict[bytes, tuple[
         spans = zip(ends - lengths, ends, strict=True)
         known.setdefault(key, tuple(names[start:end].decode("utf-8", "surrogatepass") for start, end in spans))
     return known[key]
+
+
+def _check(
+    labels: npt.NDArray[np.int64], predicted: npt.NDArray[np.integer], logits: npt.NDArray[np.floating] | None
+) -> None:
+    """Raise ValueError where a class is none, or a logit isn't a number."""
+    import numpy as np
+
+    if min(labels.min(), predicted.min()) < 0:
+        raise ValueError("a class is negative")
+    if logits is None:
+        return
+    if logits.ndim != 2 or logits.dtype.kind != "f":
+        raise ValueError(f"its logits have shape {logits.shape} and type {logits.dtype}")
+    if max(labels.max(), predicted.max()) >= logits.shape[1]:
+        raise ValueError(f"it has logits of {logits.shape[1]} classes, and a class beyond them")
+    # row by row the answer is small, however many logits there are
+    if not all(np.isfinite(row).all() for row in logits):
+        raise ValueError("its logits hold NaN or infinity")
 
 
 def _half(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:
