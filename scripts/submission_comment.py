@@ -16,6 +16,8 @@ from typing import Any
 MARK = "<!-- sparsebench: verification of bundles -->"
 _LARGEST = 2**20
 _TEXT, _ITEMS = 120, 20
+_LONGEST = 60_000
+"""Characters of a comment: a longer one than 65,536 would not be taken."""
 _SPECIAL = set("\\`*_{}[]()<>#+-.!|~@&:/")
 _COLUMNS = ("checkpoint", "mode", "probe", "sparsity", "mean_accuracy", "relative_error", "n_tasks", "verdict")
 
@@ -47,8 +49,11 @@ def render(document: Any, others: int = 0) -> str:
     lines += _table([line for line in items(document.get("leaderboard")) if isinstance(line, dict)])
     if others:
         lines += [f"This pull request also changes {others} other file(s): look at these first.", ""]
-    lines += ["The job that found this belongs to the pull request: run `sparsebench verify` yourself before merging."]
-    return "\n".join(lines) + "\n"
+    end = "The job that found this belongs to the pull request: run `sparsebench verify` yourself before merging."
+    text = "\n".join(lines)
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST].rpartition("\n")[0] + "\n\nThere is more, which is too long to be shown.\n"
+    return f"{text}\n{end}\n"
 
 
 def _bundle(bundle: dict[str, Any]) -> list[str]:
@@ -82,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--others", type=int, default=0, help="how many other files the pull request changes")
     arguments = parser.parse_args(argv)
     document: Any = None
-    if arguments.file.is_file() and arguments.file.stat().st_size <= _LARGEST:
+    if arguments.file.is_file() and not arguments.file.is_symlink() and arguments.file.stat().st_size <= _LARGEST:
         try:
             document = json.loads(arguments.file.read_bytes())
         except (ValueError, RecursionError):

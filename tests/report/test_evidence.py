@@ -161,7 +161,8 @@ def test_a_curated_table_with_its_predicted_classes_gives_what_the_records_give(
     write_classes(tmp_path / FILE, classes_reader(results)(set(table["record_key"])))
     write_curated(table, tmp_path / "runs.csv")
     for place in (tmp_path, tmp_path / "runs.csv"):
-        assert compared("mini.bad", "mini.dense", place) == compared("mini.bad", "mini.dense", results)
+        curated, own = (compared("mini.bad", "mini.dense", folder) for folder in (place, results))
+        assert repr(curated) == repr(own)  # from Python 3.13 on, dataclasses that hold the same NaN are not equal
     table.loc[table["checkpoint"] == "mini.bad", "accuracy"] += 0.01  # as a few-shot accuracy, a mean over draws
     write_curated(table, tmp_path / "runs.csv")
     assert compared("mini.bad", "mini.dense", tmp_path).scope == "seeds"

@@ -114,6 +114,18 @@ def test_every_licence_of_what_is_carried_or_used_is_named() -> None:
             assert name in LICENCES
 
 
+def test_nothing_is_carried_that_has_a_licence_of_its_own_but_is_not_named() -> None:
+    code = {".py", ".typed", ".c", ".h", ".so", ".html", ".css", ".js", ".yaml"}
+    others = {Path(name) for name in check_wheel.expected() if Path(name).suffix not in code}
+    folders = {path.parent.as_posix().replace("_root/", "") for path in others}
+    assert folders == {"sparsebench/weights", "sparsebench/results/published", "sparsebench/tasks/splits"}
+    assert {path.suffix for path in others} <= {".safetensors", ".json", ".csv", ".npz"}
+    for folder in folders:
+        assert f"`{folder.removeprefix('sparsebench/').removesuffix('/splits')}" in LICENCES.replace(
+            "benchmark/sparsebench/", ""
+        )
+
+
 def test_licences_come_with_packages() -> None:
     assert {"LICENSE", "LICENSES.md"} <= set(PROJECT["license-files"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,27 @@ def test_the_comment_is_written_by_the_default_branch_s_code() -> None:
     (checkout,) = (step for step in steps(document) if str(step.get("uses", "")).startswith("actions/checkout@"))
     assert "ref" not in checkout["with"]
     assert "repository" not in checkout["with"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("mine-s90.zip", 0),
+        ("--json=x.zip", 1),
+        ("-x.zip", 1),
+        ("a b.zip", 1),
+        ("a\n::set-output::.zip", 1),
+        ("m\u0456.zip", 1),
+    ],
+)
+def test_a_bundle_s_name_is_no_option_and_no_command(name: str, status: int, tmp_path: Path) -> None:
+    (script,) = (
+        step["run"] for step in steps(read("bundle.yml")) if step.get("name") == "which bundles are new or changed"
+    )
+    for folder in ("submitted", "trusted"):
+        (tmp_path / folder / "results" / "community").mkdir(parents=True)
+    (tmp_path / "submitted" / "results" / "community" / name).write_bytes(b"PK")
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "::" not in done.stdout + done.stderr
+    assert status or (tmp_path / "found" / "names").read_bytes() == name.encode() + b"\0"

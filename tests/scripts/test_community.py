@@ -92,3 +92,11 @@ def test_an_artifact_that_is_missing_or_too_large(tmp_path: Path, capsys: pytest
     (tmp_path / "large.json").write_bytes(b'{"bundles": ["' + b"a" * 2**21 + b'"]}')
     assert main([str(tmp_path / "large.json")]) == 0
     assert capsys.readouterr().out.count("left nothing that can be read") == 2
+
+
+def test_a_comment_is_never_too_long_to_be_taken() -> None:
+    problem = {"check": "value", "where": "|" * 200, "message": "<" * 200}
+    text = render({"bundles": [{"bundle": "b.zip", "problems": [problem] * 20}] * 20})
+    assert len(text) < 65_536
+    assert "too long to be shown" in text
+    assert text.rstrip().endswith("before merging.")
