@@ -36,7 +36,7 @@ def top_of_each(scores: Tensor, kept: int) -> Tensor:
 
 
 def top_of_rows(scores: Tensor, kept: int) -> Tensor:
-    """Return a bool matrix, True at the largest of each row: ``kept`` in all, equally many per row, or the first one more."""
+    """Return a bool matrix, True at the largest of each row: ``kept`` in all, in the first rows one more if need be."""
     each, more = divmod(kept, len(scores))
     return torch.stack([top(row, each + (number < more)) for number, row in enumerate(scores)])
 

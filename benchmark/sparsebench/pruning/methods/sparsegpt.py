@@ -28,6 +28,8 @@ class SparseGPT(Calibrated):
     row is pruned, the columns after it move by ``-w_j / [H_F^-1]_jj * [H_F^-1]_j``, ``F`` being the columns from ``j``
     on (Frantar & Alistarh, 2023, algorithm 1); all rows share these inverses, which one Cholesky factor holds. A
     block's mask prunes its smallest ``w_j^2 / [H_F^-1]_jj``, for a pattern N:M the smallest of each M columns.
+    Groups of a convolution keep equal shares: a channel's batch norm scales its errors, so that those of depthwise
+    filters can't be compared.
     """
 
     name = "sparsegpt"
