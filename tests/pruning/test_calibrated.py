@@ -310,3 +310,31 @@ def test_an_input_that_is_never_active_costs_nothing() -> None:
     found, mask = method.pruned(weight.clone(), hessian_of(samples), 16)
     assert not mask[..., 3].any()
     assert bool(found.isfinite().all())
+
+
+def test_inputs_are_those_of_the_statistics_to_come_not_of_the_dense_networks() -> None:
+    torch.manual_seed(9)
+    found = []
+    for mean in (0.0, 50.0):
+        torch.manual_seed(9)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
+        model[1].running_mean.fill_(mean)
+        weights = masks.prunable(model)
+        method = SparseGPT(0.5, "uniform", images=2, batch=2)
+        fixed = list(sample(1, 2))
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        state = TrainState(model, optimizer, weights, 0, lambda count, size, fixed=fixed: iter(fixed))
+        found.append(method.prune_layers(state, 0.5)["3.weight"])
+        assert not model[1].training
+        assert model[1].momentum == 0.1
+        assert torch.equal(model[1].running_mean, torch.full((4,), mean))
+        assert int(model[1].num_batches_tracked) == 0
+    assert torch.equal(*found)
+
+
+def test_every_depthwise_filter_keeps_an_equal_share() -> None:
+    torch.manual_seed(10)
+    layer = nn.Conv2d(6, 6, 3, groups=6)
+    samples = columns(layer, torch.randn(16, 6, 9, 9) * torch.logspace(-3, 3, 6).view(6, 1, 1))
+    _, mask = SparseGPT(0.5).pruned(matrix(layer).clone(), hessian_of(samples), 27)
+    assert mask.flatten(1).sum(1).tolist() == [5, 5, 5, 4, 4, 4]
