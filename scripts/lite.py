@@ -112,7 +112,7 @@ def write_cifar(source: Path, out: Path) -> None:
     InputError
         If a class has too few images.
     """
-    if (out / "done").exists():
+    if (out.parent / f"{out.name}.done").exists():
         return
     classes, parts = read_npz(source, ("train", "test"))
     for split, (name, first, last) in _SPLITS.items():
@@ -125,7 +125,7 @@ def write_cifar(source: Path, out: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             for i in images:
                 (folder / f"{i:05d}.jpg").write_bytes(part.data(i))
-    (out / "done").touch()
+    (out.parent / f"{out.name}.done").touch()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
