@@ -79,7 +79,8 @@ def write_tables(work: Path, out: Path) -> None:
         write_report(report, made)
         for picture in [] if bench is None else bench_figures(bench, frame):
             for file, data in picture.files():
-                files.write_bytes(out / "figures" / file, data)
+                if file.startswith("speedup"):  # rates of different minutes can't be in one figure, ratios can
+                    files.write_bytes(out / "figures" / file, data)
         for folder, patterns in ((out, TEXTS), (out / "figures", FIGURES)):
             for path in sorted(path for pattern in patterns for path in made.glob(pattern)):
                 files.write_bytes(folder / path.name, path.read_bytes())
