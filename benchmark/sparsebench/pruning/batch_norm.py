@@ -58,20 +58,14 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Normalise by the batch though the network is in evaluation mode; the running statistics stay as they are."""
     layers = [layer for layer in _layers(model) if not layer.training]
-    momenta = [layer.momentum for layer in layers]
-    counts = [layer.num_batches_tracked.clone() for layer in layers if layer.num_batches_tracked is not None]
     for layer in layers:
-        layer.momentum = 0.0  # the running statistics get nothing of a batch
         layer.train()
     try:
-        yield
+        with frozen_statistics(model):
+            yield
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        for layer in layers:
             layer.eval()
-        counted = [layer for layer in layers if layer.num_batches_tracked is not None]
-        for layer, count in zip(counted, counts, strict=True):
-            layer.num_batches_tracked = count
 
 
 def _layers(model: nn.Module) -> list[_BatchNorm]:

@@ -45,7 +45,6 @@ class Wanda(Calibrated):
 
     def pruned(self, weight: Tensor, statistics: Tensor, kept: int) -> tuple[Tensor, Tensor]:
         """Return the weights of largest score, and their mask."""
-
         from ..distributions import top, top_of_each, top_of_rows
 
         scores = weight.abs() * statistics.sqrt()[:, None]
