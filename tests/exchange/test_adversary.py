@@ -8,27 +8,18 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import Cases
 
 from sparsebench.cli import main
 from sparsebench.exchange import verify_bundle
 
-CASES: dict[str, tuple[Callable[..., object], str, str]] = {}
+CASES = Cases()
+case = CASES.case
 SHA = "0123456789abcdef" * 4
-
-
-def case(check: str, message: str) -> Callable[..., Callable[..., object]]:
-    """Add a case: what its change must be refused for."""
-
-    def add(change: Callable[..., object]) -> Callable[..., object]:
-        CASES[change.__name__] = change, check, message
-        return change
-
-    return add
 
 
 def spec_of(c, key: str) -> dict:

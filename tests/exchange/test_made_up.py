@@ -8,20 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from refusals import Cases
 
-CASES: dict[str, tuple[Callable[..., object], str, str]] = {}
+CASES = Cases()
+case = CASES.case
 HARMLESS: dict[str, Callable[..., object]] = {}
 SHA = "0123456789abcdef" * 4
-
-
-def case(check: str, message: str) -> Callable[..., Callable[..., object]]:
-    """Add a case: what its change must be refused for."""
-
-    def add(change: Callable[..., object]) -> Callable[..., object]:
-        CASES[change.__name__] = change, check, message
-        return change
-
-    return add
 
 
 def harmless(change: Callable[..., object]) -> Callable[..., object]:
